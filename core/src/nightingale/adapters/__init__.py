@@ -1,0 +1,1 @@
+"""Adapters: one file a technology; its SDK is imported only there."""

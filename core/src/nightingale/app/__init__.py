@@ -1,0 +1,1 @@
+"""Dispatch and wiring: from a request to a use case."""

@@ -1,0 +1,1 @@
+"""The wire: operations, schemas, error codes. Imports nothing else of Nightingale."""

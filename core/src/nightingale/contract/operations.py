@@ -1,0 +1,195 @@
+"""Every API operation, once. Hosts register them, dispatch checks them, OpenAPI and the permission matrix list them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from nightingale.contract import schemas as s
+from nightingale.contract.vocabulary import Permission as P
+
+
+class QueryKind(StrEnum):
+    """The type of a query parameter."""
+
+    TEXT = "text"
+    WHOLE = "whole"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query parameter, always optional. `pattern` bounds a text, `most` a whole number."""
+
+    name: str
+    kind: QueryKind
+    summary: str
+    pattern: str = r"^[A-Za-z0-9_.:|=+/-]{1,300}$"
+    most: int = 9_007_199_254_740_991
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the API. Path parameters stand in braces; `{project}` scopes the permission."""
+
+    name: str
+    method: str
+    path: str
+    permission: P
+    response: type[Any]
+    summary: str
+    request: type[Any] | None = None
+    status: int = 200
+    query: tuple[Query, ...] = ()
+
+
+_CURSOR = Query("cursor", QueryKind.TEXT, "`next_cursor` of the page before")
+_LIMIT = Query("limit", QueryKind.WHOLE, "most rows of a page", most=500)
+_MONTH = Query("month", QueryKind.TEXT, "`2026-11`; the current month when left out", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+_INSTANCES = "/v1/projects/{project}/instances"
+_INSTANCE = _INSTANCES + "/{instance}"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("get_health", "GET", "/health", P.PUBLIC, s.HealthOut, "Is the platform up?"),
+    Operation("get_openapi", "GET", "/openapi.json", P.PUBLIC, dict, "This document"),
+    Operation(
+        "create_challenge", "POST", "/v1/login/challenges", P.PUBLIC, s.ChallengeOut, "Ask for a nonce to sign", status=201
+    ),
+    Operation(
+        "create_session", "POST", "/v1/sessions", P.PUBLIC, s.SessionOut, "Log in with the signed nonce", s.SessionIn, 201
+    ),
+    Operation("delete_session", "DELETE", "/v1/sessions/current", P.SELF, s.Empty, "Log out: the token ends now"),
+    Operation("get_me", "GET", "/v1/me", P.SELF, s.MeOut, "Who am I?"),
+    Operation("get_catalog", "GET", "/v1/catalog", P.SELF, s.CatalogOut, "Sizes, images, datasets, places and prices"),
+    Operation("get_gateway", "GET", "/v1/gateway", P.SELF, s.GatewayOut, "Address and host key of the SSH gateway"),
+    Operation(
+        "create_estimate",
+        "POST",
+        "/v1/projects/{project}/estimates",
+        P.INSTANCE_READ,
+        s.EstimateOut,
+        "What would it cost?",
+        s.EstimateIn,
+    ),
+    Operation(
+        "list_instances",
+        "GET",
+        _INSTANCES,
+        P.INSTANCE_READ,
+        s.InstancesOut,
+        "Instances of the project",
+        query=(Query("all", QueryKind.FLAG, "terminated ones too"), _CURSOR, _LIMIT),
+    ),
+    Operation(
+        "launch_instance", "POST", _INSTANCES, P.INSTANCE_LAUNCH, s.InstanceOut, "Launch an instance", s.LaunchIn, 202
+    ),
+    Operation("get_instance", "GET", _INSTANCE, P.INSTANCE_READ, s.InstanceOut, "One instance, by name or id"),
+    Operation(
+        "list_history",
+        "GET",
+        _INSTANCE + "/history",
+        P.INSTANCE_READ,
+        s.HistoryOut,
+        "Every change of the instance",
+        query=(_CURSOR, _LIMIT),
+    ),
+    Operation(
+        "list_builds",
+        "GET",
+        _INSTANCE + "/builds",
+        P.INSTANCE_READ,
+        s.BuildsOut,
+        "Terraform runs of the instance",
+        query=(_CURSOR, _LIMIT),
+    ),
+    Operation(
+        "read_log",
+        "GET",
+        _INSTANCE + "/logs/{source}",
+        P.LOG_READ,
+        s.LogOut,
+        "Lines of the build's or the Jupyter server's log",
+        query=(
+            Query("offset", QueryKind.WHOLE, "`next_offset` of the answer before"),
+            Query("tail", QueryKind.WHOLE, "only the last so many lines (when offset is left out)", most=5_000),
+        ),
+    ),
+    Operation("stop_instance", "POST", _INSTANCE + "/stop", P.INSTANCE_CONTROL, s.InstanceOut, "Stop it; the home stays", status=202),
+    Operation("start_instance", "POST", _INSTANCE + "/start", P.INSTANCE_CONTROL, s.InstanceOut, "Start it again", status=202),
+    Operation("retry_instance", "POST", _INSTANCE + "/retry", P.INSTANCE_CONTROL, s.InstanceOut, "Try the failed action again", status=202),
+    Operation(
+        "resize_instance", "POST", _INSTANCE + "/resize", P.INSTANCE_CONTROL, s.InstanceOut, "Change its size", s.ResizeIn, 202
+    ),
+    Operation(
+        "extend_instance", "POST", _INSTANCE + "/extend", P.INSTANCE_CONTROL, s.InstanceOut, "Move its stop time", s.ExtendIn
+    ),
+    Operation("delete_instance", "DELETE", _INSTANCE, P.INSTANCE_CONTROL, s.InstanceOut, "Delete it and its home", status=202),
+    Operation(
+        "open_jupyter", "POST", _INSTANCE + "/jupyter", P.INSTANCE_OPEN, s.JupyterOut, "A one-time code to enter Jupyter", status=201
+    ),
+    Operation(
+        "get_usage", "GET", "/v1/projects/{project}/usage", P.USAGE_READ, s.UsageOut, "A month's usage and cost", query=(_MONTH,)
+    ),
+    Operation(
+        "list_usage_records",
+        "GET",
+        "/v1/projects/{project}/usage/records",
+        P.USAGE_READ,
+        s.UsageRecordsOut,
+        "Usage records of closed hours",
+        query=(_MONTH, _CURSOR, _LIMIT),
+    ),
+    Operation("identify_key", "POST", "/v1/gateway/keys", P.GATEWAY, s.GatewayKeyOut, "Whose key is this?", s.GatewayKeyIn),
+    Operation(
+        "open_channel", "POST", "/v1/gateway/channels", P.GATEWAY, s.ChannelOut, "May this channel open?", s.ChannelIn, 201
+    ),
+    Operation(
+        "renew_channel",
+        "PUT",
+        "/v1/gateway/channels/{channel}",
+        P.GATEWAY,
+        s.Empty,
+        "Renew a channel's lease",
+        s.ChannelRenewIn,
+    ),
+    Operation(
+        "close_channel",
+        "POST",
+        "/v1/gateway/channels/{channel}/close",
+        P.GATEWAY,
+        s.Empty,
+        "Record a channel's end",
+        s.ChannelCloseIn,
+    ),
+    Operation("record_refusal", "POST", "/v1/gateway/refusals", P.GATEWAY, s.Empty, "Record a refusal", s.RefusalIn, 201),
+    Operation(
+        "plan_cluster",
+        "POST",
+        "/v1/admin/cluster/plan",
+        P.CLUSTER_READ,
+        s.ClusterPlanOut,
+        "What would applying this file change?",
+        s.ClusterPlanIn,
+    ),
+    Operation(
+        "apply_cluster",
+        "POST",
+        "/v1/admin/cluster/apply",
+        P.CLUSTER_WRITE,
+        s.ClusterApplyOut,
+        "Make the cluster as the file says",
+        s.ClusterApplyIn,
+    ),
+    Operation(
+        "list_audit_events",
+        "GET",
+        "/v1/admin/audit/{stream}",
+        P.AUDIT_READ,
+        s.AuditEventsOut,
+        "Sealed facts of a stream (`platform` or an instance id)",
+        query=(_CURSOR, _LIMIT),
+    ),
+)
+
+BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}

@@ -1,0 +1,694 @@
+"""Every request and response body. Times are aware UTC, money is Decimal text with a currency, durations are seconds.
+
+Requests forbid unknown fields, so a misspelt field is an error and not a default. Responses may grow fields.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from nightingale.contract.vocabulary import (
+    Action,
+    BuildState,
+    LogSource,
+    Permission,
+    Plan,
+    ReasonCode,
+    Role,
+    Status,
+)
+
+MAX_BODY_BYTES = 1_048_576
+"""A larger request body is refused with `body_too_large`; the widest legal one is a cluster file."""
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$|^[a-z]$", description="lower case, digits, dashes")]
+InstanceName = Annotated[
+    str,
+    Meta(pattern=r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$", description="a name that is no instance id"),
+]
+SizeName = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,12}$", description="t-shirt size, such as s, m, l, none")]
+Note = Annotated[str, Meta(max_length=500)]
+Seconds = Annotated[int, Meta(ge=60, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days")]
+PublicKey = Annotated[str, Meta(max_length=2048, pattern=r"^(ssh-|ecdsa-|sk-)[^\n\r]+$", description="OpenSSH line")]
+Fingerprint = Annotated[str, Meta(max_length=100, pattern=r"^SHA256:[A-Za-z0-9+/]+$")]
+ShortText = Annotated[str, Meta(max_length=200)]
+Amount = Decimal  # msgspec has no bounds for Decimal: the cluster service checks that it is finite and not negative
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+
+
+class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A request body."""
+
+
+class Out(msgspec.Struct, frozen=True, kw_only=True):
+    """A response body."""
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+class ErrorDetail(Out):
+    """One thing wrong with a body: `path` like `people[2].keys[0]`."""
+
+    path: str
+    message: str
+
+
+class ErrorOut(Out):
+    """Every answer with status 400 and above: a stable code, what happened, what to do next."""
+
+    code: str
+    message: str
+    next_step: str = ""
+    details: tuple[ErrorDetail, ...] = ()
+    request_id: str = ""
+
+
+# --- small shared shapes ----------------------------------------------------------------------------------------------
+
+
+class Money(Out):
+    """An amount and its currency."""
+
+    amount: Decimal
+    currency: str
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A t-shirt size per resource; the catalogue says what each means."""
+
+    cpu: SizeName = "s"
+    memory: SizeName = "s"
+    gpu: SizeName = "none"
+    disk: SizeName = "s"
+
+
+class Empty(Out):
+    """Nothing to say but done."""
+
+
+class HealthOut(Out):
+    """The host answers and its store can be read."""
+
+    status: str
+    version: str
+
+
+# --- login ------------------------------------------------------------------------------------------------------------
+
+LOGIN_NAMESPACE = "login@nightingale"
+"""SSHSIG namespace: a signature made for login is good for nothing else."""
+
+
+def login_message(server: str, nonce: str) -> bytes:
+    """Return the bytes a person signs: they bind the signature to this server and this single use."""
+    return f"nightingale login\nserver {server}\nnonce {nonce}\n".encode()
+
+
+class ChallengeOut(Out):
+    """A single-use nonce; sign `login_message(the address you called, nonce)`."""
+
+    nonce: str
+    namespace: str
+    expires_at: datetime
+
+
+class SessionIn(In):
+    """The signed nonce: `signature` is the armoured SSHSIG that `ssh-keygen -Y sign` writes."""
+
+    nonce: Annotated[str, Meta(min_length=16, max_length=200)]
+    server: Annotated[str, Meta(max_length=500)]
+    signature: Annotated[str, Meta(max_length=8192)]
+
+
+class SessionOut(Out):
+    """A bearer token, shown once; the platform keeps its hash."""
+
+    token: str
+    person: str
+    expires_at: datetime
+
+
+class MembershipOut(Out):
+    """One project of a person, and what the person may do there."""
+
+    project: str
+    title: str
+    role: Role
+    plan: Plan
+    permissions: tuple[Permission, ...]
+
+
+class MeOut(Out):
+    """Who the token speaks for."""
+
+    person: str
+    full_name: str
+    is_admin: bool
+    memberships: tuple[MembershipOut, ...]
+    expires_at: datetime | None = None
+
+
+# --- catalogue --------------------------------------------------------------------------------------------------------
+
+
+class SizeOptionOut(Out):
+    """One t-shirt size of one resource. `cores` for cpu, `gib` for memory and disk, `count` and `model` for gpu."""
+
+    name: str
+    cores: int | None = None
+    gib: int | None = None
+    count: int | None = None
+    model: str | None = None
+    price_per_hour: dict[str, Decimal] = {}
+    """By place; a missing place cannot supply this size."""
+
+
+class DatasetOut(Out):
+    """A dataset that may be mounted."""
+
+    name: str
+    version: str
+    title: str
+    tier: int
+    projects: tuple[str, ...]
+
+
+class ImageOut(Out):
+    """A versioned image."""
+
+    name: str
+    title: str
+    places: tuple[str, ...]
+
+
+class PlaceOut(Out):
+    """Where instances run. `limits` says what this place enforces, `sandbox` whether one works."""
+
+    name: str
+    kind: str
+    title: str
+    sandbox: str | None = None
+
+
+class CatalogOut(Out):
+    """What can be launched, and at what price today."""
+
+    currency: str
+    cpu: tuple[SizeOptionOut, ...]
+    memory: tuple[SizeOptionOut, ...]
+    gpu: tuple[SizeOptionOut, ...]
+    disk: tuple[SizeOptionOut, ...]
+    images: tuple[ImageOut, ...]
+    datasets: tuple[DatasetOut, ...]
+    places: tuple[PlaceOut, ...]
+
+
+class EstimateIn(In):
+    """What would this cost?"""
+
+    size: Size = Size()
+    place: Name = "local"
+    for_seconds: Seconds = 3600
+
+
+class EstimateOut(Out):
+    """Prices by resource an hour, and for the time asked. `billed` is what the project's plan makes of `list_price`."""
+
+    per_hour: Money
+    compute_per_hour: Money
+    disk_per_hour: Money
+    list_price: Money
+    billed: Money
+    for_seconds: int
+    plan: Plan
+
+
+# --- instances --------------------------------------------------------------------------------------------------------
+
+
+class LaunchIn(In):
+    """Launch an instance. `request_id` makes a repeated call give the first one's answer."""
+
+    name: InstanceName
+    size: Size = Size()
+    place: Name = "local"
+    image: Name = "default"
+    datasets: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
+    stop_after_seconds: Seconds | None = None
+    request_id: Annotated[str, Meta(max_length=64)] = ""
+
+
+class ResizeIn(In):
+    """The new size; resources left out keep theirs."""
+
+    cpu: SizeName | None = None
+    memory: SizeName | None = None
+    gpu: SizeName | None = None
+    disk: SizeName | None = None
+
+
+class ExtendIn(In):
+    """Move the time at which the instance stops by itself: this long from now."""
+
+    seconds: Seconds
+
+
+class ReasonOut(Out):
+    """Why an instance stands where it stands, which action failed, and what to do next."""
+
+    code: ReasonCode
+    words: str
+    next_step: str
+    action: Action | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+class MountOut(Out):
+    """A mounted dataset."""
+
+    dataset: str
+    version: str
+    tier: int
+
+
+class LimitOut(Out):
+    """One limit of the size and what enforces it here; `enforced_by` None means that nothing does, `why` says why."""
+
+    resource: str
+    limit: str
+    enforced_by: str | None = None
+    why: str = ""
+
+
+class InstanceOut(Out):
+    """One instance as its people see it."""
+
+    id: str
+    name: str
+    project: str
+    owner: str
+    status: Status
+    size: Size
+    place: str
+    image: str
+    datasets: tuple[MountOut, ...]
+    tier: int
+    created_at: datetime
+    status_at: datetime
+    price_per_hour: Money
+    cost: Money
+    """Cost so far, at list price; what is billed depends on the project's plan (see usage)."""
+    usage_seconds: int
+    generation: int
+    allowed_actions: tuple[Action, ...]
+    is_idle: bool = False
+    is_quarantined: bool = False
+    running_since: datetime | None = None
+    last_activity_at: datetime | None = None
+    unreachable_since: datetime | None = None
+    stops_at: datetime | None = None
+    reason: ReasonOut | None = None
+    build_id: str | None = None
+    sandbox: str | None = None
+    limits: tuple[LimitOut, ...] = ()
+
+
+class InstancesOut(Out):
+    """A page of instances, newest first."""
+
+    instances: tuple[InstanceOut, ...]
+    next_cursor: str | None = None
+
+
+class HistoryEntryOut(Out):
+    """One change, numbered from 1. `billed_until` ends compute billing earlier than `at` (a crash)."""
+
+    seq: int
+    at: datetime
+    event: str
+    before: Status | None
+    after: Status
+    actor: str
+    size: Size
+    generation: int
+    billed_until: datetime | None = None
+    build_id: str | None = None
+    reason: ReasonOut | None = None
+
+
+class HistoryOut(Out):
+    """A page of an instance's history, oldest first."""
+
+    entries: tuple[HistoryEntryOut, ...]
+    next_cursor: str | None = None
+
+
+class BuildOut(Out):
+    """One Terraform run. Times of its steps are in seconds."""
+
+    id: str
+    instance_id: str
+    generation: int
+    action: Action
+    state: BuildState
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    init_s: float | None = None
+    apply_s: float | None = None
+    reason: ReasonOut | None = None
+
+
+class BuildsOut(Out):
+    """Builds of an instance, newest first."""
+
+    builds: tuple[BuildOut, ...]
+    next_cursor: str | None = None
+
+
+class LogOut(Out):
+    """Whole lines from `offset`; ask again with `next_offset`. `is_complete` when the writer has ended."""
+
+    source: LogSource
+    lines: tuple[str, ...]
+    next_offset: int
+    is_complete: bool
+
+
+class JupyterOut(Out):
+    """How its owner enters the Jupyter server, through a tunnel to `host`:`port`.
+
+    `code` opens one browser session once, within a minute, at `path` + code; `token` is for programs (Authorization
+    header) and never goes into a URL.
+    """
+
+    host: str
+    port: int
+    path: str
+    code: str
+    token: str
+    code_expires_at: datetime
+
+
+# --- gateway ----------------------------------------------------------------------------------------------------------
+
+
+class GatewayOut(Out):
+    """Where the SSH gateway listens and the host key to pin."""
+
+    host: str
+    port: int
+    host_key: str
+    """One OpenSSH public key line without a comment."""
+
+
+class GatewayKeyIn(In):
+    """The gateway asks: whose key is this?"""
+
+    public_key: PublicKey
+    client: ShortText = ""
+
+
+class GatewayKeyOut(Out):
+    """The person the key belongs to."""
+
+    person: str
+
+
+class ChannelIn(In):
+    """The gateway asks for one channel: may this person reach that name and port now?"""
+
+    person: Name
+    fingerprint: Fingerprint
+    target: Annotated[str, Meta(min_length=1, max_length=253)]
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    client: ShortText = ""
+
+
+class ChannelOut(Out):
+    """Granted: connect to `socket` (a path) or `address` (`host:port`); renew within `lease_seconds`."""
+
+    channel_id: str
+    instance_id: str
+    lease_seconds: int
+    socket: str | None = None
+    address: str | None = None
+    byte_limit: int | None = None
+
+
+class ChannelRenewIn(In):
+    """Bytes so far: `sent` from the person to the instance, `received` back to the person."""
+
+    sent: Annotated[int, Meta(ge=0)]
+    received: Annotated[int, Meta(ge=0)]
+
+
+class ChannelCloseIn(In):
+    """The channel's last word."""
+
+    sent: Annotated[int, Meta(ge=0)]
+    received: Annotated[int, Meta(ge=0)]
+    seconds: Annotated[int, Meta(ge=0)]
+    why: ShortText = ""
+
+
+class RefusalIn(In):
+    """The gateway refused something by itself: a shell, a file copy, a remote forward, an unknown key."""
+
+    what: ShortText
+    person: ShortText = ""
+    fingerprint: ShortText = ""
+    client: ShortText = ""
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+class UsageLineOut(Out):
+    """Usage of one group. Compute is in seconds, disk in GiB-seconds; amounts at list price and as billed."""
+
+    key: str
+    compute_seconds: int
+    disk_gib_seconds: int
+    list_cost: Decimal
+    billed: Decimal
+
+
+class UsageOut(Out):
+    """A month's usage of a project. `is_final` once every hour of it is closed."""
+
+    project: str
+    month: str
+    currency: str
+    plan: Plan
+    total: UsageLineOut
+    by_instance: tuple[UsageLineOut, ...]
+    by_person: tuple[UsageLineOut, ...]
+    by_size: tuple[UsageLineOut, ...]
+    is_final: bool
+
+
+class UsageRecordOut(Out):
+    """One line of one closed hour of one instance. A higher revision of the hour replaces the lower ones."""
+
+    instance_id: str
+    instance: str
+    owner: str
+    hour: datetime
+    revision: int
+    kind: str
+    """`compute` (quantity in seconds) or `disk` (quantity in GiB-seconds)."""
+    size: Size
+    quantity: int
+    price_per_hour: Decimal
+    """Of this size (compute) or of one GiB (disk)."""
+    list_cost: Decimal
+    billed: Decimal
+    currency: str
+
+
+class UsageRecordsOut(Out):
+    """A page of usage records in order of hour."""
+
+    records: tuple[UsageRecordOut, ...]
+    next_cursor: str | None = None
+
+
+# --- cluster ----------------------------------------------------------------------------------------------------------
+
+
+class PersonIn(In):
+    """A person: one name, one uid, their SSH keys."""
+
+    name: Name
+    keys: Annotated[tuple[PublicKey, ...], Meta(max_length=20)]
+    full_name: ShortText = ""
+    uid: Annotated[int, Meta(ge=10_000, le=60_000_000)] | None = None
+    is_admin: bool = False
+
+
+class MemberIn(In):
+    """A person's role in a project."""
+
+    person: Name
+    role: Role
+
+
+class ProjectIn(In):
+    """A project: its plan, its members, the datasets its people may mount."""
+
+    name: Name
+    title: ShortText = ""
+    plan: Plan = Plan.NONPROFIT
+    members: Annotated[tuple[MemberIn, ...], Meta(max_length=500)] = ()
+    datasets: Annotated[tuple[Name, ...], Meta(max_length=500)] = ()
+
+
+class CpuIn(In):
+    """A cpu size."""
+
+    name: SizeName
+    cores: Annotated[int, Meta(ge=1, le=1024)]
+
+
+class GibIn(In):
+    """A memory or disk size."""
+
+    name: SizeName
+    gib: Annotated[int, Meta(ge=1, le=65536)]
+
+
+class GpuIn(In):
+    """A gpu size; `none` has count 0."""
+
+    name: SizeName
+    count: Annotated[int, Meta(ge=0, le=64)]
+    model: ShortText = ""
+
+
+class SizesIn(In):
+    """The t-shirt sizes of each resource."""
+
+    cpu: Annotated[tuple[CpuIn, ...], Meta(min_length=1, max_length=20)]
+    memory: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20)]
+    disk: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20)]
+    gpu: Annotated[tuple[GpuIn, ...], Meta(max_length=20)] = ()
+
+
+class ImageIn(In):
+    """An image by name; `local` names the environment on one machine (`default`: the one that was set up)."""
+
+    name: Name
+    title: ShortText = ""
+    local: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class DatasetIn(In):
+    """A dataset version and where it lies. A tier left out is 3, the strictest."""
+
+    name: Name
+    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")]
+    title: ShortText = ""
+    tier: Annotated[int, Meta(ge=0, le=3)] = 3
+    local: Annotated[str, Meta(max_length=1000)] | None = None
+    """Absolute folder on one machine."""
+
+
+class PlaceIn(In):
+    """A place: `kind` is its Terraform module."""
+
+    name: Name
+    kind: Annotated[str, Meta(pattern=r"^(local|aws|azure|gcp)$")]
+    title: ShortText = ""
+    region: ShortText = ""
+
+
+class RateIn(In):
+    """Prices an hour from a date on (00:00 UTC): per size of cpu, memory and gpu, per GiB of disk."""
+
+    effective: date
+    place: Name
+    cpu: dict[str, Amount]
+    memory: dict[str, Amount]
+    disk_gib: Amount
+    gpu: dict[str, Amount] = {}
+
+
+class ClusterIn(In):
+    """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    currency: Currency
+    people: Annotated[tuple[PersonIn, ...], Meta(max_length=10_000)]
+    projects: Annotated[tuple[ProjectIn, ...], Meta(max_length=2_000)]
+    sizes: SizesIn
+    images: Annotated[tuple[ImageIn, ...], Meta(max_length=100)]
+    places: Annotated[tuple[PlaceIn, ...], Meta(max_length=50)]
+    rates: Annotated[tuple[RateIn, ...], Meta(max_length=1_000)]
+    datasets: Annotated[tuple[DatasetIn, ...], Meta(max_length=5_000)] = ()
+
+
+class ClusterPlanIn(In):
+    """Ask what applying this cluster would change."""
+
+    cluster: ClusterIn
+
+
+class ClusterChangeOut(Out):
+    """One difference. `verb` is add, change or remove; `key` like `people.ada.keys`; values are canonical JSON."""
+
+    verb: str
+    key: str
+    before: str | None = None
+    after: str | None = None
+
+
+class ClusterPlanOut(Out):
+    """The difference between the cluster as it runs and the file. `base` is what `apply` must find unchanged."""
+
+    base: int
+    changes: tuple[ClusterChangeOut, ...]
+
+
+class ClusterApplyIn(In):
+    """Make it so, if the running cluster is still the one that `plan` saw."""
+
+    cluster: ClusterIn
+    base: Annotated[int, Meta(ge=0)]
+
+
+class ClusterApplyOut(Out):
+    """What was changed, and the cluster's new revision."""
+
+    revision: int
+    changes: tuple[ClusterChangeOut, ...]
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+class AuditEventOut(Out):
+    """One sealed fact of a stream (`platform` or an instance id)."""
+
+    stream: str
+    seq: int
+    at: datetime
+    tag: str
+    actor: str
+    subject: str
+    detail: dict[str, str]
+    prev: str
+    hash: str
+
+
+class AuditEventsOut(Out):
+    """A page of a stream, oldest first."""
+
+    events: tuple[AuditEventOut, ...]
+    next_cursor: str | None = None

@@ -1,0 +1,158 @@
+"""The words both sides of the wire use: statuses, actions, roles, permissions, reason codes."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Status(StrEnum):
+    """Where an instance stands; `nightingale.domain.instance` says how it moves."""
+
+    REQUESTED = "requested"
+    PROVISIONING = "provisioning"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RESIZING = "resizing"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+
+
+IN_FLIGHT = frozenset(
+    {
+        Status.REQUESTED,
+        Status.PROVISIONING,
+        Status.STARTING,
+        Status.STOPPING,
+        Status.RESIZING,
+        Status.TERMINATING,
+    }
+)
+
+
+class Action(StrEnum):
+    """What a person (or the platform) may ask of an instance, and what a Build carries out."""
+
+    LAUNCH = "launch"
+    START = "start"
+    STOP = "stop"
+    RESIZE = "resize"
+    RETRY = "retry"
+    DELETE = "delete"
+    EXTEND = "extend"
+    OPEN = "open"
+
+
+class DesiredState(StrEnum):
+    """What Terraform is asked to make true."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ABSENT = "absent"
+
+
+class BuildState(StrEnum):
+    """Where one Terraform run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class ReasonCode(StrEnum):
+    """Why something stopped. Stable: scripts compare them."""
+
+    TERRAFORM_MISSING = "terraform_missing"
+    TERRAFORM_FAILED = "terraform_failed"
+    STATE_LOCKED = "state_locked"
+    BUILD_LOST = "build_lost"
+    BUILD_TIMEOUT = "build_timeout"
+    BUILD_NOT_STARTED = "build_not_started"
+    DISK_FULL = "disk_full"
+    SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    DATASET_UNAVAILABLE = "dataset_unavailable"
+    JUPYTER_EXITED = "jupyter_exited"
+    JUPYTER_KILLED = "jupyter_killed"
+    OUT_OF_MEMORY = "out_of_memory"
+    MACHINE_REBOOTED = "machine_rebooted"
+    MACHINE_GONE = "machine_gone"
+    START_TIMEOUT = "start_timeout"
+    STOP_TIMEOUT = "stop_timeout"
+    RESIZE_TIMEOUT = "resize_timeout"
+    TERMINATE_TIMEOUT = "terminate_timeout"
+    UNREACHABLE = "unreachable"
+    LIFETIME_REACHED = "lifetime_reached"
+    ASKED = "asked"
+
+
+class Role(StrEnum):
+    """What a person is in a project (Membership)."""
+
+    RESEARCHER = "researcher"
+    LEAD = "lead"
+    AUDITOR = "auditor"
+
+
+class Permission(StrEnum):
+    """What an operation needs. An operation without one does not exist (denied by default)."""
+
+    PUBLIC = "public"  # no token: the OpenAPI document, health, login
+    SELF = "self"  # any person, about themselves
+    INSTANCE_READ = "instance:read"
+    INSTANCE_LAUNCH = "instance:launch"
+    INSTANCE_CONTROL = "instance:control"
+    INSTANCE_OPEN = "instance:open"  # the Jupyter server itself: never anyone but its owner
+    LOG_READ = "log:read"
+    USAGE_READ = "usage:read"
+    CLUSTER_READ = "cluster:read"
+    CLUSTER_WRITE = "cluster:write"
+    AUDIT_READ = "audit:read"
+    GATEWAY = "gateway"  # the gateway's own identity
+
+
+class Reach(IntEnum):
+    """How far a grant goes inside a project."""
+
+    NONE = 0
+    OWN = 1  # instances that the person owns
+    ANY = 2  # every instance of the project
+
+
+class Plan(StrEnum):
+    """Who pays: non-profit research is free, private research pays by usage."""
+
+    NONPROFIT = "nonprofit"
+    PRIVATE = "private"
+
+
+class LogSource(StrEnum):
+    """Which log of an instance."""
+
+    BUILD = "build"
+    JUPYTER = "jupyter"
+
+
+class AuditTag(StrEnum):
+    """Facts the platform records, as `subject:verb:outcome`."""
+
+    LOGIN_SUCCEEDED = "login:create:succeeded"
+    LOGIN_REFUSED = "login:create:refused"
+    LOGOUT = "login:delete:succeeded"
+    OPERATION_DENIED = "operation:call:denied"
+    INSTANCE_LAUNCH = "instance:launch:accepted"
+    INSTANCE_START = "instance:start:accepted"
+    INSTANCE_STOP = "instance:stop:accepted"
+    INSTANCE_RESIZE = "instance:resize:accepted"
+    INSTANCE_RETRY = "instance:retry:accepted"
+    INSTANCE_EXTEND = "instance:extend:accepted"
+    INSTANCE_DELETE = "instance:delete:accepted"
+    JUPYTER_OPENED = "jupyter:open:accepted"
+    CHANNEL_OPENED = "channel:open:accepted"
+    CHANNEL_REFUSED = "channel:open:refused"
+    CHANNEL_CLOSED = "channel:close:succeeded"
+    CHANNEL_REVOKED = "channel:renew:refused"
+    CLUSTER_APPLIED = "cluster:apply:succeeded"

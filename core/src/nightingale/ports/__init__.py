@@ -1,0 +1,1 @@
+"""Ports: what the services need from outside, as Protocols only."""

@@ -1,0 +1,77 @@
+"""Machines: what stands behind the instances of one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from nightingale.contract.build import ExitRecord, LauncherRecord
+from nightingale.contract.vocabulary import ReasonCode
+
+
+class MachineState(StrEnum):
+    """What is seen of an instance's machine."""
+
+    ABSENT = "absent"
+    UP = "up"
+    EXITED = "exited"
+    GONE = "gone"  # started once, no longer there, and it left no exit record (reboot, kill of the launcher)
+
+
+@dataclass(frozen=True)
+class MachineSeen:
+    """One look. `exit` belongs to the generation asked for; `code` says why it is GONE."""
+
+    state: MachineState
+    launcher: LauncherRecord | None = None
+    exit: ExitRecord | None = None
+    code: ReasonCode | None = None
+
+
+@dataclass(frozen=True)
+class SandboxSeen:
+    """Whether a sandbox works here (`name` None: it does not, `why` says why), and whether it can be trusted with
+    datasets above tier 0 (`is_trusted`: the root profile only).
+    """
+
+    name: str | None
+    why: str
+    is_trusted: bool
+
+
+class MachineUnavailableError(Exception):
+    """The machine cannot be asked now."""
+
+
+class Machines(Protocol):
+    """One place's machines."""
+
+    def look(self, instance_id: str, generation: int) -> MachineSeen:
+        """Return what is seen of the machine for this generation."""
+
+    def find_all(self) -> Mapping[str, int]:
+        """Return generation by instance id for every machine that is up, owned or not (to find orphans)."""
+
+    def end_orphan(self, instance_id: str) -> None:
+        """End a machine that no instance owns."""
+
+    def sandbox(self) -> SandboxSeen:
+        """Say which sandbox new instances get here."""
+
+    def address(self, instance_id: str) -> str:
+        """Return where Jupyter listens: `unix:/path` or `tcp:host:port`."""
+
+    def token(self, instance_id: str) -> str:
+        """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
+
+    def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
+        """Let the browser that brings the code with this SHA-256 (hex) in, once. Raises MachineUnavailableError."""
+
+    def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
+        """Return up to `limit` whole lines of the Jupyter server's log from byte `offset`, and the next offset."""
+
+    def log_tail_offset(self, instance_id: str, lines: int) -> int:
+        """Return the byte offset at which the log's last `lines` lines begin."""
