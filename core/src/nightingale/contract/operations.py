@@ -46,7 +46,9 @@ class Operation:
 
 _CURSOR = Query("cursor", QueryKind.TEXT, "`next_cursor` of the page before")
 _LIMIT = Query("limit", QueryKind.WHOLE, "most rows of a page", most=500)
-_MONTH = Query("month", QueryKind.TEXT, "`2026-11`; the current month when left out", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+_MONTH = Query(
+    "month", QueryKind.TEXT, "`2026-11`; the current month when left out", pattern=r"^\d{4}-(0[1-9]|1[0-2])$"
+)
 _INSTANCES = "/v1/projects/{project}/instances"
 _INSTANCE = _INSTANCES + "/{instance}"
 
@@ -54,10 +56,23 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get_health", "GET", "/health", P.PUBLIC, s.HealthOut, "Is the platform up?"),
     Operation("get_openapi", "GET", "/openapi.json", P.PUBLIC, dict, "This document"),
     Operation(
-        "create_challenge", "POST", "/v1/login/challenges", P.PUBLIC, s.ChallengeOut, "Ask for a nonce to sign", status=201
+        "create_challenge",
+        "POST",
+        "/v1/login/challenges",
+        P.PUBLIC,
+        s.ChallengeOut,
+        "Ask for a nonce to sign",
+        status=201,
     ),
     Operation(
-        "create_session", "POST", "/v1/sessions", P.PUBLIC, s.SessionOut, "Log in with the signed nonce", s.SessionIn, 201
+        "create_session",
+        "POST",
+        "/v1/sessions",
+        P.PUBLIC,
+        s.SessionOut,
+        "Log in with the signed nonce",
+        s.SessionIn,
+        201,
     ),
     Operation("delete_session", "DELETE", "/v1/sessions/current", P.SELF, s.Empty, "Log out: the token ends now"),
     Operation("get_me", "GET", "/v1/me", P.SELF, s.MeOut, "Who am I?"),
@@ -115,21 +130,66 @@ OPERATIONS: tuple[Operation, ...] = (
             Query("tail", QueryKind.WHOLE, "only the last so many lines (when offset is left out)", most=5_000),
         ),
     ),
-    Operation("stop_instance", "POST", _INSTANCE + "/stop", P.INSTANCE_CONTROL, s.InstanceOut, "Stop it; the home stays", status=202),
-    Operation("start_instance", "POST", _INSTANCE + "/start", P.INSTANCE_CONTROL, s.InstanceOut, "Start it again", status=202),
-    Operation("retry_instance", "POST", _INSTANCE + "/retry", P.INSTANCE_CONTROL, s.InstanceOut, "Try the failed action again", status=202),
     Operation(
-        "resize_instance", "POST", _INSTANCE + "/resize", P.INSTANCE_CONTROL, s.InstanceOut, "Change its size", s.ResizeIn, 202
+        "stop_instance",
+        "POST",
+        _INSTANCE + "/stop",
+        P.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Stop it; the home stays",
+        status=202,
     ),
     Operation(
-        "extend_instance", "POST", _INSTANCE + "/extend", P.INSTANCE_CONTROL, s.InstanceOut, "Move its stop time", s.ExtendIn
-    ),
-    Operation("delete_instance", "DELETE", _INSTANCE, P.INSTANCE_CONTROL, s.InstanceOut, "Delete it and its home", status=202),
-    Operation(
-        "open_jupyter", "POST", _INSTANCE + "/jupyter", P.INSTANCE_OPEN, s.JupyterOut, "A one-time code to enter Jupyter", status=201
+        "start_instance", "POST", _INSTANCE + "/start", P.INSTANCE_CONTROL, s.InstanceOut, "Start it again", status=202
     ),
     Operation(
-        "get_usage", "GET", "/v1/projects/{project}/usage", P.USAGE_READ, s.UsageOut, "A month's usage and cost", query=(_MONTH,)
+        "retry_instance",
+        "POST",
+        _INSTANCE + "/retry",
+        P.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Try the failed action again",
+        status=202,
+    ),
+    Operation(
+        "resize_instance",
+        "POST",
+        _INSTANCE + "/resize",
+        P.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Change its size",
+        s.ResizeIn,
+        202,
+    ),
+    Operation(
+        "extend_instance",
+        "POST",
+        _INSTANCE + "/extend",
+        P.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Move its stop time",
+        s.ExtendIn,
+    ),
+    Operation(
+        "delete_instance", "DELETE", _INSTANCE, P.INSTANCE_CONTROL, s.InstanceOut, "Delete it and its home", status=202
+    ),
+    Operation(
+        "open_jupyter",
+        "POST",
+        _INSTANCE + "/jupyter",
+        P.INSTANCE_OPEN,
+        s.JupyterOut,
+        "A one-time code to enter Jupyter",
+        status=201,
+    ),
+    Operation(
+        "get_usage",
+        "GET",
+        "/v1/projects/{project}/usage",
+        P.USAGE_READ,
+        s.UsageOut,
+        "A month's usage and cost",
+        query=(_MONTH,),
     ),
     Operation(
         "list_usage_records",
@@ -140,9 +200,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "Usage records of closed hours",
         query=(_MONTH, _CURSOR, _LIMIT),
     ),
-    Operation("identify_key", "POST", "/v1/gateway/keys", P.GATEWAY, s.GatewayKeyOut, "Whose key is this?", s.GatewayKeyIn),
     Operation(
-        "open_channel", "POST", "/v1/gateway/channels", P.GATEWAY, s.ChannelOut, "May this channel open?", s.ChannelIn, 201
+        "identify_key", "POST", "/v1/gateway/keys", P.GATEWAY, s.GatewayKeyOut, "Whose key is this?", s.GatewayKeyIn
+    ),
+    Operation(
+        "open_channel",
+        "POST",
+        "/v1/gateway/channels",
+        P.GATEWAY,
+        s.ChannelOut,
+        "May this channel open?",
+        s.ChannelIn,
+        201,
     ),
     Operation(
         "renew_channel",
@@ -162,7 +231,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "Record a channel's end",
         s.ChannelCloseIn,
     ),
-    Operation("record_refusal", "POST", "/v1/gateway/refusals", P.GATEWAY, s.Empty, "Record a refusal", s.RefusalIn, 201),
+    Operation(
+        "record_refusal", "POST", "/v1/gateway/refusals", P.GATEWAY, s.Empty, "Record a refusal", s.RefusalIn, 201
+    ),
     Operation(
         "plan_cluster",
         "POST",

@@ -113,8 +113,15 @@ class Store(Protocol):
         """All or nothing. Raises ConditionFailedError, StoreUnavailableError, ValueError when over MAX_TRANSACTION."""
 
     def query(
-        self, partition: str, *, prefix: str = "", start: str = "", end: str = "", limit: int = 100,
-        cursor: str | None = None, is_reversed: bool = False,
+        self,
+        partition: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        end: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
+        is_reversed: bool = False,
     ) -> Page:
         """Items of a partition whose sort key starts with `prefix` and lies in [start, end) (`end` "": no end).
 
@@ -122,7 +129,13 @@ class Store(Protocol):
         """
 
     def query_index(
-        self, index: str, partition: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None,
+        self,
+        index: str,
+        partition: str,
+        *,
+        prefix: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
         is_reversed: bool = False,
     ) -> Page:
         """Items by an index key; may lag behind writes. Raises InvalidCursorError, StoreUnavailableError."""
