@@ -52,14 +52,14 @@ class Out(msgspec.Struct, frozen=True, kw_only=True):
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-class ErrorDetail(Out):
+class ErrorDetail(Out, frozen=True):
     """One thing wrong with a body: `path` like `people[2].keys[0]`."""
 
     path: str
     message: str
 
 
-class ErrorOut(Out):
+class ErrorOut(Out, frozen=True):
     """Every answer with status 400 and above: a stable code, what happened, what to do next."""
 
     code: str
@@ -72,7 +72,7 @@ class ErrorOut(Out):
 # --- small shared shapes ----------------------------------------------------------------------------------------------
 
 
-class Money(Out):
+class Money(Out, frozen=True):
     """An amount and its currency."""
 
     amount: Decimal
@@ -88,11 +88,11 @@ class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     disk: SizeName = "s"
 
 
-class Empty(Out):
+class Empty(Out, frozen=True):
     """Nothing to say but done."""
 
 
-class HealthOut(Out):
+class HealthOut(Out, frozen=True):
     """The host answers and its store can be read."""
 
     status: str
@@ -110,7 +110,7 @@ def login_message(server: str, nonce: str) -> bytes:
     return f"nightingale login\nserver {server}\nnonce {nonce}\n".encode()
 
 
-class ChallengeOut(Out):
+class ChallengeOut(Out, frozen=True):
     """A single-use nonce; sign `login_message(the address you called, nonce)`."""
 
     nonce: str
@@ -118,7 +118,7 @@ class ChallengeOut(Out):
     expires_at: datetime
 
 
-class SessionIn(In):
+class SessionIn(In, frozen=True):
     """The signed nonce: `signature` is the armoured SSHSIG that `ssh-keygen -Y sign` writes."""
 
     nonce: Annotated[str, Meta(min_length=16, max_length=200)]
@@ -126,7 +126,7 @@ class SessionIn(In):
     signature: Annotated[str, Meta(max_length=8192)]
 
 
-class SessionOut(Out):
+class SessionOut(Out, frozen=True):
     """A bearer token, shown once; the platform keeps its hash."""
 
     token: str
@@ -134,7 +134,7 @@ class SessionOut(Out):
     expires_at: datetime
 
 
-class MembershipOut(Out):
+class MembershipOut(Out, frozen=True):
     """One project of a person, and what the person may do there."""
 
     project: str
@@ -144,7 +144,7 @@ class MembershipOut(Out):
     permissions: tuple[Permission, ...]
 
 
-class MeOut(Out):
+class MeOut(Out, frozen=True):
     """Who the token speaks for."""
 
     person: str
@@ -157,7 +157,7 @@ class MeOut(Out):
 # --- catalogue --------------------------------------------------------------------------------------------------------
 
 
-class SizeOptionOut(Out):
+class SizeOptionOut(Out, frozen=True):
     """One t-shirt size of one resource. `cores` for cpu, `gib` for memory and disk, `count` and `model` for gpu."""
 
     name: str
@@ -169,7 +169,7 @@ class SizeOptionOut(Out):
     """By place; a missing place cannot supply this size."""
 
 
-class DatasetOut(Out):
+class DatasetOut(Out, frozen=True):
     """A dataset that may be mounted."""
 
     name: str
@@ -179,7 +179,7 @@ class DatasetOut(Out):
     projects: tuple[str, ...]
 
 
-class ImageOut(Out):
+class ImageOut(Out, frozen=True):
     """A versioned image."""
 
     name: str
@@ -187,7 +187,7 @@ class ImageOut(Out):
     places: tuple[str, ...]
 
 
-class PlaceOut(Out):
+class PlaceOut(Out, frozen=True):
     """Where instances run. `limits` says what this place enforces, `sandbox` whether one works."""
 
     name: str
@@ -196,7 +196,7 @@ class PlaceOut(Out):
     sandbox: str | None = None
 
 
-class CatalogOut(Out):
+class CatalogOut(Out, frozen=True):
     """What can be launched, and at what price today."""
 
     currency: str
@@ -209,7 +209,7 @@ class CatalogOut(Out):
     places: tuple[PlaceOut, ...]
 
 
-class EstimateIn(In):
+class EstimateIn(In, frozen=True):
     """What would this cost?"""
 
     size: Size = Size()
@@ -217,7 +217,7 @@ class EstimateIn(In):
     for_seconds: Seconds = 3600
 
 
-class EstimateOut(Out):
+class EstimateOut(Out, frozen=True):
     """Prices by resource an hour, and for the time asked. `billed` is what the project's plan makes of `list_price`."""
 
     per_hour: Money
@@ -232,7 +232,7 @@ class EstimateOut(Out):
 # --- instances --------------------------------------------------------------------------------------------------------
 
 
-class LaunchIn(In):
+class LaunchIn(In, frozen=True):
     """Launch an instance. `request_id` makes a repeated call give the first one's answer."""
 
     name: InstanceName
@@ -244,7 +244,7 @@ class LaunchIn(In):
     request_id: Annotated[str, Meta(max_length=64)] = ""
 
 
-class ResizeIn(In):
+class ResizeIn(In, frozen=True):
     """The new size; resources left out keep theirs."""
 
     cpu: SizeName | None = None
@@ -253,13 +253,13 @@ class ResizeIn(In):
     disk: SizeName | None = None
 
 
-class ExtendIn(In):
+class ExtendIn(In, frozen=True):
     """Move the time at which the instance stops by itself: this long from now."""
 
     seconds: Seconds
 
 
-class ReasonOut(Out):
+class ReasonOut(Out, frozen=True):
     """Why an instance stands where it stands, which action failed, and what to do next."""
 
     code: ReasonCode
@@ -269,7 +269,7 @@ class ReasonOut(Out):
     log_tail: tuple[str, ...] = ()
 
 
-class MountOut(Out):
+class MountOut(Out, frozen=True):
     """A mounted dataset."""
 
     dataset: str
@@ -277,7 +277,7 @@ class MountOut(Out):
     tier: int
 
 
-class LimitOut(Out):
+class LimitOut(Out, frozen=True):
     """One limit of the size and what enforces it here; `enforced_by` None means that nothing does, `why` says why."""
 
     resource: str
@@ -286,7 +286,7 @@ class LimitOut(Out):
     why: str = ""
 
 
-class InstanceOut(Out):
+class InstanceOut(Out, frozen=True):
     """One instance as its people see it."""
 
     id: str
@@ -319,14 +319,14 @@ class InstanceOut(Out):
     limits: tuple[LimitOut, ...] = ()
 
 
-class InstancesOut(Out):
+class InstancesOut(Out, frozen=True):
     """A page of instances, newest first."""
 
     instances: tuple[InstanceOut, ...]
     next_cursor: str | None = None
 
 
-class HistoryEntryOut(Out):
+class HistoryEntryOut(Out, frozen=True):
     """One change, numbered from 1. `billed_until` ends compute billing earlier than `at` (a crash)."""
 
     seq: int
@@ -342,14 +342,14 @@ class HistoryEntryOut(Out):
     reason: ReasonOut | None = None
 
 
-class HistoryOut(Out):
+class HistoryOut(Out, frozen=True):
     """A page of an instance's history, oldest first."""
 
     entries: tuple[HistoryEntryOut, ...]
     next_cursor: str | None = None
 
 
-class BuildOut(Out):
+class BuildOut(Out, frozen=True):
     """One Terraform run. Times of its steps are in seconds."""
 
     id: str
@@ -365,14 +365,14 @@ class BuildOut(Out):
     reason: ReasonOut | None = None
 
 
-class BuildsOut(Out):
+class BuildsOut(Out, frozen=True):
     """Builds of an instance, newest first."""
 
     builds: tuple[BuildOut, ...]
     next_cursor: str | None = None
 
 
-class LogOut(Out):
+class LogOut(Out, frozen=True):
     """Whole lines from `offset`; ask again with `next_offset`. `is_complete` when the writer has ended."""
 
     source: LogSource
@@ -381,7 +381,7 @@ class LogOut(Out):
     is_complete: bool
 
 
-class JupyterOut(Out):
+class JupyterOut(Out, frozen=True):
     """How its owner enters the Jupyter server, through a tunnel to `host`:`port`.
 
     `code` opens one browser session once, within a minute, at `path` + code; `token` is for programs (Authorization
@@ -399,7 +399,7 @@ class JupyterOut(Out):
 # --- gateway ----------------------------------------------------------------------------------------------------------
 
 
-class GatewayOut(Out):
+class GatewayOut(Out, frozen=True):
     """Where the SSH gateway listens and the host key to pin."""
 
     host: str
@@ -408,20 +408,20 @@ class GatewayOut(Out):
     """One OpenSSH public key line without a comment."""
 
 
-class GatewayKeyIn(In):
+class GatewayKeyIn(In, frozen=True):
     """The gateway asks: whose key is this?"""
 
     public_key: PublicKey
     client: ShortText = ""
 
 
-class GatewayKeyOut(Out):
+class GatewayKeyOut(Out, frozen=True):
     """The person the key belongs to."""
 
     person: str
 
 
-class ChannelIn(In):
+class ChannelIn(In, frozen=True):
     """The gateway asks for one channel: may this person reach that name and port now?"""
 
     person: Name
@@ -431,7 +431,7 @@ class ChannelIn(In):
     client: ShortText = ""
 
 
-class ChannelOut(Out):
+class ChannelOut(Out, frozen=True):
     """Granted: connect to `socket` (a path) or `address` (`host:port`); renew within `lease_seconds`."""
 
     channel_id: str
@@ -442,14 +442,14 @@ class ChannelOut(Out):
     byte_limit: int | None = None
 
 
-class ChannelRenewIn(In):
+class ChannelRenewIn(In, frozen=True):
     """Bytes so far: `sent` from the person to the instance, `received` back to the person."""
 
     sent: Annotated[int, Meta(ge=0)]
     received: Annotated[int, Meta(ge=0)]
 
 
-class ChannelCloseIn(In):
+class ChannelCloseIn(In, frozen=True):
     """The channel's last word."""
 
     sent: Annotated[int, Meta(ge=0)]
@@ -458,7 +458,7 @@ class ChannelCloseIn(In):
     why: ShortText = ""
 
 
-class RefusalIn(In):
+class RefusalIn(In, frozen=True):
     """The gateway refused something by itself: a shell, a file copy, a remote forward, an unknown key."""
 
     what: ShortText
@@ -470,7 +470,7 @@ class RefusalIn(In):
 # --- usage ------------------------------------------------------------------------------------------------------------
 
 
-class UsageLineOut(Out):
+class UsageLineOut(Out, frozen=True):
     """Usage of one group. Compute is in seconds, disk in GiB-seconds; amounts at list price and as billed."""
 
     key: str
@@ -480,7 +480,7 @@ class UsageLineOut(Out):
     billed: Decimal
 
 
-class UsageOut(Out):
+class UsageOut(Out, frozen=True):
     """A month's usage of a project. `is_final` once every hour of it is closed."""
 
     project: str
@@ -494,7 +494,7 @@ class UsageOut(Out):
     is_final: bool
 
 
-class UsageRecordOut(Out):
+class UsageRecordOut(Out, frozen=True):
     """One line of one closed hour of one instance. A higher revision of the hour replaces the lower ones."""
 
     instance_id: str
@@ -513,7 +513,7 @@ class UsageRecordOut(Out):
     currency: str
 
 
-class UsageRecordsOut(Out):
+class UsageRecordsOut(Out, frozen=True):
     """A page of usage records in order of hour."""
 
     records: tuple[UsageRecordOut, ...]
@@ -523,7 +523,7 @@ class UsageRecordsOut(Out):
 # --- cluster ----------------------------------------------------------------------------------------------------------
 
 
-class PersonIn(In):
+class PersonIn(In, frozen=True):
     """A person: one name, one uid, their SSH keys."""
 
     name: Name
@@ -533,14 +533,14 @@ class PersonIn(In):
     is_admin: bool = False
 
 
-class MemberIn(In):
+class MemberIn(In, frozen=True):
     """A person's role in a project."""
 
     person: Name
     role: Role
 
 
-class ProjectIn(In):
+class ProjectIn(In, frozen=True):
     """A project: its plan, its members, the datasets its people may mount."""
 
     name: Name
@@ -550,21 +550,21 @@ class ProjectIn(In):
     datasets: Annotated[tuple[Name, ...], Meta(max_length=500)] = ()
 
 
-class CpuIn(In):
+class CpuIn(In, frozen=True):
     """A cpu size."""
 
     name: SizeName
     cores: Annotated[int, Meta(ge=1, le=1024)]
 
 
-class GibIn(In):
+class GibIn(In, frozen=True):
     """A memory or disk size."""
 
     name: SizeName
     gib: Annotated[int, Meta(ge=1, le=65536)]
 
 
-class GpuIn(In):
+class GpuIn(In, frozen=True):
     """A gpu size; `none` has count 0."""
 
     name: SizeName
@@ -572,7 +572,7 @@ class GpuIn(In):
     model: ShortText = ""
 
 
-class SizesIn(In):
+class SizesIn(In, frozen=True):
     """The t-shirt sizes of each resource."""
 
     cpu: Annotated[tuple[CpuIn, ...], Meta(min_length=1, max_length=20)]
@@ -581,7 +581,7 @@ class SizesIn(In):
     gpu: Annotated[tuple[GpuIn, ...], Meta(max_length=20)] = ()
 
 
-class ImageIn(In):
+class ImageIn(In, frozen=True):
     """An image by name; `local` names the environment on one machine (`default`: the one that was set up)."""
 
     name: Name
@@ -589,7 +589,7 @@ class ImageIn(In):
     local: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class DatasetIn(In):
+class DatasetIn(In, frozen=True):
     """A dataset version and where it lies. A tier left out is 3, the strictest."""
 
     name: Name
@@ -600,7 +600,7 @@ class DatasetIn(In):
     """Absolute folder on one machine."""
 
 
-class PlaceIn(In):
+class PlaceIn(In, frozen=True):
     """A place: `kind` is its Terraform module."""
 
     name: Name
@@ -609,7 +609,7 @@ class PlaceIn(In):
     region: ShortText = ""
 
 
-class RateIn(In):
+class RateIn(In, frozen=True):
     """Prices an hour from a date on (00:00 UTC): per size of cpu, memory and gpu, per GiB of disk."""
 
     effective: date
@@ -620,7 +620,7 @@ class RateIn(In):
     gpu: dict[str, Amount] = {}
 
 
-class ClusterIn(In):
+class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
@@ -634,13 +634,13 @@ class ClusterIn(In):
     datasets: Annotated[tuple[DatasetIn, ...], Meta(max_length=5_000)] = ()
 
 
-class ClusterPlanIn(In):
+class ClusterPlanIn(In, frozen=True):
     """Ask what applying this cluster would change."""
 
     cluster: ClusterIn
 
 
-class ClusterChangeOut(Out):
+class ClusterChangeOut(Out, frozen=True):
     """One difference. `verb` is add, change or remove; `key` like `people.ada.keys`; values are canonical JSON."""
 
     verb: str
@@ -649,21 +649,21 @@ class ClusterChangeOut(Out):
     after: str | None = None
 
 
-class ClusterPlanOut(Out):
+class ClusterPlanOut(Out, frozen=True):
     """The difference between the cluster as it runs and the file. `base` is what `apply` must find unchanged."""
 
     base: int
     changes: tuple[ClusterChangeOut, ...]
 
 
-class ClusterApplyIn(In):
+class ClusterApplyIn(In, frozen=True):
     """Make it so, if the running cluster is still the one that `plan` saw."""
 
     cluster: ClusterIn
     base: Annotated[int, Meta(ge=0)]
 
 
-class ClusterApplyOut(Out):
+class ClusterApplyOut(Out, frozen=True):
     """What was changed, and the cluster's new revision."""
 
     revision: int
@@ -673,7 +673,7 @@ class ClusterApplyOut(Out):
 # --- audit ------------------------------------------------------------------------------------------------------------
 
 
-class AuditEventOut(Out):
+class AuditEventOut(Out, frozen=True):
     """One sealed fact of a stream (`platform` or an instance id)."""
 
     stream: str
@@ -687,7 +687,7 @@ class AuditEventOut(Out):
     hash: str
 
 
-class AuditEventsOut(Out):
+class AuditEventsOut(Out, frozen=True):
     """A page of a stream, oldest first."""
 
     events: tuple[AuditEventOut, ...]
