@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from nightingale.contract import schemas as s
-from nightingale.contract.vocabulary import Permission as P
+from nightingale.contract.vocabulary import Permission
 
 
 class QueryKind(StrEnum):
@@ -36,7 +36,7 @@ class Operation:
     name: str
     method: str
     path: str
-    permission: P
+    permission: Permission
     response: type[Any]
     summary: str
     request: type[Any] | None = None
@@ -53,13 +53,13 @@ _INSTANCES = "/v1/projects/{project}/instances"
 _INSTANCE = _INSTANCES + "/{instance}"
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("get_health", "GET", "/health", P.PUBLIC, s.HealthOut, "Is the platform up?"),
-    Operation("get_openapi", "GET", "/openapi.json", P.PUBLIC, dict, "This document"),
+    Operation("get_health", "GET", "/health", Permission.PUBLIC, s.HealthOut, "Is the platform up?"),
+    Operation("get_openapi", "GET", "/openapi.json", Permission.PUBLIC, dict, "This document"),
     Operation(
         "create_challenge",
         "POST",
         "/v1/login/challenges",
-        P.PUBLIC,
+        Permission.PUBLIC,
         s.ChallengeOut,
         "Ask for a nonce to sign",
         status=201,
@@ -68,21 +68,27 @@ OPERATIONS: tuple[Operation, ...] = (
         "create_session",
         "POST",
         "/v1/sessions",
-        P.PUBLIC,
+        Permission.PUBLIC,
         s.SessionOut,
         "Log in with the signed nonce",
         s.SessionIn,
         201,
     ),
-    Operation("delete_session", "DELETE", "/v1/sessions/current", P.SELF, s.Empty, "Log out: the token ends now"),
-    Operation("get_me", "GET", "/v1/me", P.SELF, s.MeOut, "Who am I?"),
-    Operation("get_catalog", "GET", "/v1/catalog", P.SELF, s.CatalogOut, "Sizes, images, datasets, places and prices"),
-    Operation("get_gateway", "GET", "/v1/gateway", P.SELF, s.GatewayOut, "Address and host key of the SSH gateway"),
+    Operation(
+        "delete_session", "DELETE", "/v1/sessions/current", Permission.SELF, s.Empty, "Log out: the token ends now"
+    ),
+    Operation("get_me", "GET", "/v1/me", Permission.SELF, s.MeOut, "Who am I?"),
+    Operation(
+        "get_catalog", "GET", "/v1/catalog", Permission.SELF, s.CatalogOut, "Sizes, images, datasets, places and prices"
+    ),
+    Operation(
+        "get_gateway", "GET", "/v1/gateway", Permission.SELF, s.GatewayOut, "Address and host key of the SSH gateway"
+    ),
     Operation(
         "create_estimate",
         "POST",
         "/v1/projects/{project}/estimates",
-        P.INSTANCE_READ,
+        Permission.INSTANCE_READ,
         s.EstimateOut,
         "What would it cost?",
         s.EstimateIn,
@@ -91,20 +97,27 @@ OPERATIONS: tuple[Operation, ...] = (
         "list_instances",
         "GET",
         _INSTANCES,
-        P.INSTANCE_READ,
+        Permission.INSTANCE_READ,
         s.InstancesOut,
         "Instances of the project",
         query=(Query("all", QueryKind.FLAG, "terminated ones too"), _CURSOR, _LIMIT),
     ),
     Operation(
-        "launch_instance", "POST", _INSTANCES, P.INSTANCE_LAUNCH, s.InstanceOut, "Launch an instance", s.LaunchIn, 202
+        "launch_instance",
+        "POST",
+        _INSTANCES,
+        Permission.INSTANCE_LAUNCH,
+        s.InstanceOut,
+        "Launch an instance",
+        s.LaunchIn,
+        202,
     ),
-    Operation("get_instance", "GET", _INSTANCE, P.INSTANCE_READ, s.InstanceOut, "One instance, by name or id"),
+    Operation("get_instance", "GET", _INSTANCE, Permission.INSTANCE_READ, s.InstanceOut, "One instance, by name or id"),
     Operation(
         "list_history",
         "GET",
         _INSTANCE + "/history",
-        P.INSTANCE_READ,
+        Permission.INSTANCE_READ,
         s.HistoryOut,
         "Every change of the instance",
         query=(_CURSOR, _LIMIT),
@@ -113,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "list_builds",
         "GET",
         _INSTANCE + "/builds",
-        P.INSTANCE_READ,
+        Permission.INSTANCE_READ,
         s.BuildsOut,
         "Terraform runs of the instance",
         query=(_CURSOR, _LIMIT),
@@ -122,7 +135,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "read_log",
         "GET",
         _INSTANCE + "/logs/{source}",
-        P.LOG_READ,
+        Permission.LOG_READ,
         s.LogOut,
         "Lines of the build's or the Jupyter server's log",
         query=(
@@ -134,19 +147,25 @@ OPERATIONS: tuple[Operation, ...] = (
         "stop_instance",
         "POST",
         _INSTANCE + "/stop",
-        P.INSTANCE_CONTROL,
+        Permission.INSTANCE_CONTROL,
         s.InstanceOut,
         "Stop it; the home stays",
         status=202,
     ),
     Operation(
-        "start_instance", "POST", _INSTANCE + "/start", P.INSTANCE_CONTROL, s.InstanceOut, "Start it again", status=202
+        "start_instance",
+        "POST",
+        _INSTANCE + "/start",
+        Permission.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Start it again",
+        status=202,
     ),
     Operation(
         "retry_instance",
         "POST",
         _INSTANCE + "/retry",
-        P.INSTANCE_CONTROL,
+        Permission.INSTANCE_CONTROL,
         s.InstanceOut,
         "Try the failed action again",
         status=202,
@@ -155,7 +174,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "resize_instance",
         "POST",
         _INSTANCE + "/resize",
-        P.INSTANCE_CONTROL,
+        Permission.INSTANCE_CONTROL,
         s.InstanceOut,
         "Change its size",
         s.ResizeIn,
@@ -165,19 +184,25 @@ OPERATIONS: tuple[Operation, ...] = (
         "extend_instance",
         "POST",
         _INSTANCE + "/extend",
-        P.INSTANCE_CONTROL,
+        Permission.INSTANCE_CONTROL,
         s.InstanceOut,
         "Move its stop time",
         s.ExtendIn,
     ),
     Operation(
-        "delete_instance", "DELETE", _INSTANCE, P.INSTANCE_CONTROL, s.InstanceOut, "Delete it and its home", status=202
+        "delete_instance",
+        "DELETE",
+        _INSTANCE,
+        Permission.INSTANCE_CONTROL,
+        s.InstanceOut,
+        "Delete it and its home",
+        status=202,
     ),
     Operation(
         "open_jupyter",
         "POST",
         _INSTANCE + "/jupyter",
-        P.INSTANCE_OPEN,
+        Permission.INSTANCE_OPEN,
         s.JupyterOut,
         "A one-time code to enter Jupyter",
         status=201,
@@ -186,7 +211,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "get_usage",
         "GET",
         "/v1/projects/{project}/usage",
-        P.USAGE_READ,
+        Permission.USAGE_READ,
         s.UsageOut,
         "A month's usage and cost",
         query=(_MONTH,),
@@ -195,19 +220,25 @@ OPERATIONS: tuple[Operation, ...] = (
         "list_usage_records",
         "GET",
         "/v1/projects/{project}/usage/records",
-        P.USAGE_READ,
+        Permission.USAGE_READ,
         s.UsageRecordsOut,
         "Usage records of closed hours",
         query=(_MONTH, _CURSOR, _LIMIT),
     ),
     Operation(
-        "identify_key", "POST", "/v1/gateway/keys", P.GATEWAY, s.GatewayKeyOut, "Whose key is this?", s.GatewayKeyIn
+        "identify_key",
+        "POST",
+        "/v1/gateway/keys",
+        Permission.GATEWAY,
+        s.GatewayKeyOut,
+        "Whose key is this?",
+        s.GatewayKeyIn,
     ),
     Operation(
         "open_channel",
         "POST",
         "/v1/gateway/channels",
-        P.GATEWAY,
+        Permission.GATEWAY,
         s.ChannelOut,
         "May this channel open?",
         s.ChannelIn,
@@ -217,7 +248,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "renew_channel",
         "PUT",
         "/v1/gateway/channels/{channel}",
-        P.GATEWAY,
+        Permission.GATEWAY,
         s.Empty,
         "Renew a channel's lease",
         s.ChannelRenewIn,
@@ -226,19 +257,26 @@ OPERATIONS: tuple[Operation, ...] = (
         "close_channel",
         "POST",
         "/v1/gateway/channels/{channel}/close",
-        P.GATEWAY,
+        Permission.GATEWAY,
         s.Empty,
         "Record a channel's end",
         s.ChannelCloseIn,
     ),
     Operation(
-        "record_refusal", "POST", "/v1/gateway/refusals", P.GATEWAY, s.Empty, "Record a refusal", s.RefusalIn, 201
+        "record_refusal",
+        "POST",
+        "/v1/gateway/refusals",
+        Permission.GATEWAY,
+        s.Empty,
+        "Record a refusal",
+        s.RefusalIn,
+        201,
     ),
     Operation(
         "plan_cluster",
         "POST",
         "/v1/admin/cluster/plan",
-        P.CLUSTER_READ,
+        Permission.CLUSTER_READ,
         s.ClusterPlanOut,
         "What would applying this file change?",
         s.ClusterPlanIn,
@@ -247,7 +285,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "apply_cluster",
         "POST",
         "/v1/admin/cluster/apply",
-        P.CLUSTER_WRITE,
+        Permission.CLUSTER_WRITE,
         s.ClusterApplyOut,
         "Make the cluster as the file says",
         s.ClusterApplyIn,
@@ -256,7 +294,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "list_audit_events",
         "GET",
         "/v1/admin/audit/{stream}",
-        P.AUDIT_READ,
+        Permission.AUDIT_READ,
         s.AuditEventsOut,
         "Sealed facts of a stream (`platform` or an instance id)",
         query=(_CURSOR, _LIMIT),

@@ -210,7 +210,7 @@ class CatalogOut(Out, frozen=True):
 
 
 class EstimateIn(In, frozen=True):
-    """What would this cost?"""
+    """A size, a place and a time to price."""
 
     size: Size = Size()
     place: Name = "local"
@@ -409,7 +409,7 @@ class GatewayOut(Out, frozen=True):
 
 
 class GatewayKeyIn(In, frozen=True):
-    """The gateway asks: whose key is this?"""
+    """The gateway asks whose key this is."""
 
     public_key: PublicKey
     client: ShortText = ""
@@ -422,7 +422,7 @@ class GatewayKeyOut(Out, frozen=True):
 
 
 class ChannelIn(In, frozen=True):
-    """The gateway asks for one channel: may this person reach that name and port now?"""
+    """The gateway asks whether this person may reach that name and port now."""
 
     person: Name
     fingerprint: Fingerprint

@@ -33,8 +33,9 @@ class MachineSeen:
 
 @dataclass(frozen=True)
 class SandboxSeen:
-    """Whether a sandbox works here (`name` None: it does not, `why` says why), and whether it can be trusted with
-    datasets above tier 0 (`is_trusted`: the root profile only).
+    """Whether a sandbox works here (`name` None: it does not, `why` says why).
+
+    `is_trusted`: it may hold datasets above tier 0 (the root profile only).
     """
 
     name: str | None

@@ -1,0 +1,63 @@
+"""A build: one Terraform run for one instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from nightingale.contract.build import BuildResult
+from nightingale.contract.vocabulary import Action, BuildState, DesiredState
+from nightingale.domain.history import Reason
+from nightingale.domain.instance import Instance
+
+
+@dataclass(frozen=True)
+class Build:
+    """Its id is also the key under which the builder starts it once."""
+
+    id: str
+    instance_id: str
+    project: str
+    generation: int
+    action: Action
+    desired_state: DesiredState
+    state: BuildState
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    init_s: float | None = None
+    apply_s: float | None = None
+    reason: Reason | None = None
+
+    @staticmethod
+    def queue(build_id: str, instance: Instance, at: datetime) -> Build:
+        """Return the queued build of the status that the instance has just entered."""
+        return Build(
+            id=build_id,
+            instance_id=instance.id,
+            project=instance.project,
+            generation=instance.generation,
+            action=instance.action,
+            desired_state=instance.desired_state,
+            state=BuildState.QUEUED,
+            created_at=at,
+        )
+
+    def started(self, at: datetime) -> Build:
+        """Return it as running."""
+        return replace(self, state=BuildState.RUNNING, started_at=max(at, self.created_at))
+
+    def ended(self, result: BuildResult) -> Build:
+        """Return it as its result says."""
+        reason = None
+        if result.code is not None:
+            reason = Reason(result.code, result.words, result.next_step, self.action, result.log_tail)
+        return replace(
+            self,
+            state=BuildState.SUCCEEDED if result.is_ok else BuildState.FAILED,
+            started_at=self.started_at or result.started_at,
+            finished_at=result.finished_at,
+            init_s=result.init_s,
+            apply_s=result.apply_s,
+            reason=reason,
+        )

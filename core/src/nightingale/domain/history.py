@@ -1,0 +1,83 @@
+"""What happens to an instance, and the numbered entries that record it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from nightingale.contract.schemas import LimitOut, Size
+from nightingale.contract.vocabulary import Action, ReasonCode, Status
+
+
+class EventName(StrEnum):
+    """What can happen to an instance."""
+
+    LAUNCH = "launch"
+    BUILD_STARTED = "build_started"
+    BUILD_SUCCEEDED = "build_succeeded"
+    BUILD_FAILED = "build_failed"
+    BECAME_READY = "became_ready"
+    CRASHED = "crashed"
+    DEADLINE_PASSED = "deadline_passed"
+    WENT_UNREACHABLE = "went_unreachable"
+    CAME_BACK = "came_back"
+    STAYED_AWAY = "stayed_away"
+    STOP = "stop"
+    START = "start"
+    RESIZE = "resize"
+    RETRY = "retry"
+    DELETE = "delete"
+    EXTEND = "extend"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why it stands where it stands. `log_tail` may hold patients' data: shown in the platform only."""
+
+    code: ReasonCode
+    words: str
+    next_step: str = ""
+    action: Action | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A dataset version that the instance sees read-only."""
+
+    dataset: str
+    version: str
+    tier: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. Fields that an event does not use stay at their defaults."""
+
+    name: EventName
+    actor: str
+    reason: Reason | None = None
+    size: Size | None = None
+    build_id: str | None = None
+    last_good_at: datetime | None = None
+    stops_at: datetime | None = None
+    sandbox: str | None = None
+    limits: tuple[LimitOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One change, numbered from 1, never altered. Compute billing ends at `billed_until` where that is set."""
+
+    seq: int
+    at: datetime
+    event: EventName
+    before: Status | None
+    after: Status
+    actor: str
+    size: Size
+    generation: int
+    billed_until: datetime | None = None
+    build_id: str | None = None
+    reason: Reason | None = None

@@ -1,0 +1,299 @@
+"""The instance and its life. `Instance.apply` is the only writer of `status`.
+
+Every transition (rows: event; columns that are not named refuse it):
+
+    event             from                       to
+    launch            (nothing)                  requested
+    build_started     requested                  provisioning
+    build_succeeded   provisioning               starting
+                      stopping                   stopped
+                      resizing                   starting, or stopped if it was stopped before
+                      terminating                terminated
+    build_failed      any status in flight but starting   failed
+    became_ready      starting                   running
+    crashed           starting, running          failed
+    deadline_passed   any status in flight       failed
+    went_unreachable  running                    running   (sets unreachable_since)
+    came_back         running                    running   (clears it)
+    stayed_away       running                    failed    (unreachable past its deadline)
+    stop              running                    stopping
+    start             stopped                    requested
+    resize            running, stopped           resizing
+    retry             failed                     what failed: requested, stopping, resizing or terminating
+    delete            running, stopped, failed   terminating
+    extend            running                    running   (moves stops_at)
+
+Commands that come while a status is in flight are `busy`. Times are aware UTC in whole seconds and never before the
+entry before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.schemas import LimitOut, Size
+from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Status
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
+
+
+_S = Status
+_TABLE: dict[EventName, dict[Status, Status | None]] = {
+    # None: the target depends on the instance, see `_target`.
+    EventName.BUILD_STARTED: {_S.REQUESTED: _S.PROVISIONING},
+    EventName.BUILD_SUCCEEDED: {
+        _S.PROVISIONING: _S.STARTING,
+        _S.STOPPING: _S.STOPPED,
+        _S.RESIZING: None,
+        _S.TERMINATING: _S.TERMINATED,
+    },
+    EventName.BUILD_FAILED: dict.fromkeys(IN_FLIGHT - {_S.STARTING}, _S.FAILED),
+    EventName.BECAME_READY: {_S.STARTING: _S.RUNNING},
+    EventName.CRASHED: {_S.STARTING: _S.FAILED, _S.RUNNING: _S.FAILED},
+    EventName.DEADLINE_PASSED: dict.fromkeys(IN_FLIGHT, _S.FAILED),
+    EventName.WENT_UNREACHABLE: {_S.RUNNING: _S.RUNNING},
+    EventName.CAME_BACK: {_S.RUNNING: _S.RUNNING},
+    EventName.STAYED_AWAY: {_S.RUNNING: _S.FAILED},
+    EventName.STOP: {_S.RUNNING: _S.STOPPING},
+    EventName.START: {_S.STOPPED: _S.REQUESTED},
+    EventName.RESIZE: {_S.RUNNING: _S.RESIZING, _S.STOPPED: _S.RESIZING},
+    EventName.RETRY: {_S.FAILED: None},
+    EventName.DELETE: {_S.RUNNING: _S.TERMINATING, _S.STOPPED: _S.TERMINATING, _S.FAILED: _S.TERMINATING},
+    EventName.EXTEND: {_S.RUNNING: _S.RUNNING},
+}
+
+_COMMANDS: dict[EventName, Action] = {
+    EventName.STOP: Action.STOP,
+    EventName.START: Action.START,
+    EventName.RESIZE: Action.RESIZE,
+    EventName.RETRY: Action.RETRY,
+    EventName.DELETE: Action.DELETE,
+    EventName.EXTEND: Action.EXTEND,
+}
+
+_NEEDS_BUILD = frozenset({_S.REQUESTED, _S.STOPPING, _S.RESIZING, _S.TERMINATING})
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long each status in flight may last, and how long a running server may stay silent."""
+
+    requested: timedelta = timedelta(seconds=60)
+    provisioning: timedelta = timedelta(minutes=10)
+    starting: timedelta = timedelta(minutes=2)
+    stopping: timedelta = timedelta(minutes=5)
+    resizing: timedelta = timedelta(minutes=10)
+    terminating: timedelta = timedelta(minutes=10)
+    unreachable: timedelta = timedelta(seconds=30)
+
+    def of(self, status: Status) -> timedelta:
+        """Return the longest time in `status`, which is one in flight."""
+        span: timedelta = getattr(self, status.value)
+        return span
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A locked-down machine with a Jupyter server, owned by one person in one project."""
+
+    id: str
+    name: str
+    project: str
+    owner: str
+    size: Size
+    place: str
+    image: str
+    mounts: tuple[Mount, ...]
+    tier: int
+    status: Status
+    created_at: datetime
+    status_at: datetime
+    generation: int
+    seq: int
+    action: Action
+    """The action under way, or the last one."""
+    build_id: str | None
+    request_id: str = ""
+    running_since: datetime | None = None
+    stops_at: datetime | None = None
+    last_activity_at: datetime | None = None
+    is_idle: bool = False
+    unreachable_since: datetime | None = None
+    is_quarantined: bool = False
+    was_stopped: bool = False
+    """It was stopped when the resize under way was asked for."""
+    reason: Reason | None = None
+    sandbox: str | None = None
+    limits: tuple[LimitOut, ...] = ()
+    terminated_at: datetime | None = None
+
+    @staticmethod
+    def launch(
+        *,
+        instance_id: str,
+        name: str,
+        project: str,
+        owner: str,
+        size: Size,
+        place: str,
+        image: str,
+        mounts: tuple[Mount, ...],
+        tier: int,
+        at: datetime,
+        build_id: str,
+        request_id: str,
+        stops_at: datetime | None,
+    ) -> tuple[Instance, HistoryEntry]:
+        """Return a new instance in `requested` and the first entry of its history."""
+        instance = Instance(
+            id=instance_id,
+            name=name,
+            project=project,
+            owner=owner,
+            size=size,
+            place=place,
+            image=image,
+            mounts=mounts,
+            tier=tier,
+            status=Status.REQUESTED,
+            created_at=at,
+            status_at=at,
+            generation=1,
+            seq=1,
+            action=Action.LAUNCH,
+            build_id=build_id,
+            request_id=request_id,
+            stops_at=stops_at,
+        )
+        entry = HistoryEntry(1, at, EventName.LAUNCH, None, Status.REQUESTED, owner, size, 1, build_id=build_id)
+        return instance, entry
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether something is under way, so that commands are busy."""
+        return self.status in IN_FLIGHT
+
+    @property
+    def desired_state(self) -> DesiredState:
+        """What the build of the status in flight is to make true."""
+        if self.status is Status.TERMINATING:
+            return DesiredState.ABSENT
+        if self.status is Status.STOPPING or (self.status is Status.RESIZING and self.was_stopped):
+            return DesiredState.STOPPED
+        return DesiredState.RUNNING
+
+    def allowed_actions(self) -> tuple[Action, ...]:
+        """Return what may be asked of it now."""
+        actions = tuple(action for event, action in _COMMANDS.items() if self.status in _TABLE[event])
+        return (*actions, Action.OPEN) if self.status is Status.RUNNING else actions
+
+    def accepts(self, event: EventName) -> bool:
+        """Return whether the event has a place in the present status."""
+        return self.status in _TABLE[event]
+
+    def deadline(self, deadlines: Deadlines) -> datetime | None:
+        """Return when the status in flight must have ended, None when nothing is under way."""
+        return self.status_at + deadlines.of(self.status) if self.is_in_flight else None
+
+    def apply(self, event: Event, now: datetime) -> tuple[Instance, HistoryEntry]:
+        """Return the instance after `event`, and the entry that records it.
+
+        Raises RefusedError: `busy` for a command during flight, `not_allowed_now` for any other event out of place.
+        """
+        row = _TABLE[event.name]
+        if self.status not in row:
+            raise self._refusal(event.name)
+        after = row[self.status] or self._target(event.name)
+        at = max(now, self.status_at)
+        needs_build = after in _NEEDS_BUILD and after is not self.status
+        generation = self.generation + 1 if needs_build else self.generation
+        action = self._action(event.name)
+        reason = None
+        if event.reason is not None:
+            reason = replace(event.reason, action=event.reason.action or action)
+        billed_until = None
+        if self.status is Status.RUNNING and event.last_good_at is not None and after is not Status.RUNNING:
+            billed_until = min(at, max(event.last_good_at, self.running_since or at))
+        changed = self._with_event(event, after, at)
+        changed = replace(
+            changed,
+            status=after,
+            status_at=at,
+            seq=self.seq + 1,
+            generation=generation,
+            action=action,
+            build_id=event.build_id if needs_build else self.build_id,
+            reason=reason if after is not Status.RUNNING else None,
+        )
+        entry = HistoryEntry(
+            changed.seq,
+            at,
+            event.name,
+            self.status,
+            after,
+            event.actor,
+            changed.size,
+            generation,
+            billed_until=billed_until,
+            build_id=changed.build_id if needs_build else None,
+            reason=reason,
+        )
+        return changed, entry
+
+    def _with_event(self, event: Event, after: Status, at: datetime) -> Instance:
+        """Return the properties beside the status as the event leaves them."""
+        changed = self
+        if event.name is EventName.WENT_UNREACHABLE:
+            return replace(changed, unreachable_since=event.last_good_at or at)
+        if event.name is EventName.CAME_BACK:
+            return replace(changed, unreachable_since=None)
+        if event.name is EventName.EXTEND:
+            return replace(changed, stops_at=event.stops_at)
+        if event.name is EventName.BECAME_READY:
+            return replace(
+                changed,
+                running_since=at,
+                last_activity_at=at,
+                is_idle=False,
+                sandbox=event.sandbox,
+                limits=event.limits,
+            )
+        if event.name is EventName.RESIZE and event.size is not None:
+            changed = replace(changed, size=event.size, was_stopped=self.status is Status.STOPPED)
+        if self.status is Status.RUNNING and after is not Status.RUNNING:
+            changed = replace(changed, running_since=None, unreachable_since=None, is_idle=False)
+        if after in {Status.STOPPING, Status.TERMINATING}:
+            changed = replace(changed, stops_at=None)
+        if after is Status.TERMINATED:
+            changed = replace(changed, terminated_at=at)
+        return changed
+
+    def _action(self, event: EventName) -> Action:
+        """Return the action under way after the event. A retry carries on with the action that failed."""
+        if event in _COMMANDS and event not in {EventName.RETRY, EventName.EXTEND}:
+            return _COMMANDS[event]
+        return self.action
+
+    def _target(self, event: EventName) -> Status:
+        """Return where events lead whose target depends on the instance."""
+        if event is EventName.BUILD_SUCCEEDED:
+            return Status.STOPPED if self.was_stopped else Status.STARTING
+        if self.action is Action.RESIZE and self.was_stopped:
+            return Status.RESIZING
+        return {Action.STOP: Status.STOPPING, Action.DELETE: Status.TERMINATING}.get(self.action, Status.REQUESTED)
+
+    def _refusal(self, event: EventName) -> RefusedError:
+        if event in _COMMANDS and self.is_in_flight:
+            return RefusedError(
+                ErrorCode.BUSY,
+                f"{self.name} is {self.status.value}: it takes no commands until that ends",
+                "Wait for it to end (nightingale ps --watch), then try again.",
+            )
+        allowed = ", ".join(action.value for action in self.allowed_actions()) or "nothing"
+        return RefusedError(
+            ErrorCode.NOT_ALLOWED_NOW,
+            f"{self.name} is {self.status.value}: {event.value} has no place there",
+            f"Possible now: {allowed}.",
+        )

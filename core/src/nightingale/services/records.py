@@ -1,0 +1,174 @@
+"""Where everything lies in the store: keys, indexes, and the way between domain values and documents.
+
+`docs/reference/data.md` lists the access patterns. Documents are what msgspec makes of the dataclasses: text for times,
+money and enums, so that both stores hold the same thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from nightingale.contract.vocabulary import Status
+from nightingale.domain.build import Build
+from nightingale.domain.history import HistoryEntry
+from nightingale.domain.instance import Instance
+from nightingale.ports.store import Item, Key
+
+T = TypeVar("T")
+
+SHARDS = 8
+"""Instances are spread over this many shards for probing and metering."""
+
+INDEX1 = "index1"
+INDEX2 = "index2"
+
+LIVE = "INSTANCE#"
+ENDED = "ENDED#"
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """Return the document of a dataclass or Struct."""
+    document: dict[str, Any] = msgspec.to_builtins(value)
+    return document
+
+
+def decode(item: Item, kind: type[T]) -> T:
+    """Return the value of an item's document; `kind` is the class that was encoded."""
+    return msgspec.convert(item.document, kind, strict=False)
+
+
+def hashed(secret: str) -> str:
+    """Return the SHA-256 (hex) under which a secret of at least 256 random bits is kept."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def shard_of(instance_id: str) -> int:
+    """Return the shard of an instance, 0 to SHARDS - 1."""
+    return zlib.crc32(instance_id.encode()) % SHARDS
+
+
+# --- instances --------------------------------------------------------------------------------------------------------
+
+
+def project_partition(project: str) -> str:
+    """Return the partition that holds a project's instances and their names."""
+    return f"PROJECT#{project}"
+
+
+def instance_key(project: str, instance_id: str, *, is_ended: bool = False) -> Key:
+    """Return the key of an instance; a terminated one lies apart so that lists of live ones stay short."""
+    return Key(project_partition(project), (ENDED if is_ended else LIVE) + instance_id)
+
+
+def name_key(project: str, name: str) -> Key:
+    """Return the key of the pointer from a name to the live instance that has it."""
+    return Key(project_partition(project), f"NAME#{name}")
+
+
+def instance_item(instance: Instance, version: int) -> Item:
+    """Return the item of an instance with its index keys.
+
+    index1: the shard's live instances, or ended ones whose last hours metering has not closed (it drops the key).
+    index2: live instances of an owner by name, for the gateway.
+    """
+    is_ended = instance.status is Status.TERMINATED
+    shard = shard_of(instance.id)
+    partition = f"UNMETERED#{shard}" if is_ended else f"SHARD#{shard}"
+    indexes = {INDEX1: Key(partition, instance.id)}
+    if not is_ended:
+        indexes[INDEX2] = Key(f"OWNER#{instance.owner}", f"{instance.name}#{instance.id}")
+    return Item(instance_key(instance.project, instance.id, is_ended=is_ended), encode(instance), indexes, version)
+
+
+def history_partition(instance_id: str) -> str:
+    """Return the partition that holds an instance's history, builds and metering mark."""
+    return f"INSTANCE#{instance_id}"
+
+
+def history_item(instance_id: str, entry: HistoryEntry) -> Item:
+    """Return the item of a history entry; written once."""
+    return Item(Key(history_partition(instance_id), f"HISTORY#{entry.seq:08d}"), encode(entry))
+
+
+def build_key(instance_id: str, generation: int) -> Key:
+    """Return the key of a generation's build."""
+    return Key(history_partition(instance_id), f"BUILD#{generation:08d}")
+
+
+def build_item(build: Build, version: int) -> Item:
+    """Return the item of a build."""
+    return Item(build_key(build.instance_id, build.generation), encode(build), version=version)
+
+
+def metering_key(instance_id: str) -> Key:
+    """Return the key of the mark up to which an instance's hours are closed."""
+    return Key(history_partition(instance_id), "METERING")
+
+
+def last_good_key(shard: int) -> Key:
+    """Return the key of a shard's last-good vector."""
+    return Key(f"SHARD#{shard}", "LASTGOOD")
+
+
+# --- people, login, gateway -------------------------------------------------------------------------------------------
+
+PEOPLE = "PEOPLE"
+CLUSTER = "CLUSTER"
+
+
+def person_key(name: str) -> Key:
+    """Return the key of a person."""
+    return Key(PEOPLE, f"PERSON#{name}")
+
+
+def ssh_key_key(fingerprint: str) -> Key:
+    """Return the key of the pointer from an SSH key to its person."""
+    return Key(f"KEY#{fingerprint}", "KEY")
+
+
+def session_key(token: str) -> Key:
+    """Return the key of a session; the token itself is not kept."""
+    return Key(f"SESSION#{hashed(token)}", "SESSION")
+
+
+def nonce_key(nonce: str) -> Key:
+    """Return the key of a login nonce."""
+    return Key(f"NONCE#{hashed(nonce)}", "NONCE")
+
+
+def channel_key(channel_id: str) -> Key:
+    """Return the key of a gateway channel."""
+    return Key(f"CHANNEL#{channel_id}", "CHANNEL")
+
+
+def cluster_key(kind: str, name: str) -> Key:
+    """Return the key of one entry of the cluster: kind PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE."""
+    return Key(CLUSTER, f"{kind}#{name}")
+
+
+CLUSTER_META = Key(CLUSTER, "META")
+"""Revision and currency of the cluster; written last by every apply."""
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+def usage_partition(project: str, month: str) -> str:
+    """Return the partition of a project's usage records of a month (`2026-11`)."""
+    return f"USAGE#{project}#{month}"
+
+
+def usage_key(project: str, hour: datetime, instance_id: str, revision: int) -> Key:
+    """Return the key of the usage record of one hour of one instance."""
+    month = hour.strftime("%Y-%m")
+    return Key(usage_partition(project, month), f"{hour:%Y-%m-%dT%H}#{instance_id}#{revision:04d}")
+
+
+def gone_after(at: datetime, seconds: int) -> datetime:
+    """Return when a short-lived item may be dropped."""
+    return at + timedelta(seconds=seconds)
