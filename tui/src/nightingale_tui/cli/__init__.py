@@ -1,0 +1,1 @@
+"""The command line: one module per room of commands, data on stdout, everything else on stderr."""
