@@ -1,0 +1,250 @@
+"""The fake platform's answer to each person-facing operation: `on_<operation>(person, *path values, query, body)`."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from tests.tui.api import fake_world as world
+from tests.tui.api.fake_signatures import signer_of
+from tests.tui.api.fake_state import FakeState, Refused, page_of
+
+from nightingale.contract import schemas as s
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.vocabulary import IN_FLIGHT, Action, BuildState, LogSource, Plan, Status
+
+
+class FakeOperations(FakeState):
+    """One method per operation, named as the operation."""
+
+    def on_get_health(self, _: None) -> s.HealthOut:
+        return s.HealthOut(status="ok", version="0.1.0")
+
+    def on_create_challenge(self, _: None) -> s.ChallengeOut:
+        self.nonces.append(f"nonce-{len(self.nonces):020d}")
+        return s.ChallengeOut(
+            nonce=self.nonces[-1], namespace=s.LOGIN_NAMESPACE, expires_at=self.now + timedelta(minutes=2)
+        )
+
+    def on_create_session(self, _: None, body: s.SessionIn) -> s.SessionOut:
+        if body.nonce not in self.nonces:
+            raise Refused(ErrorCode.INVALID_SIGNATURE, "The nonce is unknown or used.")
+        self.nonces.remove(body.nonce)
+        person = signer_of(s.login_message(body.server, body.nonce), body.signature, self.keys)
+        if person is None:
+            raise Refused(ErrorCode.INVALID_SIGNATURE, "No person has this key.")
+        return s.SessionOut(token=self.token_of(person), person=person, expires_at=self.now + timedelta(hours=12))
+
+    def on_delete_session(self, person: str) -> s.Empty:
+        self.tokens = {token: who for token, who in self.tokens.items() if who != person}
+        return s.Empty()
+
+    def on_get_me(self, person: str) -> s.MeOut:
+        return s.MeOut(
+            person=person,
+            full_name=person.title(),
+            is_admin=person in self.admins,
+            memberships=tuple(world.membership(project) for project in self.people[person]),
+        )
+
+    def on_get_catalog(self, _: str) -> s.CatalogOut:
+        return self.catalog
+
+    def on_get_gateway(self, _: str) -> s.GatewayOut:
+        return self.gateway
+
+    def on_create_estimate(self, _: str, __: str, body: s.EstimateIn) -> s.EstimateOut:
+        self._check_size(body.size)
+        compute, disk = world.compute_price(body.size), world.disk_price(body.size)
+        total = (compute + disk) * body.for_seconds / 3600
+        return s.EstimateOut(
+            per_hour=self.money(compute + disk),
+            compute_per_hour=self.money(compute),
+            disk_per_hour=self.money(disk),
+            list_price=self.money(total),
+            billed=self.money(total),
+            for_seconds=body.for_seconds,
+            plan=Plan.PRIVATE,
+        )
+
+    def _check_size(self, size: s.Size) -> None:
+        for resource, names in (
+            ("cpu", world.CPU),
+            ("memory", world.MEMORY),
+            ("gpu", world.GPU),
+            ("disk", world.DISK),
+        ):
+            name = getattr(size, resource)
+            if name not in names:
+                raise Refused(ErrorCode.INVALID, f"There is no {resource} size {name}.")
+
+    def on_list_instances(
+        self, _: str, project: str, cursor: str | None = None, limit: int | None = None, **flags: bool
+    ) -> s.InstancesOut:
+        rows = [
+            instance
+            for instance in reversed(self.instances.values())
+            if instance.project == project and (flags.get("all") or instance.status is not Status.TERMINATED)
+        ]
+        page, next_cursor = page_of(rows, cursor, limit)
+        return s.InstancesOut(instances=page, next_cursor=next_cursor)
+
+    def on_launch_instance(self, person: str, project: str, body: s.LaunchIn) -> s.InstanceOut:
+        self._check_size(body.size)
+        for instance in self.instances.values():
+            if instance.name == body.name and instance.project == project and instance.status is not Status.TERMINATED:
+                raise Refused(ErrorCode.NAME_TAKEN, f"{body.name} is taken in {project}.")
+        tiers = {dataset.name: dataset for dataset in self.catalog.datasets}
+        return self.add(
+            body.name,
+            owner=person,
+            project=project,
+            status=Status.REQUESTED,
+            size=body.size,
+            datasets=tuple(
+                s.MountOut(dataset=name, version=tiers[name].version, tier=tiers[name].tier) for name in body.datasets
+            ),
+            stops_at=self.now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds else None,
+        )
+
+    def on_get_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+        instance = self.named(name, project)
+        if self.moves_on_read:
+            self.move(instance)
+        return self.instances[instance.id]
+
+    def on_list_history(
+        self, _: str, project: str, name: str, cursor: str | None = None, limit: int | None = None
+    ) -> s.HistoryOut:
+        page, next_cursor = page_of(self.history[self.named(name, project).id], cursor, limit)
+        return s.HistoryOut(entries=page, next_cursor=next_cursor)
+
+    def on_list_builds(
+        self, _: str, project: str, name: str, cursor: str | None = None, limit: int | None = None
+    ) -> s.BuildsOut:
+        instance = self.named(name, project)
+        build = s.BuildOut(
+            id="b-0000000001",
+            instance_id=instance.id,
+            generation=1,
+            action=Action.LAUNCH,
+            state=BuildState.SUCCEEDED,
+            created_at=self.now,
+            init_s=0.04,
+            apply_s=0.05,
+        )
+        page, next_cursor = page_of([build], cursor, limit)
+        return s.BuildsOut(builds=page, next_cursor=next_cursor)
+
+    def on_read_log(
+        self, _: str, project: str, name: str, source: str, offset: int | None = None, tail: int | None = None
+    ) -> s.LogOut:
+        lines = self.logs.get((self.named(name, project).name, LogSource(source)), [])
+        first = offset if offset is not None else max(0, len(lines) - (tail or len(lines)))
+        return s.LogOut(
+            source=LogSource(source), lines=tuple(lines[first:]), next_offset=len(lines), is_complete="end" in lines
+        )
+
+    def _act(self, project: str, name: str, action: Action, status: Status, **fields: Any) -> s.InstanceOut:
+        instance = self.named(name, project)
+        if instance.status in IN_FLIGHT:
+            raise Refused(ErrorCode.BUSY, f"{name} is {instance.status}.")
+        if action not in instance.allowed_actions:
+            raise Refused(ErrorCode.NOT_ALLOWED_NOW, f"{name} is {instance.status}.")
+        if action is Action.RESIZE:
+            self.before_resize[instance.id] = instance.status
+        return self.set(instance, status, action.value, **fields)
+
+    def on_stop_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+        return self._act(project, name, Action.STOP, Status.STOPPING)
+
+    def on_start_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+        return self._act(project, name, Action.START, Status.STARTING)
+
+    def on_retry_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+        return self._act(project, name, Action.RETRY, Status.STARTING)
+
+    def on_resize_instance(self, _: str, project: str, name: str, body: s.ResizeIn) -> s.InstanceOut:
+        size = self.named(name, project).size
+        wanted = {field: value for field, value in msgspec.structs.asdict(body).items() if value is not None}
+        after = msgspec.structs.replace(size, **wanted)
+        self._check_size(after)
+        price = self.money(world.compute_price(after) + world.disk_price(after))
+        return self._act(project, name, Action.RESIZE, Status.RESIZING, size=after, price_per_hour=price)
+
+    def on_extend_instance(self, _: str, project: str, name: str, body: s.ExtendIn) -> s.InstanceOut:
+        stops_at = self.now + timedelta(seconds=body.seconds)
+        return self._act(project, name, Action.EXTEND, Status.RUNNING, stops_at=stops_at)
+
+    def on_delete_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+        return self._act(project, name, Action.DELETE, Status.TERMINATING)
+
+    def on_open_jupyter(self, person: str, project: str, name: str) -> s.JupyterOut:
+        instance = self.named(name, project)
+        if instance.owner != person:
+            raise Refused(ErrorCode.FORBIDDEN, f"{name} is {instance.owner}'s: nobody else enters it.")
+        if Action.OPEN not in instance.allowed_actions:
+            raise Refused(ErrorCode.NOT_ALLOWED_NOW, f"{name} is {instance.status}.")
+        return s.JupyterOut(
+            host=name,
+            port=8888,
+            path="/nightingale/enter?code=",
+            code="one-time-code",
+            token="jupyter-token",
+            code_expires_at=self.now + timedelta(minutes=1),
+        )
+
+    def on_get_usage(self, _: str, project: str, month: str | None = None) -> s.UsageOut:
+        def line(key: str) -> s.UsageLineOut:
+            return s.UsageLineOut(
+                key=key,
+                compute_seconds=5400,
+                disk_gib_seconds=54_000,
+                list_cost=Decimal("1.234500"),
+                billed=Decimal(0),
+            )
+
+        return s.UsageOut(
+            project=project,
+            month=month or f"{self.now:%Y-%m}",
+            currency=world.CURRENCY,
+            plan=Plan.NONPROFIT,
+            total=line("total"),
+            by_instance=tuple(line(instance.name) for instance in self.instances.values()),
+            by_person=(line("ada"),),
+            by_size=(line("s/s/none/s"),),
+            is_final=False,
+        )
+
+    def on_list_usage_records(
+        self, _: str, __: str, month: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> s.UsageRecordsOut:
+        rows = [record for record in self.records if month in {None, f"{record.hour:%Y-%m}"}]
+        page, next_cursor = page_of(rows, cursor, limit)
+        return s.UsageRecordsOut(records=page, next_cursor=next_cursor)
+
+    def on_plan_cluster(self, _: str, body: s.ClusterPlanIn) -> s.ClusterPlanOut:
+        people = {person.name for person in body.cluster.people}
+        details = tuple(
+            s.ErrorDetail(path=f"cluster.projects[{i}].members[{j}].person", message=f"no person {member.person}")
+            for i, project in enumerate(body.cluster.projects)
+            for j, member in enumerate(project.members)
+            if member.person not in people
+        )
+        if details:
+            raise Refused(ErrorCode.INVALID, "The cluster file does not hold together.", details)
+        return s.ClusterPlanOut(base=self.revision, changes=self.changes)
+
+    def on_apply_cluster(self, _: str, body: s.ClusterApplyIn) -> s.ClusterApplyOut:
+        if body.base != self.revision:
+            raise Refused(ErrorCode.CLUSTER_CHANGED, "The cluster changed after the plan.")
+        self.applied.append(body.cluster)
+        self.revision += 1
+        changes, self.changes = self.changes, ()
+        return s.ClusterApplyOut(revision=self.revision, changes=changes)
+
+    def on_list_audit_events(
+        self, _: str, stream: str, cursor: str | None = None, limit: int | None = None
+    ) -> s.AuditEventsOut:
+        page, next_cursor = page_of(list(world.audit_events(stream)), cursor, limit)
+        return s.AuditEventsOut(events=page, next_cursor=next_cursor)

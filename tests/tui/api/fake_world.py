@@ -1,0 +1,107 @@
+"""What the fake platform offers: sizes with prices, datasets, one project, two people."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from nightingale.contract import schemas as s
+from nightingale.contract.vocabulary import Action, Permission, Plan, Role, Status
+
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+CURRENCY = "EUR"
+CPU = {"s": (2, "0.05"), "m": (4, "0.10"), "l": (8, "0.20")}
+MEMORY = {"s": (4, "0.02"), "m": (8, "0.04"), "l": (16, "0.08")}
+GPU = {"none": (0, "0"), "s": (1, "0.90"), "l": (4, "3.60")}
+DISK = {"s": (10, "0.001"), "m": (50, "0.005")}
+STREAM_HASH = "0" * 64
+
+MOVES = {
+    Status.REQUESTED: Status.PROVISIONING,
+    Status.PROVISIONING: Status.STARTING,
+    Status.STARTING: Status.RUNNING,
+    Status.STOPPING: Status.STOPPED,
+    Status.TERMINATING: Status.TERMINATED,
+}
+"""What an in-flight status becomes when all goes well (resizing returns to where it came from)."""
+
+ALLOWED = {
+    Status.RUNNING: (Action.STOP, Action.RESIZE, Action.DELETE, Action.EXTEND, Action.OPEN),
+    Status.STOPPED: (Action.START, Action.RESIZE, Action.DELETE),
+    Status.FAILED: (Action.RETRY, Action.DELETE),
+}
+
+
+def _options(sizes: dict[str, tuple[int, str]], field: str) -> tuple[s.SizeOptionOut, ...]:
+    return tuple(
+        s.SizeOptionOut(
+            name=name,
+            cores=count if field == "cores" else None,
+            gib=count if field == "gib" else None,
+            count=count if field == "count" else None,
+            model=("A100" if count else "") if field == "count" else None,
+            price_per_hour={"local": Decimal(price)},
+        )
+        for name, (count, price) in sizes.items()
+    )
+
+
+def catalog() -> s.CatalogOut:
+    """Return what can be launched."""
+    return s.CatalogOut(
+        currency=CURRENCY,
+        cpu=_options(CPU, "cores"),
+        memory=_options(MEMORY, "gib"),
+        gpu=_options(GPU, "count"),
+        disk=_options(DISK, "gib"),
+        images=(s.ImageOut(name="default", title="Jupyter", places=("local",)),),
+        datasets=(
+            s.DatasetOut(name="demo", version="1", title="DICOM samples", tier=0, projects=("heart",)),
+            s.DatasetOut(name="ecg", version="2026.1", title="ECG strips", tier=1, projects=("heart",)),
+        ),
+        places=(s.PlaceOut(name="local", kind="local", title="This machine", sandbox="bubblewrap"),),
+    )
+
+
+def compute_price(size: s.Size) -> Decimal:
+    """Return what an hour of running costs."""
+    return Decimal(CPU[size.cpu][1]) + Decimal(MEMORY[size.memory][1]) + Decimal(GPU[size.gpu][1])
+
+
+def disk_price(size: s.Size) -> Decimal:
+    """Return what an hour of existing costs."""
+    return Decimal(DISK[size.disk][1])
+
+
+def membership(project: str, plan: Plan = Plan.PRIVATE) -> s.MembershipOut:
+    """Return a researcher's membership."""
+    return s.MembershipOut(
+        project=project,
+        title=project.title(),
+        role=Role.RESEARCHER,
+        plan=plan,
+        permissions=(
+            Permission.INSTANCE_READ,
+            Permission.INSTANCE_LAUNCH,
+            Permission.INSTANCE_CONTROL,
+            Permission.INSTANCE_OPEN,
+            Permission.LOG_READ,
+            Permission.USAGE_READ,
+        ),
+    )
+
+
+def audit_events(stream: str) -> tuple[s.AuditEventOut, ...]:
+    """Return two sealed facts."""
+    return tuple(
+        s.AuditEventOut(
+            stream=stream,
+            seq=seq,
+            at=START,
+            tag=tag,
+            actor="ada",
+            subject="heart",
+            detail={"name": "scan"},
+            prev=STREAM_HASH,
+            hash=STREAM_HASH,
+        )
+        for seq, tag in enumerate(("login:create:succeeded", "instance:launch:accepted"), start=1)
+    )
