@@ -1,0 +1,33 @@
+"""Fixtures for every test: a clock that stands still, ids that count, an audit log and a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from nightingale.adapters.sqlite import SqliteStore
+
+from doubles import CountingIds, FixedClock, MemoryAuditLog
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+def ids() -> CountingIds:
+    return CountingIds()
+
+
+@pytest.fixture
+def audit_log() -> MemoryAuditLog:
+    return MemoryAuditLog()
+
+
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    """An empty store in memory, the real adapter; threads may share it."""
+    made = SqliteStore(":memory:")
+    yield made
+    made.close()
