@@ -155,4 +155,5 @@ class AuditTag(StrEnum):
     CHANNEL_REFUSED = "channel:open:refused"
     CHANNEL_CLOSED = "channel:close:succeeded"
     CHANNEL_REVOKED = "channel:renew:refused"
+    ORPHAN_ENDED = "machine:end:succeeded"
     CLUSTER_APPLIED = "cluster:apply:succeeded"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from nightingale.contract.build import BuildResult
 from nightingale.contract.vocabulary import Action, BuildState, DesiredState
@@ -28,9 +30,11 @@ class Build:
     init_s: float | None = None
     apply_s: float | None = None
     reason: Reason | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What Terraform was told, fixed when the build was queued: a retry of the same build asks for the same thing."""
 
     @staticmethod
-    def queue(build_id: str, instance: Instance, at: datetime) -> Build:
+    def queue(build_id: str, instance: Instance, at: datetime, variables: Mapping[str, Any]) -> Build:
         """Return the queued build of the status that the instance has just entered."""
         return Build(
             id=build_id,
@@ -41,6 +45,7 @@ class Build:
             desired_state=instance.desired_state,
             state=BuildState.QUEUED,
             created_at=at,
+            variables=variables,
         )
 
     def started(self, at: datetime) -> Build:

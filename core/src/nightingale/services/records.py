@@ -25,7 +25,6 @@ SHARDS = 8
 """Instances are spread over this many shards for probing and metering."""
 
 INDEX1 = "index1"
-INDEX2 = "index2"
 
 LIVE = "INSTANCE#"
 ENDED = "ENDED#"
@@ -74,14 +73,11 @@ def instance_item(instance: Instance, version: int) -> Item:
     """Return the item of an instance with its index keys.
 
     index1: the shard's live instances, or ended ones whose last hours metering has not closed (it drops the key).
-    index2: live instances of an owner by name, for the gateway.
     """
     is_ended = instance.status is Status.TERMINATED
     shard = shard_of(instance.id)
     partition = f"UNMETERED#{shard}" if is_ended else f"SHARD#{shard}"
     indexes = {INDEX1: Key(partition, instance.id)}
-    if not is_ended:
-        indexes[INDEX2] = Key(f"OWNER#{instance.owner}", f"{instance.name}#{instance.id}")
     return Item(instance_key(instance.project, instance.id, is_ended=is_ended), encode(instance), indexes, version)
 
 

@@ -1,0 +1,196 @@
+"""From a request to an answer, the same on every host: limits, authentication, permission, parsing, call."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.openapi import PATH_PATTERNS
+from nightingale.contract.operations import BY_NAME, Operation, Query, QueryKind
+from nightingale.contract.schemas import MAX_BODY_BYTES, ErrorDetail, ErrorOut
+from nightingale.contract.vocabulary import AuditTag, Permission, Reach
+from nightingale.domain.access import Access, Principal
+from nightingale.domain.errors import RefusedError
+from nightingale.ports.audit_log import PLATFORM_STREAM, AuditEvent, AuditLog, AuditLogUnavailableError
+from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.store import InvalidCursorError, StoreUnavailableError
+from nightingale.services.login import LoginService
+
+_LOG = logging.getLogger(__name__)
+_ANONYMOUS = Principal(name="", is_person=False)
+_ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a host hands in. `path` and `query` hold decoded text; `body` is as it came."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    authorization: str | None = field(default=None, repr=False)
+    content_type: str = "application/json"
+    client: str = ""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a host hands out: a status and JSON."""
+
+    status: int
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a use case is called with, after every check."""
+
+    access: Access
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Any
+    client: str
+
+    @property
+    def principal(self) -> Principal:
+        """Whoever asks."""
+        return self.access.principal
+
+
+UseCase = Callable[[Call], Any]
+
+
+class Dispatcher:
+    """Checks and calls. Knows every operation; refuses to be made with one left out."""
+
+    def __init__(
+        self, use_cases: Mapping[str, UseCase], *, login: LoginService, audit: AuditLog, clock: Clock, ids: Ids
+    ) -> None:
+        """Take one use case for each operation of the contract."""
+        if use_cases.keys() != BY_NAME.keys():
+            odd = sorted(use_cases.keys() ^ BY_NAME.keys())
+            raise ValueError(f"operations and use cases differ: {odd}")
+        self._use_cases = use_cases
+        self._login = login
+        self._audit = audit
+        self._clock = clock
+        self._ids = ids
+
+    def handle(self, name: str, request: Request) -> Response:
+        """Return the answer to one request for one operation. Never raises."""
+        operation = BY_NAME[name]
+        request_id = self._ids.new("r")
+        try:
+            call = self._check(operation, request)
+            answer = self._use_cases[name](call)
+            return Response(operation.status, msgspec.json.encode(answer), request_id)
+        except RefusedError as refusal:
+            details = tuple(ErrorDetail(path=path, message=message) for path, message in refusal.details)
+            return refused(refusal.code, refusal.message, refusal.next_step, request_id, details)
+        except InvalidCursorError:
+            message = "the cursor is not one of this list's"
+            return refused(ErrorCode.BAD_REQUEST, message, "Start again without a cursor.", request_id)
+        except (StoreUnavailableError, AuditLogUnavailableError) as error:
+            _LOG.exception("store or audit log unavailable", extra={"operation": name, "request_id": request_id})
+            again = "Try again in a few seconds; then ask the operator."
+            return refused(ErrorCode.UNAVAILABLE, f"the platform cannot keep records now: {error}", again, request_id)
+        except Exception:  # noqa: BLE001 - the boundary: nothing may escape to a host
+            # The last line of defence: whatever went wrong is logged whole and answered without its inside.
+            _LOG.exception("operation failed", extra={"operation": name, "request_id": request_id})
+            message = "something went wrong inside the platform; nothing is known of the request"
+            return refused(ErrorCode.INTERNAL, message, f"Tell the operator the request id {request_id}.", request_id)
+
+    def _check(self, operation: Operation, request: Request) -> Call:
+        if len(request.body) > MAX_BODY_BYTES:
+            raise RefusedError(
+                ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes", "Send less at once."
+            )
+        for name, value in request.path.items():
+            if not re.fullmatch(PATH_PATTERNS[name].strip("^$"), value):
+                raise RefusedError(ErrorCode.NOT_FOUND, f"no such {name}", "Check the name.")
+        principal = _ANONYMOUS
+        if operation.permission is not Permission.PUBLIC:
+            principal = self._login.authenticate(request.authorization)
+        access = self._permit(operation, principal, request)
+        return Call(access, request.path, _query(operation, request.query), _body(operation, request), request.client)
+
+    def _permit(self, operation: Operation, principal: Principal, request: Request) -> Access:
+        project = request.path.get("project", "")
+        reach = principal.reach(operation.permission, project or None)
+        if reach is Reach.NONE:
+            where = f" in {project}" if project else ""
+            detail = {"operation": operation.name, "project": project, "client": request.client}
+            now = self._clock.now()
+            tag = AuditTag.OPERATION_DENIED.value
+            self._audit.append(AuditEvent(PLATFORM_STREAM, now, tag, principal.name, operation.name, detail))
+            raise RefusedError(
+                ErrorCode.FORBIDDEN, f"{principal.name} may not {operation.permission.value}{where}", _ASK_LEAD
+            )
+        return Access(principal, project, reach)
+
+
+def refused(
+    code: ErrorCode, message: str, next_step: str, request_id: str, details: tuple[ErrorDetail, ...] = ()
+) -> Response:
+    """Return a refusal in the one shape that every refusal has."""
+    body = ErrorOut(code=code.code, message=message, next_step=next_step, details=details, request_id=request_id)
+    return Response(code.status, msgspec.json.encode(body), request_id)
+
+
+def _body(operation: Operation, request: Request) -> Any:
+    if operation.request is None:
+        return None
+    if request.content_type.partition(";")[0].strip().lower() not in {"application/json", ""}:
+        raise RefusedError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body is not JSON", "Send application/json.")
+    try:
+        return msgspec.json.decode(request.body, type=operation.request)
+    except msgspec.ValidationError as error:
+        message, path = split_path(str(error))
+        raise RefusedError(
+            ErrorCode.INVALID, f"the body is not valid: {error}", "See /openapi.json.", details=((path, message),)
+        ) from error
+    except msgspec.DecodeError as error:
+        raise RefusedError(ErrorCode.BAD_REQUEST, f"the body is not JSON: {error}", "See /openapi.json.") from error
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise RefusedError(ErrorCode.BAD_REQUEST, "the body cannot be read", "See /openapi.json.") from error
+
+
+def split_path(words: str) -> tuple[str, str]:
+    """Return message and path of msgspec's words (`Expected … - at `$.people[2].keys[0]``)."""
+    message, _, at = words.partition(" - at `")
+    return message, at.rstrip("`").removeprefix("$").removeprefix(".")
+
+
+def _query(operation: Operation, given: Mapping[str, str]) -> dict[str, Any]:
+    known = {query.name: query for query in operation.query}
+    values: dict[str, Any] = dict.fromkeys(known)
+    for name, text in given.items():
+        query = known.get(name)
+        if query is None:
+            raise RefusedError(
+                ErrorCode.BAD_REQUEST, f"no query parameter {name[:60]}", f"Known: {', '.join(known) or 'none'}."
+            )
+        values[name] = _query_value(query, text)
+    return values
+
+
+def _query_value(query: Query, text: str) -> str | int | bool:
+    if query.kind is QueryKind.FLAG and text in {"true", "false"}:
+        return text == "true"
+    if query.kind is QueryKind.WHOLE and re.fullmatch(r"[0-9]{1,16}", text) and int(text) <= query.most:
+        return int(text)
+    if query.kind is QueryKind.TEXT and re.fullmatch(query.pattern.strip("^$"), text):
+        return text
+    wanted = {QueryKind.FLAG: "true or false", QueryKind.WHOLE: f"a whole number up to {query.most}"}
+    raise RefusedError(
+        ErrorCode.BAD_REQUEST,
+        f"the query parameter {query.name} is not {wanted.get(query.kind, 'well formed')}",
+        "See /openapi.json.",
+    )

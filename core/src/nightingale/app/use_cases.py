@@ -1,0 +1,120 @@
+"""Which use case answers which operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightingale.app.dispatch import UseCase
+from nightingale.contract.openapi import VERSION, openapi
+from nightingale.contract.schemas import AuditEventOut, AuditEventsOut, HealthOut
+from nightingale.contract.vocabulary import LogSource
+from nightingale.ports.audit_log import AuditLog
+from nightingale.ports.store import InvalidCursorError, Store
+from nightingale.services import records
+from nightingale.services.catalog import CatalogService
+from nightingale.services.cluster import ClusterService
+from nightingale.services.gateway import GatewayService
+from nightingale.services.instance_views import InstanceViews
+from nightingale.services.instances import InstanceService
+from nightingale.services.login import LoginService
+from nightingale.services.usage import UsageService
+
+PAGE = 100
+"""Rows of a page when the caller names no limit."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The services of one platform."""
+
+    store: Store
+    audit: AuditLog
+    login: LoginService
+    catalog: CatalogService
+    cluster: ClusterService
+    views: InstanceViews
+    instances: InstanceService
+    gateway: GatewayService
+    usage: UsageService
+
+    def health(self) -> HealthOut:
+        """Return ok once the store has been read."""
+        self.store.get(records.CLUSTER_META)
+        return HealthOut(status="ok", version=VERSION)
+
+    def audit_events(self, stream: str, cursor: str | None, limit: int) -> AuditEventsOut:
+        """Return a page of a stream's sealed facts; the cursor is the last number seen."""
+        if cursor is not None and not cursor.isdecimal():
+            raise InvalidCursorError
+        sealed = self.audit.read(stream, int(cursor or 0), limit)
+        events = tuple(
+            AuditEventOut(
+                stream=one.event.stream,
+                seq=one.seq,
+                at=one.event.at,
+                tag=one.event.tag,
+                actor=one.event.actor,
+                subject=one.event.subject,
+                detail=dict(one.event.detail),
+                prev=one.prev,
+                hash=one.hash,
+            )
+            for one in sealed
+        )
+        return AuditEventsOut(events=events, next_cursor=str(sealed[-1].seq) if len(sealed) == limit else None)
+
+
+def use_cases(services: Services) -> Mapping[str, UseCase]:
+    """Return the use case of every operation."""
+    instances, views, gateway, login = services.instances, services.views, services.gateway, services.login
+
+    return {
+        "get_health": lambda _: services.health(),
+        "get_openapi": lambda _: openapi(),
+        "create_challenge": lambda _: login.create_challenge(),
+        "create_session": lambda c: login.create_session(c.body, c.client),
+        "delete_session": lambda c: login.delete_session(c.principal),
+        "get_me": lambda c: login.me(c.principal),
+        "get_catalog": lambda c: services.catalog.catalog(c.principal),
+        "get_gateway": lambda _: gateway.get(),
+        "create_estimate": lambda c: services.catalog.estimate(c.access, c.body),
+        "list_instances": lambda c: views.list(
+            c.access,
+            include_all=bool(c.query["all"]),
+            cursor=c.query["cursor"],
+            limit=c.query["limit"] or PAGE,
+        ),
+        "launch_instance": lambda c: instances.launch(c.access, c.body),
+        "get_instance": lambda c: views.get(c.access, c.path["instance"]),
+        "list_history": lambda c: views.history(
+            c.access, c.path["instance"], c.query["cursor"], c.query["limit"] or PAGE
+        ),
+        "list_builds": lambda c: views.builds(
+            c.access, c.path["instance"], c.query["cursor"], c.query["limit"] or PAGE
+        ),
+        "read_log": lambda c: views.read_log(
+            c.access, c.path["instance"], LogSource(c.path["source"]), c.query["offset"], c.query["tail"]
+        ),
+        "stop_instance": lambda c: instances.stop(c.access, c.path["instance"]),
+        "start_instance": lambda c: instances.start(c.access, c.path["instance"]),
+        "retry_instance": lambda c: instances.retry(c.access, c.path["instance"]),
+        "resize_instance": lambda c: instances.resize(c.access, c.path["instance"], c.body),
+        "extend_instance": lambda c: instances.extend(c.access, c.path["instance"], c.body),
+        "delete_instance": lambda c: instances.delete(c.access, c.path["instance"]),
+        "open_jupyter": lambda c: instances.open_jupyter(c.access, c.path["instance"]),
+        "get_usage": lambda c: services.usage.usage(c.access, c.query["month"]),
+        "list_usage_records": lambda c: services.usage.records(
+            c.access, c.query["month"], c.query["cursor"], c.query["limit"] or PAGE
+        ),
+        "identify_key": lambda c: gateway.identify_key(c.body),
+        "open_channel": lambda c: gateway.open_channel(c.body),
+        "renew_channel": lambda c: gateway.renew_channel(c.path["channel"], c.body),
+        "close_channel": lambda c: gateway.close_channel(c.path["channel"], c.body),
+        "record_refusal": lambda c: gateway.record_refusal(c.body),
+        "plan_cluster": lambda c: services.cluster.plan(c.principal, c.body),
+        "apply_cluster": lambda c: services.cluster.apply(c.principal, c.body),
+        "list_audit_events": lambda c: services.audit_events(
+            c.path["stream"], c.query["cursor"], c.query["limit"] or PAGE
+        ),
+    }

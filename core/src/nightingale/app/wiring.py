@@ -1,0 +1,143 @@
+"""Puts a platform together from the adapters it is handed. Knows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nightingale.app.dispatch import Dispatcher
+from nightingale.app.use_cases import Services, use_cases
+from nightingale.contract.schemas import GatewayOut
+from nightingale.domain.instance import Deadlines
+from nightingale.ports.audit_log import AuditLog
+from nightingale.ports.builder import Builder
+from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.machines import Machines
+from nightingale.ports.prober import Prober
+from nightingale.ports.signatures import SignatureVerifier
+from nightingale.ports.store import Store
+from nightingale.services.build_variables import CatalogBuildVariables
+from nightingale.services.catalog import CatalogService
+from nightingale.services.cluster import ClusterService
+from nightingale.services.gateway import GatewayService
+from nightingale.services.instance_views import InstanceViews
+from nightingale.services.instances import InstanceService
+from nightingale.services.lifecycle import Lifecycle
+from nightingale.services.login import LoginService
+from nightingale.services.metering import MeteringService
+from nightingale.services.reconcile import Reconcile
+from nightingale.services.usage import UsageService
+from nightingale.services.watch import Watch
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What a host brings. `builders` and `machines` by place; `networks` what only a place's module knows."""
+
+    store: Store
+    audit: AuditLog
+    clock: Clock
+    ids: Ids
+    signatures: SignatureVerifier
+    builders: Mapping[str, Builder]
+    machines: Mapping[str, Machines]
+    networks: Mapping[str, Mapping[str, Any]]
+    addresses: frozenset[str]
+    """Addresses under which the platform may be called."""
+    find_gateway: Callable[[], GatewayOut | None]
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform that is put together."""
+
+    adapters: Adapters
+    services: Services
+    lifecycle: Lifecycle
+    metering: MeteringService
+
+    def dispatcher(self) -> Dispatcher:
+        """Return what answers requests."""
+        adapters = self.adapters
+        return Dispatcher(
+            use_cases(self.services),
+            login=self.services.login,
+            audit=adapters.audit,
+            clock=adapters.clock,
+            ids=adapters.ids,
+        )
+
+    def watch(self, prober: Prober) -> Watch:
+        """Return a watcher of every shard."""
+        adapters = self.adapters
+        return Watch(
+            store=adapters.store,
+            clock=adapters.clock,
+            lifecycle=self.lifecycle,
+            machines=adapters.machines,
+            prober=prober,
+        )
+
+    def reconcile(self) -> Reconcile:
+        """Return what ends machines that nobody owns."""
+        adapters = self.adapters
+        return Reconcile(adapters.store, adapters.clock, adapters.machines, adapters.audit)
+
+
+def platform(adapters: Adapters) -> Platform:
+    """Return the platform that these adapters make."""
+    store, clock, ids, audit = adapters.store, adapters.clock, adapters.ids, adapters.audit
+    catalog = CatalogService(store, adapters.machines, clock)
+    usage = UsageService(store, catalog, clock)
+    lifecycle = Lifecycle(
+        store=store,
+        clock=clock,
+        ids=ids,
+        builders=adapters.builders,
+        variables=CatalogBuildVariables(catalog, adapters.networks),
+        deadlines=adapters.deadlines,
+    )
+    views = InstanceViews(
+        store=store, clock=clock, lifecycle=lifecycle, catalog=catalog, usage=usage, machines=adapters.machines
+    )
+    services = Services(
+        store=store,
+        audit=audit,
+        login=LoginService(
+            store=store,
+            clock=clock,
+            ids=ids,
+            signatures=adapters.signatures,
+            catalog=catalog,
+            audit=audit,
+            addresses=adapters.addresses,
+        ),
+        catalog=catalog,
+        cluster=ClusterService(store, clock, audit, adapters.signatures),
+        views=views,
+        instances=InstanceService(
+            clock=clock,
+            ids=ids,
+            lifecycle=lifecycle,
+            catalog=catalog,
+            views=views,
+            machines=adapters.machines,
+            audit=audit,
+        ),
+        gateway=GatewayService(
+            store=store,
+            clock=clock,
+            ids=ids,
+            lifecycle=lifecycle,
+            catalog=catalog,
+            machines=adapters.machines,
+            signatures=adapters.signatures,
+            audit=audit,
+            find_gateway=adapters.find_gateway,
+        ),
+        usage=usage,
+    )
+    metering = MeteringService(store, catalog, clock)
+    return Platform(adapters, services, lifecycle, metering)

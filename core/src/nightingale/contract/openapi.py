@@ -1,0 +1,111 @@
+"""The OpenAPI 3.1 document, made from OPERATIONS and the schemas."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from nightingale.contract import schemas
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.operations import OPERATIONS, Operation, Query, QueryKind
+from nightingale.contract.vocabulary import Permission
+
+VERSION = "0.1.0"
+
+_TYPES: dict[QueryKind, dict[str, Any]] = {
+    QueryKind.TEXT: {"type": "string"},
+    QueryKind.WHOLE: {"type": "integer", "minimum": 0},
+    QueryKind.FLAG: {"type": "boolean", "default": False},
+}
+
+PATH_PATTERNS: dict[str, str] = {
+    "project": r"^[a-z][a-z0-9-]{0,31}$",
+    "instance": r"^[a-z][a-z0-9-]{0,31}$",
+    "source": r"^(build|jupyter)$",
+    "channel": r"^c-[a-z0-9]{10}$",
+    "stream": r"^(platform|i-[a-z0-9]{10})$",
+}
+"""What each path parameter must look like; checked by dispatch before anything is looked up."""
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """Return the document as plain JSON types."""
+    kinds = [kind for row in OPERATIONS for kind in (row.request, row.response) if kind not in {None, dict}]
+    refs, components = msgspec.json.schema_components(
+        [*kinds, schemas.ErrorOut], ref_template="#/components/schemas/{name}"
+    )
+    by_kind = dict(zip([*kinds, schemas.ErrorOut], refs, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for row in OPERATIONS:
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_kind)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Nightingale",
+            "version": VERSION,
+            "summary": "Launch, watch and pay for locked-down Jupyter instances on sensitive data.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The token of `create_session`."}
+            },
+        },
+    }
+
+
+def _operation(row: Operation, by_kind: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "operationId": row.name,
+        "summary": row.summary,
+        "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", row.path)]
+        + [_query_parameter(query) for query in row.query],
+        "responses": _responses(row, by_kind),
+        "x-permission": row.permission.value,
+    }
+    if row.permission is Permission.PUBLIC:
+        document["security"] = []
+    if row.request is not None:
+        document["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_kind[row.request]}}}
+    return document
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": PATH_PATTERNS[name]},
+    }
+
+
+def _query_parameter(query: Query) -> dict[str, Any]:
+    schema = dict(_TYPES[query.kind])
+    if query.kind is QueryKind.TEXT:
+        schema["pattern"] = query.pattern
+    if query.kind is QueryKind.WHOLE:
+        schema["maximum"] = query.most
+    return {"name": query.name, "in": "query", "required": False, "description": query.summary, "schema": schema}
+
+
+def _responses(row: Operation, by_kind: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    schema = {"type": "object"} if row.response is dict else by_kind[row.response]
+    responses: dict[str, Any] = {
+        str(row.status): {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    }
+    by_status: dict[int, list[str]] = {}
+    for code in ErrorCode:
+        by_status.setdefault(code.status, []).append(code.code)
+    for status, codes in by_status.items():
+        responses[str(status)] = {
+            "description": ", ".join(codes),
+            "content": {"application/json": {"schema": by_kind[schemas.ErrorOut]}},
+        }
+    return responses

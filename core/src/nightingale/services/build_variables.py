@@ -1,0 +1,68 @@
+"""What Terraform is told of an instance: the variables of `infra/instance/<place>`, the same names for every place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from nightingale.contract.vocabulary import Action
+from nightingale.domain.instance import Instance
+from nightingale.services.catalog import CatalogService
+
+
+class BuildVariables(Protocol):
+    """Makes the variables of a build. They carry no secret."""
+
+    def of(self, instance: Instance, *, previous: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the module's variables for the status that the instance has just entered.
+
+        `previous` are those of the build before. Raises RefusedError when the catalogue no longer has what it needs.
+        """
+
+
+class CatalogBuildVariables:
+    """Variables from the catalogue as it stands when the build is queued."""
+
+    def __init__(self, catalog: CatalogService, networks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take `networks`: by place, what only that cloud knows (for `local`, the data folder and the launcher)."""
+        self._catalog = catalog
+        self._networks = networks
+
+    def of(self, instance: Instance, *, previous: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the module's variables; a stop or a delete keeps what the machine was built with.
+
+        A size, an image or a dataset that left the catalogue must not keep anyone from stopping or deleting.
+        """
+        changing = {"desired_state": instance.desired_state.value, "generation": instance.generation}
+        if previous is not None and instance.action in {Action.STOP, Action.DELETE}:
+            return {**previous, **changing}
+        cluster = self._catalog.load()
+        kind = cluster.place(instance.place).kind
+        person = self._catalog.find_person(instance.owner)
+        return {
+            **changing,
+            "instance_id": instance.id,
+            "name": instance.name,
+            "owner": instance.owner,
+            "project": instance.project,
+            "machine_type": cluster.machine(instance.place, instance.size),
+            "image": cluster.image(instance.image, kind),
+            "spot": False,
+            "root_gib": 0,
+            "home_gib": cluster.disk_gib(instance.size),
+            "home_snapshot_id": "",
+            "datasets": [
+                {
+                    "dataset": mount.dataset,
+                    "version": mount.version,
+                    "tier": mount.tier,
+                    "source": cluster.dataset_source(mount.dataset, kind),
+                }
+                for mount in instance.mounts
+            ],
+            "tags": {"project": instance.project, "owner": instance.owner, "instance": instance.id},
+            "network": {
+                **self._networks.get(instance.place, {}),
+                "owner_uid": person.uid if person is not None else None,
+            },
+        }

@@ -1,0 +1,151 @@
+"""What people see of instances: lists, details, history, builds and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.schemas import (
+    BuildsOut,
+    HistoryOut,
+    InstanceOut,
+    InstancesOut,
+    LogOut,
+)
+from nightingale.contract.vocabulary import Action, LogSource, Permission, Status
+from nightingale.domain.access import Access
+from nightingale.domain.build import Build
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import HistoryEntry
+from nightingale.domain.instance import Instance
+from nightingale.ports.clock import Clock
+from nightingale.ports.machines import Machines
+from nightingale.ports.store import InvalidCursorError, Item, Store
+from nightingale.services import records
+from nightingale.services.catalog import CatalogService
+from nightingale.services.lifecycle import Lifecycle, Stored, not_found
+from nightingale.services.presenting import present_build, present_entry, present_instance
+from nightingale.services.usage import UsageService
+
+_LOG_LINES = 1000
+
+
+@dataclass(frozen=True)
+class InstanceViews:
+    """The use cases that read."""
+
+    store: Store
+    clock: Clock
+    lifecycle: Lifecycle
+    catalog: CatalogService
+    usage: UsageService
+    machines: Mapping[str, Machines]
+
+    def list(self, access: Access, *, include_all: bool, cursor: str | None, limit: int) -> InstancesOut:
+        """Return live instances of the project, newest first; with `include_all` terminated ones after them."""
+        partition = records.project_partition(access.project)
+        room, _, inner = (cursor or "live:").partition(":")
+        if room not in {"live", "ended"}:
+            raise InvalidCursorError
+        items: list[Item] = []
+        next_cursor: str | None = None
+        if room == "live":
+            page = self.store.query(partition, prefix=records.LIVE, limit=limit, cursor=inner or None, is_reversed=True)
+            items += page.items
+            next_cursor = f"live:{page.cursor}" if page.cursor else ("ended:" if include_all else None)
+        if include_all and next_cursor in {None, "ended:"} and len(items) < limit:
+            page = self.store.query(
+                partition,
+                prefix=records.ENDED,
+                limit=limit - len(items),
+                cursor=inner if room == "ended" and inner else None,
+                is_reversed=True,
+            )
+            items += page.items
+            next_cursor = f"ended:{page.cursor}" if page.cursor else None
+        shown = tuple(self.present(access, records.decode(item, Instance)) for item in items)
+        return InstancesOut(instances=shown, next_cursor=next_cursor)
+
+    def get(self, access: Access, name: str) -> InstanceOut:
+        """Return one instance by its name or id. Raises RefusedError `not_found`."""
+        return self.present(access, self.find(access, name).instance)
+
+    def history(self, access: Access, name: str, cursor: str | None, limit: int) -> HistoryOut:
+        """Return its history, oldest first."""
+        instance = self.find(access, name).instance
+        page = self.store.query(records.history_partition(instance.id), prefix="HISTORY#", limit=limit, cursor=cursor)
+        entries = tuple(present_entry(records.decode(item, HistoryEntry)) for item in page.items)
+        return HistoryOut(entries=entries, next_cursor=page.cursor)
+
+    def builds(self, access: Access, name: str, cursor: str | None, limit: int) -> BuildsOut:
+        """Return its builds, newest first."""
+        instance = self.find(access, name).instance
+        page = self.store.query(
+            records.history_partition(instance.id), prefix="BUILD#", limit=limit, cursor=cursor, is_reversed=True
+        )
+        builds = tuple(present_build(records.decode(item, Build)) for item in page.items)
+        return BuildsOut(builds=builds, next_cursor=page.cursor)
+
+    def read_log(self, access: Access, name: str, source: LogSource, offset: int | None, tail: int | None) -> LogOut:
+        """Return whole lines of a log, from a byte offset or the last `tail` lines."""
+        instance = self.find(access, name).instance
+        require_own(access, instance)
+        machines = self.machines[instance.place]
+        if source is LogSource.BUILD:
+            found = self.lifecycle.find_build(instance)
+            if found is None:
+                return LogOut(source=source, lines=(), next_offset=offset or 0, is_complete=True)
+            build = found[0]
+            builder = self.lifecycle.builders[instance.place]
+            lines, after = builder.read_log(build.id, offset or 0, _LOG_LINES)
+            while offset is None and tail is not None:
+                more, after = builder.read_log(build.id, after, _LOG_LINES)
+                if not more:
+                    break
+                lines = (*lines, *more)[-tail:]
+            return LogOut(source=source, lines=lines, next_offset=after, is_complete=build.finished_at is not None)
+        start = offset if offset is not None else machines.log_tail_offset(instance.id, tail or _LOG_LINES)
+        lines, after = machines.read_log(instance.id, start, _LOG_LINES)
+        is_complete = instance.status not in {Status.STARTING, Status.RUNNING}
+        return LogOut(source=source, lines=lines, next_offset=after, is_complete=is_complete)
+
+    def find(self, access: Access, name: str) -> Stored:
+        """Return the instance of the project by its name or id. Raises RefusedError `not_found`."""
+        is_id = name.startswith("i-")
+        found = self.lifecycle.find(access.project, name) if is_id else self.lifecycle.find_named(access.project, name)
+        if found is None:
+            raise not_found(name, access.project)
+        return found
+
+    def present(self, access: Access, instance: Instance) -> InstanceOut:
+        """Return it as this principal sees it."""
+        cluster = self.catalog.load()
+        cost, seconds = self.usage.spent(instance)
+        return present_instance(
+            instance, cluster, self.clock.now(), cost=cost, usage_seconds=seconds, actions=_actions(access, instance)
+        )
+
+
+def _actions(access: Access, instance: Instance) -> tuple[Action, ...]:
+    """Return what this principal may ask of the instance now."""
+    principal = access.principal
+    control = Access(principal, access.project, principal.reach(Permission.INSTANCE_CONTROL, access.project))
+    opening = Access(principal, access.project, principal.reach(Permission.INSTANCE_OPEN, access.project))
+    if instance.is_quarantined and instance.owner == principal.name:
+        return ()
+    return tuple(
+        action
+        for action in instance.allowed_actions()
+        if (opening if action is Action.OPEN else control).covers(instance.owner)
+    )
+
+
+def require_own(access: Access, instance: Instance) -> None:
+    """Refuse what the grant does not reach: somebody else's instance."""
+    if not access.covers(instance.owner):
+        raise RefusedError(
+            ErrorCode.FORBIDDEN,
+            f"{instance.name} belongs to {instance.owner}",
+            "Ask its owner or the project's lead.",
+        )

@@ -1,0 +1,219 @@
+"""What people do with instances: one method per operation that changes something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.schemas import (
+    ExtendIn,
+    InstanceOut,
+    JupyterOut,
+    LaunchIn,
+    ResizeIn,
+    Size,
+)
+from nightingale.contract.vocabulary import AuditTag, Status
+from nightingale.domain.access import Access
+from nightingale.domain.catalog import tier_of
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Event, EventName
+from nightingale.domain.instance import Instance
+from nightingale.ports.audit_log import AuditEvent, AuditLog
+from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.machines import Machines, MachineUnavailableError
+from nightingale.services import records
+from nightingale.services.catalog import CatalogService
+from nightingale.services.instance_views import InstanceViews, require_own
+from nightingale.services.lifecycle import Lifecycle
+
+JUPYTER_PORT = 8888
+"""The one port that an instance's name has behind the gateway."""
+
+ENTER_PATH = "/nightingale/enter?code="
+_CODE_LIFETIME = timedelta(seconds=60)
+_LOG_LINES = 1000
+
+_TAGS = {
+    EventName.START: AuditTag.INSTANCE_START,
+    EventName.STOP: AuditTag.INSTANCE_STOP,
+    EventName.RESIZE: AuditTag.INSTANCE_RESIZE,
+    EventName.RETRY: AuditTag.INSTANCE_RETRY,
+    EventName.EXTEND: AuditTag.INSTANCE_EXTEND,
+    EventName.DELETE: AuditTag.INSTANCE_DELETE,
+}
+
+
+@dataclass(frozen=True)
+class InstanceService:
+    """The use cases that change an instance, and the way into its Jupyter server."""
+
+    clock: Clock
+    ids: Ids
+    lifecycle: Lifecycle
+    catalog: CatalogService
+    views: InstanceViews
+    machines: Mapping[str, Machines]
+    audit: AuditLog
+
+    def launch(self, access: Access, body: LaunchIn) -> InstanceOut:
+        """Launch an instance for the caller. Raises RefusedError: `invalid`, `name_taken`, `sandbox_unavailable`."""
+        cluster = self.catalog.load()
+        now = self.clock.now()
+        cluster.price(body.place, body.size, now)
+        cluster.image(body.image, cluster.place(body.place).kind)
+        mounts = cluster.mounts(access.project, body.datasets)
+        tier = tier_of(mounts)
+        self._require_sandbox(body.place, tier)
+        stops_at = now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds is not None else None
+        instance, entry = Instance.launch(
+            instance_id=self.ids.new("i"),
+            name=body.name,
+            project=access.project,
+            owner=access.principal.name,
+            size=body.size,
+            place=body.place,
+            image=body.image,
+            mounts=mounts,
+            tier=tier,
+            at=now,
+            build_id=self.ids.new("b"),
+            request_id=body.request_id,
+            stops_at=stops_at,
+        )
+        try:
+            launched = self.lifecycle.create(instance, entry)
+        except RefusedError as refusal:
+            repeated = self._repeated(access, body) if refusal.code is ErrorCode.NAME_TAKEN else None
+            if repeated is None:
+                raise
+            return self.views.present(access, repeated)
+        self._record(AuditTag.INSTANCE_LAUNCH, access, launched, {"tier": str(tier)})
+        return self.views.present(access, launched)
+
+    def stop(self, access: Access, name: str) -> InstanceOut:
+        """Stop it: the machine goes, the home stays."""
+        return self._command(access, name, EventName.STOP)
+
+    def start(self, access: Access, name: str) -> InstanceOut:
+        """Start it again with the size it has."""
+        return self._command(access, name, EventName.START)
+
+    def retry(self, access: Access, name: str) -> InstanceOut:
+        """Try the action that failed once more."""
+        return self._command(access, name, EventName.RETRY)
+
+    def delete(self, access: Access, name: str) -> InstanceOut:
+        """Delete it with its home."""
+        return self._command(access, name, EventName.DELETE)
+
+    def resize(self, access: Access, name: str, body: ResizeIn) -> InstanceOut:
+        """Give it another size; a running one restarts."""
+        instance = self.views.find(access, name).instance
+        old = instance.size
+        size = Size(
+            cpu=body.cpu or old.cpu,
+            memory=body.memory or old.memory,
+            gpu=body.gpu or old.gpu,
+            disk=body.disk or old.disk,
+        )
+        cluster = self.catalog.load()
+        cluster.price(instance.place, size, self.clock.now())
+        if cluster.disk_gib(size) < cluster.disk_gib(old):
+            raise RefusedError(
+                ErrorCode.INVALID,
+                "a home cannot shrink",
+                "Choose a disk at least as large as it has.",
+                details=(("disk", f"{size.disk} is smaller than {old.disk}"),),
+            )
+        if size == old:
+            raise RefusedError(ErrorCode.INVALID, f"{instance.name} has this size already", "Name another size.")
+        return self._command(access, name, EventName.RESIZE, size=size)
+
+    def extend(self, access: Access, name: str, body: ExtendIn) -> InstanceOut:
+        """Set the time at which it stops by itself."""
+        stops_at = self.clock.now() + timedelta(seconds=body.seconds)
+        return self._command(access, name, EventName.EXTEND, stops_at=stops_at)
+
+    def open_jupyter(self, access: Access, name: str) -> JupyterOut:
+        """Return a code that lets its owner's browser in once, and the token for programs."""
+        instance = self.views.find(access, name).instance
+        require_own(access, instance)
+        if instance.status is not Status.RUNNING:
+            raise RefusedError(
+                ErrorCode.NOT_ALLOWED_NOW,
+                f"{instance.name} is {instance.status.value}: there is no Jupyter server to open",
+                "Start it first, or wait until it is running (nightingale ps --watch).",
+            )
+        machines = self.machines[instance.place]
+        code = self.ids.secret()
+        expires_at = self.clock.now() + _CODE_LIFETIME
+        try:
+            machines.admit(instance.id, records.hashed(code), expires_at)
+            token = machines.token(instance.id)
+        except MachineUnavailableError as error:
+            raise RefusedError(ErrorCode.UNAVAILABLE, str(error), "Try again in a few seconds.") from error
+        self._record(AuditTag.JUPYTER_OPENED, access, instance, {})
+        return JupyterOut(
+            host=instance.name, port=JUPYTER_PORT, path=ENTER_PATH, code=code, token=token, code_expires_at=expires_at
+        )
+
+    def _command(
+        self,
+        access: Access,
+        name: str,
+        event: EventName,
+        *,
+        size: Size | None = None,
+        stops_at: datetime | None = None,
+    ) -> InstanceOut:
+        instance = self.views.find(access, name).instance
+        require_own(access, instance)
+        if instance.is_quarantined and instance.owner == access.principal.name:
+            raise RefusedError(
+                ErrorCode.FORBIDDEN,
+                f"{instance.name} is in quarantine: its owner's commands are refused",
+                "Talk to the administrator.",
+            )
+        if event in {EventName.START, EventName.RETRY, EventName.RESIZE}:
+            self._require_sandbox(instance.place, instance.tier)
+        changed = self.lifecycle.apply(
+            instance.project,
+            instance.id,
+            Event(
+                event,
+                actor=access.principal.name,
+                size=size,
+                stops_at=stops_at,
+                build_id=None if event is EventName.EXTEND else self.ids.new("b"),
+            ),
+        )
+        self._record(_TAGS[event], access, changed, {"generation": str(changed.generation)})
+        return self.views.present(access, changed)
+
+    def _repeated(self, access: Access, body: LaunchIn) -> Instance | None:
+        """Return the instance that an earlier call with the same request id launched."""
+        found = self.lifecycle.find_named(access.project, body.name)
+        if found is None or not body.request_id:
+            return None
+        instance = found.instance
+        is_same = instance.request_id == body.request_id and instance.owner == access.principal.name
+        return instance if is_same else None
+
+    def _require_sandbox(self, place: str, tier: int) -> None:
+        sandbox = self.machines[place].sandbox()
+        if tier > 0 and (sandbox.name is None or not sandbox.is_trusted):
+            why = sandbox.why or "the platform runs in an ordinary account"
+            raise RefusedError(
+                ErrorCode.SANDBOX_UNAVAILABLE,
+                f"a dataset of tier {tier} needs a sandbox that holds against its own user; here there is none: {why}",
+                "Run the platform as root with bubblewrap installed, or mount tier 0 datasets only.",
+            )
+
+    def _record(self, tag: AuditTag, access: Access, instance: Instance, detail: Mapping[str, str]) -> None:
+        full = {"project": instance.project, "name": instance.name, **detail}
+        self.audit.append(
+            AuditEvent(instance.id, self.clock.now(), tag.value, access.principal.name, instance.id, full)
+        )

@@ -1,0 +1,233 @@
+"""Carries an event into the store: instance, history entry and build in one transaction, then the builder is started.
+
+Save first, act second: whatever dies between the two, `watch` finds the queued build and starts it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from nightingale.contract.build import BuildSpec
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.vocabulary import BuildState, Status
+from nightingale.domain.build import Build
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Event, EventName, HistoryEntry
+from nightingale.domain.instance import Deadlines, Instance
+from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
+from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.store import ABSENT, ConditionFailedError, Delete, Item, Put, Store, Write
+from nightingale.services import records
+from nightingale.services.build_variables import BuildVariables
+
+_LOG = logging.getLogger(__name__)
+
+_TRIES = 20
+"""Other writers (watch, a person, metering) touch an instance rarely; losing this often means something is wrong."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An instance and the version under which it was read."""
+
+    instance: Instance
+    version: int
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """The one way by which a stored instance changes."""
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    builders: Mapping[str, Builder]
+    """By place."""
+    variables: BuildVariables
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def find(self, project: str, instance_id: str) -> Stored | None:
+        """Return the instance by its id, terminated or not, or None."""
+        for is_ended in (False, True):
+            item = self.store.get(records.instance_key(project, instance_id, is_ended=is_ended))
+            if item is not None:
+                return Stored(records.decode(item, Instance), item.version)
+        return None
+
+    def find_named(self, project: str, name: str) -> Stored | None:
+        """Return the live instance that has this name, or None."""
+        pointer = self.store.get(records.name_key(project, name))
+        return self.find(project, pointer.document["instance_id"]) if pointer is not None else None
+
+    def find_build(self, instance: Instance) -> tuple[Build, int] | None:
+        """Return the build of the instance's present generation and its version, or None."""
+        item = self.store.get(records.build_key(instance.id, instance.generation))
+        return (records.decode(item, Build), item.version) if item is not None else None
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    def create(self, instance: Instance, entry: HistoryEntry) -> Instance:
+        """Save a new instance, its name, its first entry and its build, then start the build.
+
+        Raises RefusedError `name_taken` when a live instance of the project has the name.
+        """
+        variables = self.variables.of(instance, previous=None)
+        build = Build.queue(instance.build_id or "", instance, entry.at, variables)
+        name = Item(records.name_key(instance.project, instance.name), {"instance_id": instance.id})
+        writes = (
+            Put(records.instance_item(instance, ABSENT)),
+            Put(name),
+            Put(records.history_item(instance.id, entry)),
+            Put(records.build_item(build, ABSENT)),
+        )
+        try:
+            self.store.transact(writes)
+        except ConditionFailedError as error:
+            if error.key != name.key:
+                raise
+            raise RefusedError(
+                ErrorCode.NAME_TAKEN,
+                f"an instance named {instance.name} already lives in {instance.project}",
+                "Choose another name, or delete that instance first.",
+            ) from error
+        return self.start_build(instance)
+
+    def apply(self, project: str, instance_id: str, event: Event, *, generation: int | None = None) -> Instance:
+        """Apply the event to the instance as it stands in the store, and start the build that the change asks for.
+
+        With `generation`, an event about another generation is out of date and changes nothing. Raises RefusedError:
+        `not_found`, `busy`, `not_allowed_now`.
+        """
+        changed = self._write(project, instance_id, event, generation=generation)
+        needs_build = changed.build_id == event.build_id and event.build_id is not None
+        return self.start_build(changed) if needs_build else changed
+
+    def touch(self, instance: Instance, change: Callable[[Instance], Instance]) -> Instance:
+        """Write properties beside the status that make no history (activity); other writers win."""
+        stored = self.find(instance.project, instance.id)
+        if stored is None or stored.instance.status is not Status.RUNNING:
+            return instance
+        changed = change(stored.instance)
+        if changed.status is not stored.instance.status or changed.seq != stored.instance.seq:
+            raise ValueError("touch changes properties only: status changes go through apply()")
+        try:
+            self.store.put(records.instance_item(changed, stored.version))
+        except ConditionFailedError:
+            return stored.instance
+        return changed
+
+    def start_build(self, instance: Instance) -> Instance:
+        """Hand the instance's queued build to the builder and record that it was started.
+
+        Does nothing when the builder cannot take it now: `watch` tries again until the status's deadline.
+        """
+        found = self.find_build(instance)
+        if found is None or found[0].state is not BuildState.QUEUED:
+            return instance
+        build, version = found
+        spec = BuildSpec(
+            build_id=build.id,
+            instance_id=instance.id,
+            generation=build.generation,
+            action=build.action,
+            desired_state=build.desired_state,
+            place=instance.place,
+            variables=dict(build.variables),
+            timeout_seconds=int(self.deadlines.of(instance.status).total_seconds()),
+        )
+        try:
+            self.builders[instance.place].start(spec)
+        except BuilderUnavailableError as error:
+            _LOG.warning("build not started, will try again", extra={"build_id": build.id, "why": str(error)})
+            return instance
+        started = Put(records.build_item(build.started(self.clock.now()), version))
+        if instance.status is not Status.REQUESTED:
+            try:
+                self.store.transact([started])
+            except ConditionFailedError:
+                _LOG.info("build already recorded as started", extra={"build_id": build.id})
+            return instance
+        event = Event(EventName.BUILD_STARTED, actor="platform")
+        try:
+            return self._write(instance.project, instance.id, event, generation=instance.generation, also=(started,))
+        except (RefusedError, ConditionFailedError):
+            # Somebody else recorded the start, or the deadline passed meanwhile.
+            stored = self.find(instance.project, instance.id)
+            return stored.instance if stored is not None else instance
+
+    def end_build(self, instance: Instance, seen: BuildSeen) -> Instance:
+        """Record how the build of this generation ended, and what that makes of the instance."""
+        found = self.find_build(instance)
+        if found is None or seen.result is None:
+            return instance
+        ended = found[0].ended(seen.result)
+        name = EventName.BUILD_SUCCEEDED if seen.result.is_ok else EventName.BUILD_FAILED
+        event = Event(name, actor="platform", reason=ended.reason)
+        return self._write(
+            instance.project,
+            instance.id,
+            event,
+            generation=instance.generation,
+            also=(Put(records.build_item(ended, found[1])),),
+        )
+
+    def _write(
+        self,
+        project: str,
+        instance_id: str,
+        event: Event,
+        *,
+        generation: int | None,
+        also: Sequence[Write] = (),
+    ) -> Instance:
+        for _ in range(_TRIES):
+            stored = self.find(project, instance_id)
+            if stored is None:
+                raise not_found(instance_id, project)
+            before = stored.instance
+            if generation is not None and before.generation != generation:
+                raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, f"{before.name} has moved on to another start")
+            after, entry = before.apply(event, self.clock.now())
+            writes = [*self._writes(before, after, entry, stored.version), *also]
+            try:
+                self.store.transact(writes)
+            except ConditionFailedError as error:
+                if error.key in {write.item.key for write in also if isinstance(write, Put)}:
+                    raise
+                continue
+            return after
+        raise RefusedError(
+            ErrorCode.BUSY, f"{instance_id} is being changed by others at this moment", "Try again in a second."
+        )
+
+    def _writes(self, before: Instance, after: Instance, entry: HistoryEntry, version: int) -> tuple[Write, ...]:
+        history = Put(records.history_item(after.id, entry))
+        if after.status is Status.TERMINATED:
+            name = self.store.get(records.name_key(after.project, after.name))
+            freed = (Delete(name.key, name.version),) if name and name.document["instance_id"] == after.id else ()
+            key = records.instance_key(before.project, before.id)
+            return (Delete(key, version), Put(records.instance_item(after, ABSENT)), history, *freed)
+        item = Put(records.instance_item(after, version))
+        if entry.build_id is None:
+            return (item, history)
+        previous = self.find_build(before)
+        variables = self.variables.of(after, previous=previous[0].variables if previous is not None else None)
+        build = Build.queue(entry.build_id, after, entry.at, variables)
+        return (item, history, Put(records.build_item(build, ABSENT)))
+
+
+def not_found(instance: str, project: str) -> RefusedError:
+    """Return the refusal for an instance that is not there (or not for this person to know of)."""
+    return RefusedError(
+        ErrorCode.NOT_FOUND, f"no instance {instance} in {project}", "See what there is: nightingale ps -a."
+    )
+
+
+def with_activity(instance: Instance, last_activity_at: datetime, *, is_idle: bool) -> Instance:
+    """Return the instance with what was seen of its activity."""
+    return replace(instance, last_activity_at=last_activity_at, is_idle=is_idle)

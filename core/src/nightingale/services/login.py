@@ -1,0 +1,185 @@
+"""Login by SSH signature, sessions, and who a token speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.schemas import (
+    LOGIN_NAMESPACE,
+    ChallengeOut,
+    Empty,
+    MembershipOut,
+    MeOut,
+    SessionIn,
+    SessionOut,
+    login_message,
+)
+from nightingale.contract.vocabulary import AuditTag
+from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, Principal
+from nightingale.domain.errors import RefusedError
+from nightingale.ports.audit_log import PLATFORM_STREAM, AuditEvent, AuditLog
+from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.signatures import SignatureError, SignatureVerifier
+from nightingale.ports.store import ConditionFailedError, Item, Key, Store
+from nightingale.services import records
+from nightingale.services.catalog import CatalogService
+
+_LOG_IN = "Log in: nightingale login."
+
+
+@dataclass(frozen=True)
+class LoginLimits:
+    """How long a nonce and a session last."""
+
+    nonce: timedelta = timedelta(minutes=2)
+    session: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class LoginService:
+    """Turns a signature into a short-lived bearer token, and a token into a principal."""
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    signatures: SignatureVerifier
+    catalog: CatalogService
+    audit: AuditLog
+    addresses: frozenset[str]
+    """Addresses under which this platform may be called; a signature made for any other is worth nothing here."""
+    limits: LoginLimits = LoginLimits()
+
+    def create_challenge(self) -> ChallengeOut:
+        """Return a nonce good for one login within two minutes."""
+        nonce = self.ids.secret()
+        expires_at = self.clock.now() + self.limits.nonce
+        document = {"expires_at": expires_at.isoformat()}
+        self.store.put(Item(records.nonce_key(nonce), document, expires_at=expires_at))
+        return ChallengeOut(nonce=nonce, namespace=LOGIN_NAMESPACE, expires_at=expires_at)
+
+    def create_session(self, body: SessionIn, client: str) -> SessionOut:
+        """Return a token for the person whose key signed the nonce. Raises RefusedError `invalid_signature`."""
+        try:
+            self._spend(body.nonce)
+            if body.server not in self.addresses:
+                raise _invalid("the signature was made for another server", "Check the address you log in to.")
+            try:
+                fingerprint = self.signatures.verify(
+                    login_message(body.server, body.nonce), body.signature, LOGIN_NAMESPACE
+                )
+            except SignatureError as error:
+                raise _invalid(str(error), "Sign again: nightingale login.") from error
+            person = self.catalog.person_by_fingerprint(fingerprint)
+            if person is None or not person.is_active:
+                raise _invalid(
+                    f"the key {fingerprint} belongs to no active person here",
+                    "Send your public key to the administrator, who adds it to the cluster file.",
+                )
+        except RefusedError as refusal:
+            self._record(AuditTag.LOGIN_REFUSED, "unknown", {"client": client, "why": refusal.message})
+            raise
+        token, expires_at = self._new_session({"person": person.name}, self.limits.session)
+        self._record(AuditTag.LOGIN_SUCCEEDED, person.name, {"client": client, "fingerprint": fingerprint})
+        return SessionOut(token=token, person=person.name, expires_at=expires_at)
+
+    def create_service_session(self, service: str, lifetime: timedelta) -> str:
+        """Return a token for `gateway` or `operator`, for the host that runs the platform; never given over HTTP."""
+        token, _ = self._new_session({"service": service}, lifetime)
+        return token
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Return who the Authorization header speaks for. Raises RefusedError `unauthenticated`, `token_expired`."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise RefusedError(ErrorCode.UNAUTHENTICATED, "this needs a token and the request has none", _LOG_IN)
+        item = self.store.get(records.session_key(token.strip()))
+        if item is None:
+            raise RefusedError(ErrorCode.UNAUTHENTICATED, "the token is not known here", _LOG_IN)
+        expires_at = datetime.fromisoformat(item.document["expires_at"])
+        if expires_at <= self.clock.now():
+            raise RefusedError(ErrorCode.TOKEN_EXPIRED, "the token has expired", _LOG_IN)
+        return self._principal(item.document, item.key.partition, expires_at)
+
+    def delete_session(self, principal: Principal) -> Empty:
+        """End the session; its token is worth nothing from now on."""
+        key = Key(principal.session_id, "SESSION")
+        item = self.store.get(key)
+        if item is not None:
+            self.store.delete(key, item.version)
+        self._record(AuditTag.LOGOUT, principal.name, {})
+        return Empty()
+
+    def me(self, principal: Principal) -> MeOut:
+        """Return the person behind the token, with what they may do in each project."""
+        person = self.catalog.find_person(principal.name)
+        cluster = self.catalog.load()
+        memberships = []
+        for name, role in principal.roles:
+            project = cluster.project(name)
+            grants = dict(ROLE_GRANTS[role])
+            if principal.is_admin:
+                grants |= ADMIN_GRANTS
+            permissions = tuple(sorted(grants))
+            memberships.append(
+                MembershipOut(project=name, title=project.title, role=role, plan=project.plan, permissions=permissions)
+            )
+        return MeOut(
+            person=principal.name,
+            full_name=person.full_name if person is not None else "",
+            is_admin=principal.is_admin,
+            memberships=tuple(memberships),
+            expires_at=principal.expires_at,
+        )
+
+    def _principal(self, document: Mapping[str, str], session_id: str, expires_at: datetime) -> Principal:
+        service = document.get("service")
+        if service is not None:
+            return Principal(
+                name=service,
+                is_admin=service == "operator",
+                is_gateway=service == "gateway",
+                is_person=False,
+                session_id=session_id,
+                expires_at=expires_at,
+            )
+        person = self.catalog.find_person(document["person"])
+        if person is None or not person.is_active:
+            raise RefusedError(
+                ErrorCode.UNAUTHENTICATED, "this person is no longer active", "Ask the administrator of the platform."
+            )
+        return Principal(
+            name=person.name,
+            is_admin=person.is_admin,
+            roles=person.roles,
+            session_id=session_id,
+            expires_at=expires_at,
+        )
+
+    def _new_session(self, document: dict[str, str], lifetime: timedelta) -> tuple[str, datetime]:
+        token = self.ids.secret()
+        expires_at = self.clock.now() + lifetime
+        full = {**document, "expires_at": expires_at.isoformat()}
+        self.store.put(Item(records.session_key(token), full, expires_at=expires_at))
+        return token, expires_at
+
+    def _spend(self, nonce: str) -> None:
+        """Take the nonce out of the store: the version condition lets exactly one login have it."""
+        item = self.store.get(records.nonce_key(nonce))
+        if item is None:
+            raise _invalid("the nonce is not known here or was used before", "Log in again: nightingale login.")
+        try:
+            self.store.delete(item.key, item.version)
+        except ConditionFailedError as error:
+            raise _invalid("the nonce was used before", "Log in again: nightingale login.") from error
+        if datetime.fromisoformat(item.document["expires_at"]) <= self.clock.now():
+            raise _invalid("the nonce has expired", "Log in again: nightingale login.")
+
+    def _record(self, tag: AuditTag, actor: str, detail: Mapping[str, str]) -> None:
+        self.audit.append(AuditEvent(PLATFORM_STREAM, self.clock.now(), tag.value, actor, actor, detail))
+
+
+def _invalid(message: str, next_step: str) -> RefusedError:
+    return RefusedError(ErrorCode.INVALID_SIGNATURE, message, next_step)

@@ -1,0 +1,106 @@
+"""From domain values to the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nightingale.contract.schemas import (
+    BuildOut,
+    HistoryEntryOut,
+    InstanceOut,
+    Money,
+    MountOut,
+    ReasonOut,
+)
+from nightingale.contract.vocabulary import Action
+from nightingale.domain.build import Build
+from nightingale.domain.catalog import Cluster
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import HistoryEntry, Reason
+from nightingale.domain.instance import Instance
+
+
+def present_reason(reason: Reason | None) -> ReasonOut | None:
+    """Return the reason as the API shows it."""
+    if reason is None:
+        return None
+    return ReasonOut(
+        code=reason.code,
+        words=reason.words,
+        next_step=reason.next_step,
+        action=reason.action,
+        log_tail=reason.log_tail,
+    )
+
+
+def present_instance(
+    instance: Instance, cluster: Cluster, now: datetime, *, cost: Money, usage_seconds: int, actions: tuple[Action, ...]
+) -> InstanceOut:
+    """Return the instance as the API shows it; the price is today's, zero where its size has left the catalogue."""
+    try:
+        price = cluster.price(instance.place, instance.size, now).total
+    except RefusedError:
+        price = cost.amount * 0
+    return InstanceOut(
+        id=instance.id,
+        name=instance.name,
+        project=instance.project,
+        owner=instance.owner,
+        status=instance.status,
+        size=instance.size,
+        place=instance.place,
+        image=instance.image,
+        datasets=tuple(MountOut(dataset=m.dataset, version=m.version, tier=m.tier) for m in instance.mounts),
+        tier=instance.tier,
+        created_at=instance.created_at,
+        status_at=instance.status_at,
+        price_per_hour=Money(amount=price, currency=cost.currency),
+        cost=cost,
+        usage_seconds=usage_seconds,
+        generation=instance.generation,
+        allowed_actions=actions,
+        is_idle=instance.is_idle,
+        is_quarantined=instance.is_quarantined,
+        running_since=instance.running_since,
+        last_activity_at=instance.last_activity_at,
+        unreachable_since=instance.unreachable_since,
+        stops_at=instance.stops_at,
+        reason=present_reason(instance.reason),
+        build_id=instance.build_id,
+        sandbox=instance.sandbox,
+        limits=instance.limits,
+    )
+
+
+def present_entry(entry: HistoryEntry) -> HistoryEntryOut:
+    """Return a history entry as the API shows it."""
+    return HistoryEntryOut(
+        seq=entry.seq,
+        at=entry.at,
+        event=entry.event.value,
+        before=entry.before,
+        after=entry.after,
+        actor=entry.actor,
+        size=entry.size,
+        generation=entry.generation,
+        billed_until=entry.billed_until,
+        build_id=entry.build_id,
+        reason=present_reason(entry.reason),
+    )
+
+
+def present_build(build: Build) -> BuildOut:
+    """Return a build as the API shows it."""
+    return BuildOut(
+        id=build.id,
+        instance_id=build.instance_id,
+        generation=build.generation,
+        action=build.action,
+        state=build.state,
+        created_at=build.created_at,
+        started_at=build.started_at,
+        finished_at=build.finished_at,
+        init_s=build.init_s,
+        apply_s=build.apply_s,
+        reason=present_reason(build.reason),
+    )

@@ -1,0 +1,55 @@
+"""Why it ended, in words, with the next step."""
+
+from __future__ import annotations
+
+from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.domain.history import Reason
+from nightingale.domain.instance import Deadlines, Instance
+from nightingale.ports.machines import MachineSeen
+
+_RETRY = "Retry starts it anew; the home is kept. What was not saved in a notebook is lost."
+
+_GONE_WORDS = {
+    ReasonCode.MACHINE_REBOOTED: "the machine was rebooted under it",
+    ReasonCode.MACHINE_GONE: "the machine and its launcher are gone, and left no word why",
+}
+
+_TIMEOUT_CODES = {
+    Status.REQUESTED: ReasonCode.BUILD_NOT_STARTED,
+    Status.PROVISIONING: ReasonCode.BUILD_TIMEOUT,
+    Status.STARTING: ReasonCode.START_TIMEOUT,
+    Status.STOPPING: ReasonCode.STOP_TIMEOUT,
+    Status.RESIZING: ReasonCode.RESIZE_TIMEOUT,
+    Status.TERMINATING: ReasonCode.TERMINATE_TIMEOUT,
+}
+
+_TIMEOUT_WORDS = {
+    Status.REQUESTED: "no builder took the build",
+    Status.PROVISIONING: "Terraform did not end",
+    Status.STARTING: "the Jupyter server did not answer",
+    Status.STOPPING: "stopping did not end",
+    Status.RESIZING: "resizing did not end",
+    Status.TERMINATING: "deleting did not end",
+}
+
+
+def crash_reason(seen: MachineSeen, log_tail: tuple[str, ...]) -> Reason:
+    """Return why a server ended that nobody asked to end; `log_tail` is used where its record has no last lines."""
+    record = seen.exit
+    if record is not None:
+        words = record.words
+        if record.is_asked:
+            words = f"it was ended from outside Nightingale: {record.words}"
+        return Reason(record.code, words, record.next_step or _RETRY, log_tail=record.last_lines or log_tail)
+    code = seen.code or ReasonCode.MACHINE_GONE
+    return Reason(code, _GONE_WORDS.get(code, _GONE_WORDS[ReasonCode.MACHINE_GONE]), _RETRY, log_tail=log_tail)
+
+
+def deadline_reason(instance: Instance, deadlines: Deadlines) -> Reason:
+    """Return why a status in flight was ended."""
+    seconds = int(deadlines.of(instance.status).total_seconds())
+    return Reason(
+        _TIMEOUT_CODES[instance.status],
+        f"{_TIMEOUT_WORDS[instance.status]} within {seconds} seconds",
+        f"See the log (nightingale logs --build {instance.name}), then retry or delete.",
+    )

@@ -1,0 +1,311 @@
+"""Watching: what stands behind the instances is looked at, and what was seen becomes an event.
+
+Three beats. Every 50 ms whatever is in flight: has its build ended, is its server ready? Every second each running
+server is probed. Now and then the list of instances is read anew.
+Probes stay in memory; only edges are written, plus one last-good vector a shard every 10 s, so that a crash found after
+a restart of the watcher is billed to within those 10 s. Any of this may run twice or late: events about a generation
+that has passed, or out of place in the present status, change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from msgspec import convert
+
+from nightingale.contract.schemas import LimitOut
+from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, ReasonCode, Status
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Event, EventName, Reason
+from nightingale.domain.instance import Instance
+from nightingale.ports.clock import Clock
+from nightingale.ports.machines import Machines, MachineSeen, MachineState, MachineUnavailableError
+from nightingale.ports.prober import ProbeOutcome, Prober
+from nightingale.ports.store import ConditionFailedError, Item, Store
+from nightingale.services import records
+from nightingale.services.lifecycle import Lifecycle, with_activity
+from nightingale.services.reasons import crash_reason, deadline_reason
+
+_LOG = logging.getLogger(__name__)
+_ACTOR = "platform"
+
+
+@dataclass(frozen=True)
+class WatchLimits:
+    """How often to look, and how long silence is borne. Seconds."""
+
+    probe_timeout: float = 2.0
+    silent_for: timedelta = timedelta(seconds=5)
+    idle_after: timedelta = timedelta(minutes=10)
+    suspect_self_from: int = 4
+    """With at least so many running servers, more than half silent at once means that the watcher is at fault."""
+
+
+@dataclass
+class Watch:
+    """The watcher of some shards. One task runs its beats, so its own state needs no lock."""
+
+    store: Store
+    clock: Clock
+    lifecycle: Lifecycle
+    machines: Mapping[str, Machines]
+    prober: Prober
+    limits: WatchLimits = WatchLimits()
+    shards: tuple[int, ...] = tuple(range(records.SHARDS))
+    _known: dict[str, Instance] = field(default_factory=dict)
+    _last_good: dict[str, datetime] = field(default_factory=dict)
+    _suspects: set[str] = field(default_factory=set)
+    _asked_builder_at: dict[str, datetime] = field(default_factory=dict)
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read the list of live instances anew. The index may lag: every decision re-reads by key."""
+        known: dict[str, Instance] = {}
+        for shard in self.shards:
+            cursor: str | None = None
+            while True:
+                page = self.store.query_index(records.INDEX1, f"SHARD#{shard}", limit=500, cursor=cursor)
+                for item in page.items:
+                    instance = records.decode(item, Instance)
+                    held = self._known.get(instance.id)
+                    known[instance.id] = held if held is not None and held.seq > instance.seq else instance
+                cursor = page.cursor
+                if cursor is None:
+                    break
+        self._known = known
+        self._last_good = {key: at for key, at in self._last_good.items() if key in known}
+        self._suspects &= known.keys()
+
+    def load_last_good(self) -> None:
+        """Take up the vectors that the watcher before left behind."""
+        for shard in self.shards:
+            item = self.store.get(records.last_good_key(shard))
+            if item is not None:
+                for instance_id, at in item.document["at"].items():
+                    self._last_good.setdefault(instance_id, datetime.fromisoformat(at))
+
+    def save_last_good(self) -> None:
+        """Write the vectors down; another watcher's newer vector wins."""
+        by_shard: dict[int, dict[str, str]] = {shard: {} for shard in self.shards}
+        for instance_id, at in self._last_good.items():
+            by_shard.setdefault(records.shard_of(instance_id), {})[instance_id] = at.isoformat()
+        for shard, vector in by_shard.items():
+            key = records.last_good_key(shard)
+            item = self.store.get(key)
+            if item is None and not vector:
+                continue
+            if item is not None and item.document["at"] == vector:
+                continue
+            try:
+                self.store.put(Item(key, {"at": vector}, version=item.version if item is not None else 0))
+            except ConditionFailedError:
+                _LOG.warning("another watcher wrote this shard's vector", extra={"shard": shard})
+
+    @property
+    def has_in_flight(self) -> bool:
+        """Whether anything moves, so that the fast beat is worth its while."""
+        return bool(self._suspects) or any(instance.is_in_flight for instance in self._known.values())
+
+    # --- the fast beat: what is in flight -----------------------------------------------------------------------------
+
+    async def beat_in_flight(self) -> None:
+        """Look at every build and every starting server once."""
+        await asyncio.to_thread(self._look_at_builds)
+        up = await asyncio.to_thread(self._look_at_starting)
+        outcomes = await asyncio.gather(*(self._probe(instance) for instance, _ in up))
+        for (instance, seen), outcome in zip(up, outcomes, strict=True):
+            if outcome is ProbeOutcome.OK:
+                await asyncio.to_thread(self._become_ready, instance, seen)
+        await asyncio.to_thread(self._look_at_suspects)
+        await asyncio.to_thread(self._enforce_times)
+
+    def _look_at_builds(self) -> None:
+        for instance in self._in({*IN_FLIGHT} - {Status.STARTING}):
+            if instance.build_id is None:
+                continue
+            seen = self.lifecycle.builders[instance.place].look(instance.build_id)
+            if seen.result is not None:
+                self._keep(instance, partial(self.lifecycle.end_build, instance, seen))
+            elif seen.state is BuildState.QUEUED or instance.status is Status.REQUESTED:
+                self._start_again(instance)
+
+    def _start_again(self, instance: Instance) -> None:
+        """Start what was saved and not started; not more often than once a second."""
+        now = self.clock.now()
+        if self._asked_builder_at.get(instance.id) == now:
+            return
+        self._asked_builder_at[instance.id] = now
+        if now > instance.status_at:
+            self._keep(instance, partial(self.lifecycle.start_build, instance))
+
+    def _look_at_starting(self) -> list[tuple[Instance, MachineSeen]]:
+        up: list[tuple[Instance, MachineSeen]] = []
+        for instance in self._in({Status.STARTING}):
+            seen = self._look(instance)
+            if seen.state is MachineState.UP:
+                up.append((instance, seen))
+            elif seen.state in {MachineState.EXITED, MachineState.GONE}:
+                self._crashed(instance, seen)
+        return up
+
+    def _become_ready(self, instance: Instance, seen: MachineSeen) -> None:
+        launcher = seen.launcher
+        if launcher is None:
+            return
+        limits = tuple(convert(limit, LimitOut) for limit in launcher.limits)
+        event = Event(EventName.BECAME_READY, _ACTOR, sandbox=launcher.sandbox, limits=limits)
+        self._apply(instance, event)
+        self._last_good[instance.id] = self.clock.now()
+
+    def _enforce_times(self) -> None:
+        now = self.clock.now()
+        for instance in list(self._known.values()):
+            deadline = instance.deadline(self.lifecycle.deadlines)
+            if deadline is not None and now >= deadline:
+                if instance.build_id is not None and instance.status is not Status.STARTING:
+                    self.lifecycle.builders[instance.place].cancel(instance.build_id)
+                reason = deadline_reason(instance, self.lifecycle.deadlines)
+                self._apply(instance, Event(EventName.DEADLINE_PASSED, _ACTOR, reason=reason))
+            if instance.status is Status.RUNNING and instance.stops_at is not None and now >= instance.stops_at:
+                reason = Reason(
+                    ReasonCode.LIFETIME_REACHED,
+                    "the time it was launched for is over",
+                    "Start it again; nightingale extend moves the time while it runs.",
+                )
+                build_id = self.lifecycle.ids.new("b")
+                self._apply(instance, Event(EventName.STOP, _ACTOR, reason=reason, build_id=build_id))
+
+    # --- the slow beat: what runs -------------------------------------------------------------------------------------
+
+    async def beat_running(self) -> None:
+        """Probe every running server once."""
+        running = self._in({Status.RUNNING})
+        outcomes = await asyncio.gather(*(self._probe(instance) for instance in running))
+        await asyncio.to_thread(self._take_outcomes, list(zip(running, outcomes, strict=True)))
+
+    def _take_outcomes(self, outcomes: list[tuple[Instance, ProbeOutcome]]) -> None:
+        now = self.clock.now()
+        bad: list[Instance] = []
+        for instance, outcome in outcomes:
+            if outcome is ProbeOutcome.OK:
+                self._last_good[instance.id] = now
+                self._suspects.discard(instance.id)
+                if instance.unreachable_since is not None:
+                    self._apply(instance, Event(EventName.CAME_BACK, _ACTOR))
+            elif not self._look_for_crash(instance):
+                bad.append(instance)
+        enough = len(outcomes) >= self.limits.suspect_self_from
+        if enough and len(bad) * 2 > len(outcomes):
+            _LOG.error("most servers silent at once: the watcher suspects itself", extra={"silent": len(bad)})
+            return
+        for instance in bad:
+            self._silent(instance, now)
+
+    def _silent(self, instance: Instance, now: datetime) -> None:
+        self._suspects.add(instance.id)
+        good = self._good(instance)
+        if instance.unreachable_since is None:
+            if now - good >= self.limits.silent_for:
+                self._apply(instance, Event(EventName.WENT_UNREACHABLE, _ACTOR, last_good_at=good))
+        elif now - instance.unreachable_since >= self.lifecycle.deadlines.unreachable:
+            reason = Reason(
+                ReasonCode.UNREACHABLE,
+                f"the Jupyter server has not answered since {good:%H:%M:%S} UTC, though its process lives",
+                "Retry starts it anew; what was not saved in a notebook is lost, the home is kept.",
+                log_tail=self._tail(instance),
+            )
+            self._apply(instance, Event(EventName.STAYED_AWAY, _ACTOR, reason=reason, last_good_at=good))
+
+    def _look_at_suspects(self) -> None:
+        for instance_id in tuple(self._suspects):
+            instance = self._known.get(instance_id)
+            if instance is not None and instance.status is Status.RUNNING:
+                self._look_for_crash(instance)
+            else:
+                self._suspects.discard(instance_id)
+
+    def _look_for_crash(self, instance: Instance) -> bool:
+        seen = self._look(instance)
+        if seen.state in {MachineState.EXITED, MachineState.GONE, MachineState.ABSENT}:
+            self._crashed(instance, seen)
+            return True
+        return False
+
+    def _crashed(self, instance: Instance, seen: MachineSeen) -> None:
+        reason = crash_reason(seen, self._tail(instance))
+        last_good = self._good(instance) if instance.status is Status.RUNNING else None
+        self._apply(instance, Event(EventName.CRASHED, _ACTOR, reason=reason, last_good_at=last_good))
+        self._suspects.discard(instance.id)
+
+    # --- now and then -------------------------------------------------------------------------------------------------
+
+    async def beat_activity(self) -> None:
+        """Ask every running server when it was last used; a busy kernel is active."""
+        for instance in self._in({Status.RUNNING}):
+            machines = self.machines[instance.place]
+            try:
+                token = await asyncio.to_thread(machines.token, instance.id)
+            except MachineUnavailableError:
+                continue
+            seen = await self.prober.activity(machines.address(instance.id), token, self.limits.probe_timeout)
+            if seen is None:
+                continue
+            now = self.clock.now()
+            last = now if seen.is_busy else min(now, max(seen.last_activity_at, instance.running_since or now))
+            is_idle = now - last >= self.limits.idle_after
+            known = instance.last_activity_at
+            if is_idle != instance.is_idle or known is None or abs(last - known) >= timedelta(seconds=15):
+                changed = await asyncio.to_thread(
+                    self.lifecycle.touch, instance, partial(with_activity, last_activity_at=last, is_idle=is_idle)
+                )
+                if changed.status is Status.RUNNING:
+                    self._known[instance.id] = changed
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _in(self, statuses: Iterable[Status]) -> list[Instance]:
+        wanted = frozenset(statuses)
+        return [instance for instance in self._known.values() if instance.status in wanted]
+
+    def _good(self, instance: Instance) -> datetime:
+        since = instance.running_since or instance.status_at
+        return max(since, self._last_good.get(instance.id, since))
+
+    async def _probe(self, instance: Instance) -> ProbeOutcome:
+        address = self.machines[instance.place].address(instance.id)
+        return await self.prober.probe(address, self.limits.probe_timeout)
+
+    def _look(self, instance: Instance) -> MachineSeen:
+        return self.machines[instance.place].look(instance.id, instance.generation)
+
+    def _tail(self, instance: Instance) -> tuple[str, ...]:
+        machines = self.machines[instance.place]
+        try:
+            return machines.read_log(instance.id, machines.log_tail_offset(instance.id, 20), 20)[0]
+        except MachineUnavailableError:
+            return ()
+
+    def _apply(self, instance: Instance, event: Event) -> None:
+        self._keep(
+            instance,
+            partial(self.lifecycle.apply, instance.project, instance.id, event, generation=instance.generation),
+        )
+
+    def _keep(self, instance: Instance, change: Callable[[], Instance]) -> None:
+        """Run the change and remember the instance as it is afterwards."""
+        try:
+            self._known[instance.id] = change()
+        except (RefusedError, ConditionFailedError) as error:
+            # Someone was quicker: what we know is out of date.
+            _LOG.info("event came too late", extra={"instance": instance.id, "why": str(error)})
+            stored = self.lifecycle.find(instance.project, instance.id)
+            if stored is not None:
+                self._known[instance.id] = stored.instance
+        if self._known[instance.id].status is Status.TERMINATED:
+            del self._known[instance.id]
