@@ -21,7 +21,6 @@ from nightingale.adapters.sqlite_file import create_private, prepare, words_for
 from nightingale.ports.clock import Clock
 from nightingale.ports.store import ConditionFailedError, Delete, Item, Key, Page, Put, StoreUnavailableError, Write
 
-_BUSY_SECONDS = 10.0
 _MAX_IDLE = 16
 _COLUMNS = (
     "partition, sort, version, document, index1_partition, index1_sort, index2_partition, index2_sort, expires_at"
@@ -48,8 +47,12 @@ class SqliteStore:
     until `purge_expired`, as the port allows.
     """
 
-    def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
-        """Open the file, making it if absent; ":memory:" lives until `close`. Raises StoreUnavailableError."""
+    def __init__(self, path: Path | str, clock: Clock | None = None, *, busy_seconds: float = 10.0) -> None:
+        """Open the file, making it if absent; ":memory:" lives until `close`. Raises StoreUnavailableError.
+
+        A write waits up to `busy_seconds` for those of others.
+        """
+        self._busy_seconds = busy_seconds
         self._path = str(path)
         self._clock = clock
         self._is_memory = self._path == ":memory:"
@@ -204,8 +207,8 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if not self._write_turn.acquire(timeout=_BUSY_SECONDS):
-            message = f"{self._path} was busy for {_BUSY_SECONDS:.0f} s with other writes: try again"
+        if not self._write_turn.acquire(timeout=self._busy_seconds):
+            message = f"{self._path} was busy for {self._busy_seconds:g} s with other writes: try again"
             raise StoreUnavailableError(message)
         try:
             with self._lend() as connection:
@@ -252,7 +255,7 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         connection.execute("PRAGMA synchronous = FULL")
         return connection

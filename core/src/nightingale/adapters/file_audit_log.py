@@ -1,0 +1,247 @@
+"""The audit log in files of one machine: `root/<stream>/<YYYY-MM-DDTHH>.jsonl`, one sealed record a line.
+
+Beside a stream's files stands `.head`: the number and hash of the last record. It is the lock that writers of all
+processes take in turn, and it remembers what was acknowledged: cut the files short and `verify` names the first missing
+record, for good, because the next record is numbered behind the head and not behind what is left.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC
+from pathlib import Path
+from typing import NamedTuple
+
+from nightingale.adapters.audit_files import (
+    SUFFIX,
+    files_after,
+    last_line,
+    list_files,
+    open_file,
+    seek_after,
+    torn_end,
+    whole_lines,
+)
+from nightingale.adapters.audit_records import DamagedRecordError, from_line, holds, seal, to_line
+from nightingale.contract.canonical import GENESIS
+from nightingale.ports.audit_log import AuditEvent, AuditLogUnavailableError, SealedEvent
+
+REPAIRED_TAG = "audit:repair:succeeded"
+"""The fact that a line torn by a crash was set aside."""
+
+_STREAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_HEAD = re.compile(rb"([0-9]{20}) ([0-9a-f]{64})\n")
+_HEAD_NAME = ".head"
+
+
+class _Head(NamedTuple):
+    seq: int
+    hash: str
+
+
+_START = _Head(0, GENESIS)
+
+
+class FileAuditLog:
+    """Appends and reads; any number of processes and threads may share the root (folders 0700, files 0600)."""
+
+    def __init__(self, root: Path | str) -> None:
+        """Keep streams under `root`, which is made with the first record."""
+        self._root = Path(root)
+
+    def append(self, event: AuditEvent) -> SealedEvent:
+        """Keep the fact on disk before returning. Raises AuditLogUnavailableError, ValueError for a bad stream name.
+
+        A record goes to the file of its hour, or to the newest file if the clock stepped back: files are in order.
+        """
+        if not _STREAM.fullmatch(event.stream):
+            message = f"{event.stream!r} is no stream name: lower case letters, digits and dashes, at most 63"
+            raise ValueError(message)
+        if event.at.tzinfo is None:
+            message = "an audit event's time is aware"
+            raise ValueError(message)
+        folder = self._root / event.stream
+        try:
+            _make_private(self._root)
+            _make_private(folder)
+            with _turn(folder, fcntl.LOCK_EX) as lock:
+                return _append(folder, lock, event)
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, folder)) from error
+
+    def read(self, stream: str, after: int, limit: int) -> tuple[SealedEvent, ...]:
+        """Return up to `limit` facts with a number above `after`, in order; none for a stream that is not there.
+
+        Raises AuditLogUnavailableError when a record on the way cannot be read.
+        """
+        found: list[SealedEvent] = []
+        if limit <= 0 or not _STREAM.fullmatch(stream):
+            return ()
+        folder = self._root / stream
+        try:
+            for path in files_after(folder, after):
+                with open_file(path) as file:
+                    seek_after(file, after)
+                    for line in whole_lines(file):
+                        sealed = from_line(line)
+                        if sealed.seq > after:
+                            found.append(sealed)
+                        if len(found) == limit:
+                            return tuple(found)
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, folder)) from error
+        except DamagedRecordError as error:
+            message = f"a record in {folder} was damaged ({error}): verify the stream {stream!r} to learn which"
+            raise AuditLogUnavailableError(message) from error
+        return tuple(found)
+
+    def verify(self, stream: str) -> int | None:
+        """Return the number of the first missing, changed or reordered record, or None when the chain holds.
+
+        Reads the whole stream, a line at a time. Raises AuditLogUnavailableError.
+        """
+        folder = self._root / stream
+        if not _STREAM.fullmatch(stream) or not folder.is_dir():
+            return None
+        seq, prev = _START
+        try:
+            with _turn(folder, fcntl.LOCK_SH) as lock:
+                head = _read_head(lock) or _START  # read first: what is appended meanwhile only comes on top
+            for path in list_files(folder):
+                with open_file(path) as file:
+                    for line in whole_lines(file):
+                        seq += 1
+                        try:
+                            sealed = from_line(line)
+                        except DamagedRecordError:
+                            return seq
+                        if sealed.event.stream != stream or not holds(sealed, seq, prev):
+                            return seq
+                        if seq == head.seq and sealed.hash != head.hash:
+                            return seq
+                        prev = sealed.hash
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, folder)) from error
+        return seq + 1 if seq < head.seq else None
+
+
+def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
+    """Append under the stream's lock."""
+    files = list_files(folder)
+    torn = torn_end(files[-1]) if files else b""
+    name = max(event.at.astimezone(UTC).strftime("%Y-%m-%dT%H") + SUFFIX, files[-1].name if files else "")
+    remembered = _read_head(lock)
+    if remembered is None:
+        _write_head(lock, _START)  # takes its room on the disk now: after the record it cannot be full
+    head = _last(files, remembered, folder)
+    new: list[SealedEvent] = []
+    if torn:
+        detail = {"file": files[-1].name, "kept_in": _set_aside(files[-1], torn).name, "bytes": str(len(torn))}
+        repair = AuditEvent(event.stream, event.at, REPAIRED_TAG, "platform", event.stream, detail)
+        new.append(seal(repair, head.seq + 1, head.hash))
+        head = _Head(new[-1].seq, new[-1].hash)
+    new.append(seal(event, head.seq + 1, head.hash))
+    _write(folder / name, b"".join(to_line(sealed) for sealed in new))
+    # Written behind the record, so the head on disk is never ahead of the files: a power cut makes no false alarm.
+    _write_head(lock, _Head(new[-1].seq, new[-1].hash))
+    return new[-1]
+
+
+def _last(files: list[Path], head: _Head | None, folder: Path) -> _Head:
+    """Return what the next record stands behind: the head, unless a crash kept it from following the files."""
+    for path in reversed(files):
+        line = last_line(path)
+        if line is None:
+            continue
+        try:
+            sealed = from_line(line)
+        except DamagedRecordError as error:
+            if head is not None:
+                return head  # the damage stays for `verify` to name
+            message = (
+                f"the last record of {path} is damaged and {folder / _HEAD_NAME} is gone: "
+                "keep a copy of the folder, then restore it from a backup"
+            )
+            raise AuditLogUnavailableError(message) from error
+        return _Head(sealed.seq, sealed.hash) if head is None or sealed.seq > head.seq else head
+    return head or _START
+
+
+def _write(path: Path, lines: bytes) -> None:
+    """Append to the file and flush it, or leave it as it was. Raises OSError."""
+    is_new = not path.exists()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fsync(fd)
+            if is_new:
+                _flush_folder(path.parent)
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell; what stays is a torn line, repaired later
+                os.ftruncate(fd, size)
+            raise
+    finally:
+        os.close(fd)
+
+
+def _set_aside(path: Path, torn: bytes) -> Path:
+    """Move the torn last line to a file beside; return its path. A crash in between repeats it: nothing is lost."""
+    aside = path.with_name(path.name + ".torn")
+    _write(aside, torn + b"\n")
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, os.fstat(fd).st_size - len(torn))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return aside
+
+
+@contextmanager
+def _turn(folder: Path, kind: int) -> Iterator[int]:
+    """Hold the stream's lock; yield the head's descriptor. Threads exclude each other too: each opens its own."""
+    fd = os.open(folder / _HEAD_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, kind)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _read_head(fd: int) -> _Head | None:
+    match = _HEAD.fullmatch(os.pread(fd, 200, 0))
+    return None if match is None else _Head(int(match[1]), match[2].decode())
+
+
+def _write_head(fd: int, head: _Head) -> None:
+    os.pwrite(fd, b"%020d %s\n" % (head.seq, head.hash.encode()), 0)
+
+
+def _make_private(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _words(error: OSError, folder: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the audit log has no room left in {folder} ({error.strerror}): free some space, then try again"
+    return f"the audit log in {folder} cannot be used ({error.strerror}): check the folder's owner and the disk"
