@@ -143,7 +143,10 @@ def channel_key(channel_id: str) -> Key:
 
 
 def cluster_key(kind: str, name: str) -> Key:
-    """Return the key of one entry of the cluster: kind PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE."""
+    """Return the key of one entry of the cluster: kind PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE.
+
+    A rate's name is `{place}#{effective date}`.
+    """
     return Key(CLUSTER, f"{kind}#{name}")
 
 
@@ -162,7 +165,12 @@ def usage_partition(project: str, month: str) -> str:
 def usage_key(project: str, hour: datetime, instance_id: str, revision: int) -> Key:
     """Return the key of the usage record of one hour of one instance."""
     month = hour.strftime("%Y-%m")
-    return Key(usage_partition(project, month), f"{hour:%Y-%m-%dT%H}#{instance_id}#{revision:04d}")
+    return Key(usage_partition(project, month), usage_prefix(hour, instance_id) + f"{revision:04d}")
+
+
+def usage_prefix(hour: datetime, instance_id: str) -> str:
+    """Return how the sort keys of all revisions of one hour of one instance begin."""
+    return f"{hour:%Y-%m-%dT%H}#{instance_id}#"
 
 
 def gone_after(at: datetime, seconds: int) -> datetime:

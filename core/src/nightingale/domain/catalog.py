@@ -1,0 +1,226 @@
+"""The cluster as it stands: people, projects, sizes, images, datasets, places, rates, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.schemas import CpuIn, DatasetIn, GibIn, GpuIn, ImageIn, PlaceIn, ProjectIn, RateIn, Size
+from nightingale.contract.vocabulary import Role
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Mount
+
+T = TypeVar("T")
+
+NO_GPU = GpuIn(name="none", count=0)
+"""Every cluster has it, at no price, whether its file names it or not."""
+
+RESOURCES = ("cpu", "memory", "gpu", "disk")
+_SEE_CATALOG = "nightingale sizes lists what there is."
+
+
+@dataclass(frozen=True)
+class PersonKey:
+    """One SSH public key of a person, as its OpenSSH line."""
+
+    fingerprint: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person of the cluster. One who left the file is inactive: nobody's record is ever deleted."""
+
+    name: str
+    full_name: str
+    uid: int
+    is_admin: bool
+    is_active: bool
+    roles: tuple[tuple[str, Role], ...] = ()
+    """(project, role) of each membership, in order of project."""
+    keys: tuple[PersonKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class HourPrice:
+    """Prices of one size in one place, an hour, in the cluster's currency."""
+
+    compute: Decimal
+    disk: Decimal
+    disk_per_gib: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """Return compute and disk together."""
+        return self.compute + self.disk
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The t-shirt sizes of each resource, by name."""
+
+    cpu: Mapping[str, CpuIn]
+    memory: Mapping[str, GibIn]
+    gpu: Mapping[str, GpuIn]
+    disk: Mapping[str, GibIn]
+
+    @staticmethod
+    def of(cpu: Iterable[CpuIn], memory: Iterable[GibIn], gpu: Iterable[GpuIn], disk: Iterable[GibIn]) -> Sizes:
+        """Return them by name, smallest first, with the gpu size `none`."""
+        return Sizes(
+            cpu={size.name: size for size in sorted(cpu, key=lambda size: (size.cores, size.name))},
+            memory={size.name: size for size in sorted(memory, key=lambda size: (size.gib, size.name))},
+            gpu={
+                NO_GPU.name: NO_GPU,
+                **{size.name: size for size in sorted(gpu, key=lambda size: (size.count, size.model, size.name))},
+            },
+            disk={size.name: size for size in sorted(disk, key=lambda size: (size.gib, size.name))},
+        )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One immutable snapshot of everything the cluster file defines but its people.
+
+    `version` is the store's version of the cluster's META item: a write that leans on this snapshot can check it.
+    """
+
+    revision: int
+    version: int
+    currency: str
+    projects: Mapping[str, ProjectIn]
+    sizes: Sizes
+    images: Mapping[str, ImageIn]
+    datasets: Mapping[str, DatasetIn]
+    places: Mapping[str, PlaceIn]
+    rates: Sequence[RateIn]
+
+    def project(self, name: str) -> ProjectIn:
+        """Return the project. Raises RefusedError `not_found`."""
+        try:
+            return self.projects[name]
+        except KeyError:
+            raise RefusedError(
+                ErrorCode.NOT_FOUND, f"there is no project {name}", "Check the project's name."
+            ) from None
+
+    def rate(self, place: str, on: date) -> RateIn | None:
+        """Return the rate in force in a place on a day (UTC): the one with the latest effective date up to it."""
+        in_force = [rate for rate in self.rates if rate.place == place and rate.effective <= on]
+        return max(in_force, key=lambda rate: rate.effective, default=None)
+
+    def price(self, place: str, size: Size, at: datetime) -> HourPrice:
+        """Return the prices an hour of this size in this place on the day of `at` (UTC).
+
+        Raises RefusedError `invalid`, naming what there is, for a place without a rate or a size it cannot supply.
+        """
+        self.place(place)
+        rate = self.rate(place, at.astimezone(UTC).date())
+        if rate is None:
+            known = sorted({rate.place for rate in self.rates})
+            raise _unknown("place", f"{place} has no prices on {at.astimezone(UTC):%Y-%m-%d}", known)
+        gib = self.disk_gib(size)
+        compute = (
+            _amount("cpu", size.cpu, self.sizes.cpu, rate.cpu, place)
+            + _amount("memory", size.memory, self.sizes.memory, rate.memory, place)
+            + _amount("gpu", size.gpu, self.sizes.gpu, {NO_GPU.name: Decimal(0), **rate.gpu}, place)
+        )
+        return HourPrice(compute=compute, disk=rate.disk_gib * gib, disk_per_gib=rate.disk_gib)
+
+    def mounts(self, project: str, names: Sequence[str]) -> tuple[Mount, ...]:
+        """Return what an instance of the project mounts. Raises RefusedError `invalid` (unknown, not granted, twice).
+
+        An unknown dataset and one not granted are told apart to nobody: the catalogue is no list of what exists.
+        """
+        granted = self.granted([project])
+        mounts: list[Mount] = []
+        for position, name in enumerate(names):
+            path = f"datasets[{position}]"
+            if name in names[:position]:
+                words = f"dataset {name} is asked for twice"
+                raise RefusedError(ErrorCode.INVALID, words, "Name each dataset once.", details=((path, words),))
+            if name not in granted:
+                raise _unknown(path, f"{project} has no dataset {name}", list(granted))
+            dataset = granted[name]
+            mounts.append(Mount(name, dataset.version, dataset.tier))
+        return tuple(mounts)
+
+    def granted(self, projects: Iterable[str]) -> dict[str, DatasetIn]:
+        """Return the datasets that at least one of these projects may mount, in order of name."""
+        names = {name for project in projects if project in self.projects for name in self.projects[project].datasets}
+        return {name: self.datasets[name] for name in sorted(names) if name in self.datasets}
+
+    def place(self, name: str) -> PlaceIn:
+        """Return the place. Raises RefusedError `invalid`."""
+        if name not in self.places:
+            raise _unknown("place", f"there is no place {name}", list(self.places))
+        return self.places[name]
+
+    def image(self, name: str, place_kind: str) -> str:
+        """Return what the image is called in places of this kind. Raises RefusedError `invalid`."""
+        if name not in self.images:
+            raise _unknown("image", f"there is no image {name}", list(self.images))
+        source = self.images[name].local if place_kind == "local" else None
+        if source is None:
+            known = [image.name for image in self.images.values() if image.local is not None and place_kind == "local"]
+            raise _unknown("image", f"image {name} is not to be had in places of kind {place_kind}", known)
+        return source
+
+    def dataset_source(self, name: str, place_kind: str) -> str:
+        """Return where the dataset lies in places of this kind (local: a folder). Raises RefusedError `invalid`."""
+        dataset = self.datasets.get(name)
+        source = dataset.local if dataset is not None and place_kind == "local" else None
+        if source is None:
+            words = f"dataset {name} does not lie in places of kind {place_kind}"
+            raise RefusedError(
+                ErrorCode.INVALID, words, "Choose another place or dataset.", details=(("datasets", words),)
+            )
+        return source
+
+    def disk_gib(self, size: Size) -> int:
+        """Return the GiB of the size's disk. Raises RefusedError `invalid`."""
+        return _option("disk", size.disk, self.sizes.disk).gib
+
+    def machine(self, place: str, size: Size) -> str:
+        """Return the machine type of a size in a place: `c{cores}-m{memory MiB}-g{gpu count}` in a local one.
+
+        Raises RefusedError `invalid` for an unknown size or place, or a kind of place that is not built yet.
+        """
+        found = self.place(place)
+        if found.kind != "local":
+            words = f"places of kind {found.kind} are not built yet"
+            local = ", ".join(name for name, other in self.places.items() if other.kind == "local") or "none yet"
+            raise RefusedError(ErrorCode.INVALID, words, f"Places to use: {local}.", details=(("place", words),))
+        cores = _option("cpu", size.cpu, self.sizes.cpu).cores
+        memory = _option("memory", size.memory, self.sizes.memory).gib * 1024
+        return f"c{cores}-m{memory}-g{_option('gpu', size.gpu, self.sizes.gpu).count}"
+
+
+def tier_of(mounts: Iterable[Mount]) -> int:
+    """Return the tier of an instance: the strictest of what it mounts, 0 when that is nothing."""
+    return max((mount.tier for mount in mounts), default=0)
+
+
+def _amount(
+    resource: str, name: str, sizes: Mapping[str, CpuIn | GibIn | GpuIn], prices: Mapping[str, Decimal], place: str
+) -> Decimal:
+    _option(resource, name, sizes)
+    if name not in prices:
+        known = [size for size in sizes if size in prices]
+        raise _unknown(f"size.{resource}", f"{place} cannot supply {resource} size {name}", known)
+    return prices[name]
+
+
+def _option(resource: str, name: str, sizes: Mapping[str, T]) -> T:
+    if name not in sizes:
+        raise _unknown(f"size.{resource}", f"there is no {resource} size {name}", list(sizes))
+    return sizes[name]
+
+
+def _unknown(path: str, words: str, known: Sequence[str]) -> RefusedError:
+    there_is = ", ".join(known) or "none"
+    return RefusedError(ErrorCode.INVALID, f"{words}; there is: {there_is}", _SEE_CATALOG, details=((path, words),))
