@@ -111,7 +111,7 @@ class FileAuditLog:
         seq, prev = _START
         try:
             with _turn(folder, fcntl.LOCK_SH) as lock:
-                head = _read_head(lock) or _START  # read first: what is appended meanwhile only comes on top
+                head = _read_head(lock)  # read first: what is appended meanwhile only comes on top
             for path in list_files(folder):
                 with open_file(path) as file:
                     for line in whole_lines(file):
@@ -136,7 +136,7 @@ def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
     torn = torn_end(files[-1]) if files else b""
     name = max(event.at.astimezone(UTC).strftime("%Y-%m-%dT%H") + SUFFIX, files[-1].name if files else "")
     remembered = _read_head(lock)
-    if remembered is None:
+    if remembered == _START:
         _write_head(lock, _START)  # takes its room on the disk now: after the record it cannot be full
     head = _last(files, remembered, folder)
     new: list[SealedEvent] = []
@@ -152,7 +152,7 @@ def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
     return new[-1]
 
 
-def _last(files: list[Path], head: _Head | None, folder: Path) -> _Head:
+def _last(files: list[Path], head: _Head, folder: Path) -> _Head:
     """Return what the next record stands behind: the head, unless a crash kept it from following the files."""
     for path in reversed(files):
         line = last_line(path)
@@ -161,15 +161,15 @@ def _last(files: list[Path], head: _Head | None, folder: Path) -> _Head:
         try:
             sealed = from_line(line)
         except DamagedRecordError as error:
-            if head is not None:
+            if head != _START:
                 return head  # the damage stays for `verify` to name
             message = (
                 f"the last record of {path} is damaged and {folder / _HEAD_NAME} is gone: "
                 "keep a copy of the folder, then restore it from a backup"
             )
             raise AuditLogUnavailableError(message) from error
-        return _Head(sealed.seq, sealed.hash) if head is None or sealed.seq > head.seq else head
-    return head or _START
+        return _Head(sealed.seq, sealed.hash) if sealed.seq > head.seq else head
+    return head
 
 
 def _write(path: Path, lines: bytes) -> None:
@@ -217,9 +217,9 @@ def _turn(folder: Path, kind: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _read_head(fd: int) -> _Head | None:
+def _read_head(fd: int) -> _Head:
     match = _HEAD.fullmatch(os.pread(fd, 200, 0))
-    return None if match is None else _Head(int(match[1]), match[2].decode())
+    return _START if match is None else _Head(int(match[1]), match[2].decode())
 
 
 def _write_head(fd: int, head: _Head) -> None:
