@@ -1,0 +1,175 @@
+"""Probes Jupyter servers over HTTP, by unix socket or TCP. aiohttp: one process looks at thousands of servers."""
+
+from __future__ import annotations
+
+import errno
+import json
+from asyncio import timeout
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from nightingale.ports.prober import Activity, ProbeOutcome
+
+MAX_KEPT = 4096
+"""Addresses whose connections are kept; each costs one open file. The longest unused goes first."""
+_CONNECTIONS_PER_ADDRESS = 2  # a probe does not wait for a slow activity question
+_KEEP_ALIVE_S = 30.0
+_MAX_ANSWER_BYTES = 4_096  # /api and /api/status answer with some hundred
+_MAX_KERNELS_BYTES = 262_144  # a kernel's model has some 250 bytes
+_NOTHING_LISTENS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED})
+_CUT_OFF = frozenset({errno.ECONNRESET, errno.EPIPE})
+
+
+class _UnlikeJupyterError(Exception):
+    """The answer is not what a Jupyter server says."""
+
+
+@dataclass
+class _Kept:
+    """A session of one address and how many requests it serves right now."""
+
+    session: aiohttp.ClientSession
+    base_url: str
+    in_use: int = 0
+
+
+class JupyterProber:
+    """Implements ports.prober.Prober. Belongs to one event loop; `close` it there."""
+
+    def __init__(self, max_kept: int = MAX_KEPT) -> None:
+        """Keep connections to at most `max_kept` addresses, unless more are asked at the same time."""
+        self._max_kept = max_kept
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    async def probe(self, address: str, timeout_s: float) -> ProbeOutcome:
+        """Return what GET /api shows: OK is status 200 and JSON with a version. Never raises."""
+        outcome = await self._look(address, timeout_s)
+        if outcome is ProbeOutcome.REFUSED:
+            await self._forget(address)
+        return outcome
+
+    async def activity(self, address: str, token: str, timeout_s: float) -> Activity | None:
+        """Return what /api/status and, where kernels run, /api/kernels say; None when they do not say it in time.
+
+        Neither question counts as activity. The token travels in the Authorization header only.
+        """
+        headers = {"Authorization": f"token {token}"}
+        try:
+            async with timeout(timeout_s), self._session(address) as kept:
+                status = await _ask(kept, "/api/status", _MAX_ANSWER_BYTES, headers)
+                kernels = int(status["kernels"])
+                is_busy = False
+                if kernels:
+                    path = "/api/kernels?no_track_activity=1"
+                    models = await _ask(kept, path, _MAX_KERNELS_BYTES, headers)
+                    is_busy = any(model["execution_state"] == "busy" for model in models)
+                return Activity(
+                    last_activity_at=_aware(status["last_activity"]),
+                    is_busy=is_busy,
+                    kernels=kernels,
+                    connections=int(status["connections"]),
+                )
+        except (TimeoutError, OSError, aiohttp.ClientError, _UnlikeJupyterError, KeyError, TypeError, ValueError):
+            return None
+
+    async def close(self) -> None:
+        """Close every connection kept."""
+        while self._kept:
+            _, kept = self._kept.popitem()
+            await kept.session.close()
+
+    async def _look(self, address: str, timeout_s: float) -> ProbeOutcome:
+        try:
+            async with timeout(timeout_s), self._session(address) as kept:
+                answer = await _ask(kept, "/api", _MAX_ANSWER_BYTES, {})
+        except TimeoutError:
+            return ProbeOutcome.SILENT
+        except OSError as error:  # before ClientError: what fails to connect is both
+            return _outcome_of(error)
+        except (aiohttp.ClientError, _UnlikeJupyterError, ValueError):
+            return ProbeOutcome.ODD
+        is_jupyter = isinstance(answer, dict) and isinstance(answer.get("version"), str)
+        return ProbeOutcome.OK if is_jupyter else ProbeOutcome.ODD
+
+    @asynccontextmanager
+    async def _session(self, address: str) -> AsyncIterator[_Kept]:
+        kept = self._kept.get(address)
+        if kept is None:
+            kept = self._kept[address] = _open(address)
+        self._kept.move_to_end(address)
+        kept.in_use += 1
+        try:
+            await self._make_room()
+            yield kept
+        finally:
+            kept.in_use -= 1
+
+    async def _make_room(self) -> None:
+        while len(self._kept) > self._max_kept:
+            oldest = next((address for address, kept in self._kept.items() if not kept.in_use), None)
+            if oldest is None:
+                return
+            await self._forget(oldest)
+
+    async def _forget(self, address: str) -> None:
+        kept = self._kept.pop(address, None)
+        if kept is not None:
+            await kept.session.close()
+
+
+def _open(address: str) -> _Kept:
+    """Return a session for `address`; ValueError when it is neither `unix:/path` nor `tcp:host:port`."""
+    kind, _, rest = address.partition(":")
+    connector: aiohttp.BaseConnector
+    if kind == "unix" and rest.startswith("/"):
+        connector = aiohttp.UnixConnector(rest, limit=_CONNECTIONS_PER_ADDRESS, keepalive_timeout=_KEEP_ALIVE_S)
+        base_url = "http://localhost"
+    elif kind == "tcp" and rest.rpartition(":")[0] and rest.rpartition(":")[2].isdecimal():
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_ADDRESS, keepalive_timeout=_KEEP_ALIVE_S)
+        base_url = f"http://{rest}"
+    else:
+        raise ValueError(f"an address is unix:/path or tcp:host:port, not {address!r}")
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Host": "localhost"},  # Jupyter refuses every other name
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the caller's timeout rules
+    )
+    return _Kept(session, base_url)
+
+
+async def _ask(kept: _Kept, path: str, most_bytes: int, headers: dict[str, str]) -> Any:
+    """Return the JSON that `path` answers with status 200; _UnlikeJupyterError or ValueError when it is not that."""
+    async with kept.session.get(kept.base_url + path, headers=headers, allow_redirects=False) as response:
+        if response.status != HTTPStatus.OK:
+            raise _UnlikeJupyterError
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > most_bytes:
+                raise _UnlikeJupyterError  # leaving the block unread closes the connection
+    return json.loads(body)
+
+
+def _outcome_of(error: OSError) -> ProbeOutcome:
+    if error.errno in _NOTHING_LISTENS:
+        return ProbeOutcome.REFUSED
+    if error.errno in _CUT_OFF:
+        return ProbeOutcome.ODD
+    # No route, no name, no free file descriptor, a full backlog: not seen to be dead, only not heard.
+    return ProbeOutcome.SILENT
+
+
+def _aware(text: str) -> datetime:
+    """Return Jupyter's ISO time in UTC; ValueError when it has no zone."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at.astimezone(UTC)
