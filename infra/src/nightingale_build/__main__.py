@@ -1,0 +1,10 @@
+"""`python -m nightingale_build BUILD_DIR [--lock-fd N]`: run one build."""
+
+from __future__ import annotations
+
+import sys
+
+from nightingale_build.runner import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

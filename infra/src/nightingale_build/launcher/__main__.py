@@ -1,0 +1,10 @@
+"""`python -m nightingale_build.launcher start|stop|remove|status|probe`."""
+
+from __future__ import annotations
+
+import sys
+
+from nightingale_build.launcher.commands import run
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,222 @@
+"""What the launcher can be told: start, stop, remove, status, probe."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nightingale.contract.build import LaunchSpec
+from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.environment import allowed
+from nightingale_build.launcher import sandbox as sandboxes
+from nightingale_build.launcher.folders import (
+    INSTANCE_ID,
+    InstanceFolders,
+    check_paths,
+    jupyter_uid,
+    prepare,
+    read_record,
+    remove_tree,
+    take_lock,
+)
+from nightingale_build.launcher.limits import plan_limits
+from nightingale_build.launcher.process_identity import is_same
+from nightingale_build.launcher.refusal import RefusalError
+
+STOP_S = 8.0
+"""Longest wait for a launcher that was told to stop: it gives Jupyter 5 s."""
+
+
+def start(environment: Mapping[str, str]) -> None:
+    """Start the instance of NIGHTINGALE_LAUNCH and return once its launcher runs on its own.
+
+    Does nothing when this generation is up already; ends an older one first. Raises RefusalError, OSError.
+    """
+    spec = msgspec.json.decode(environment["NIGHTINGALE_LAUNCH"], type=LaunchSpec)
+    os.umask(0o077)
+    folders = check_paths(spec)
+    folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = take_lock(folders)
+    if lock is None:
+        record = read_record(folders)
+        if record is not None and record.generation == spec.generation and not folders.exit.exists():
+            return
+        end(folders)
+        lock = take_lock(folders)
+    if lock is None:
+        raise RefusalError(
+            ReasonCode.STATE_LOCKED,
+            f"Another launcher of {spec.instance_id} still holds its lock.",
+            "Retry in some seconds.",
+        )
+    sandbox = choose_sandbox(spec)
+    plan = plan_limits(spec, sandbox)
+    uid = jupyter_uid(spec)
+    prepare(spec, folders, uid, msgspec.json.encode(plan.limits))
+    if sandbox == sandboxes.NONE:
+        _link_datasets(spec, folders)
+    from nightingale_build.launcher.daemon import run_detached  # noqa: PLC0415 - stop and status need none of it
+    from nightingale_build.launcher.supervise import Launch  # noqa: PLC0415 - same
+
+    run_detached(Launch(spec=spec, folders=folders, sandbox=sandbox, uid=uid, plan=plan), lock)
+
+
+def choose_sandbox(spec: LaunchSpec) -> str:
+    """Return `bubblewrap`, or `none` where there is none and the data is open. Raises RefusalError."""
+    seen = sandboxes.probe_sandbox()
+    if seen.name is not None:
+        return seen.name
+    if os.geteuid() == 0:
+        raise RefusalError(
+            ReasonCode.SANDBOX_UNAVAILABLE,
+            f"Jupyter must not run as root, and there is no sandbox to run it as someone else. {seen.why}",
+            "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap), or run the platform as an ordinary user.",
+        )
+    if spec.tier > 0:
+        raise RefusalError(
+            ReasonCode.SANDBOX_UNAVAILABLE,
+            f"A dataset of tier {spec.tier} is mounted in a sandbox only, and none works here. {seen.why}",
+            "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap), or use datasets of tier 0.",
+        )
+    return sandboxes.NONE
+
+
+def _link_datasets(spec: LaunchSpec, folders: InstanceFolders) -> None:
+    remove_tree(folders.data)
+    folders.data.mkdir(mode=0o700)
+    for mount in spec.datasets:
+        (folders.data / mount.dataset).symlink_to(mount.source)
+
+
+def stop(environment: Mapping[str, str]) -> None:
+    """End the launcher of NIGHTINGALE_STOP's instance, if one lives. Raises RefusalError when it does not end."""
+    told = json.loads(environment["NIGHTINGALE_STOP"])
+    folders = InstanceFolders(Path(told["instance_dir"]))
+    if folders.root.is_dir():
+        end(folders)
+        folders.token.unlink(missing_ok=True)
+
+
+def end(folders: InstanceFolders) -> None:
+    """End the instance's launcher and wait until its lock is free: SIGTERM, then SIGKILL (its children die with it).
+
+    Raises RefusalError when the lock stays held.
+    """
+    deadline = time.monotonic() + STOP_S
+    told: tuple[int, signal.Signals] | None = None
+    while (lock := take_lock(folders)) is None:
+        is_late = time.monotonic() > deadline
+        if time.monotonic() > deadline + 2:
+            raise RefusalError(
+                ReasonCode.STOP_TIMEOUT,
+                f"The launcher of {folders.root.name} did not end.",
+                "Retry; if it stays so, ask your administrator to look at launcher.log.",
+            )
+        record = read_record(folders)
+        # The lock may be held by a `start` that has written no record yet: it is waited for, then told.
+        if record is not None and is_same(record.pid, record.start_time, record.boot_id):
+            number = signal.SIGKILL if is_late else signal.SIGTERM
+            if told != (record.pid, number):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(record.pid, number)
+                told = (record.pid, number)
+        time.sleep(0.01)
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+
+
+def remove(environment: Mapping[str, str]) -> None:
+    """Remove the home of NIGHTINGALE_REMOVE, for good, after its launcher. Logs and exit record stay.
+
+    Raises RefusalError when the folder is not an instance's home or cannot be removed.
+    """
+    told = json.loads(environment["NIGHTINGALE_REMOVE"])
+    home, folders = Path(told["home_dir"]), InstanceFolders(Path(told["instance_dir"]))
+    if not INSTANCE_ID.fullmatch(home.name) or home.parent.name != "homes" or folders.root.name != home.name:
+        raise RefusalError(
+            ReasonCode.TERRAFORM_FAILED,
+            f"{home} is not the home of the instance in {folders.root}: nothing was removed.",
+            "Tell your administrator: the build's variables do not fit together.",
+        )
+    if folders.root.is_dir():
+        end(folders)
+    for path in (home, folders.run, folders.token.parent, folders.data, folders.etc):
+        remove_tree(path)
+
+
+def status(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return how the instance of NIGHTINGALE_STOP stands: whether a launcher lives, its record, the exit record."""
+    folders = InstanceFolders(Path(json.loads(environment["NIGHTINGALE_STOP"])["instance_dir"]))
+    lock = take_lock(folders) if folders.root.is_dir() else None
+    is_up = folders.root.is_dir() and lock is None
+    if lock is not None:
+        os.close(lock)
+    ended = folders.exit.read_bytes() if folders.exit.is_file() else b"null"
+    return {
+        "is_up": is_up,
+        "launcher": msgspec.to_builtins(read_record(folders)),
+        "exit": msgspec.json.decode(ended),
+    }
+
+
+def probe() -> dict[str, Any]:
+    """Return whether a sandbox works here."""
+    seen = sandboxes.probe_sandbox()
+    return {"name": seen.name, "why": seen.why}
+
+
+def run(arguments: list[str]) -> int:
+    """Do one command and return the exit status: 0, 1 for a refusal (one JSON line on stderr), 2 for wrong use."""
+    environment = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(allowed(environment))
+    command = arguments[0] if arguments else ""
+    try:
+        match command:
+            case "start":
+                start(environment)
+            case "stop":
+                stop(environment)
+            case "remove":
+                remove(environment)
+            case "status":
+                sys.stdout.write(json.dumps(status(environment)) + "\n")
+            case "probe":
+                sys.stdout.write(json.dumps(probe()) + "\n")
+            case _:
+                sys.stderr.write("usage: python -m nightingale_build.launcher start|stop|remove|status|probe\n")
+                return 2
+    except RefusalError as refusal:
+        sys.stderr.write(refusal.line() + "\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(from_os_error(error).line() + "\n")
+        return 1
+    return 0
+
+
+def from_os_error(error: OSError) -> RefusalError:
+    """Return the refusal that says what the system refused."""
+    import errno  # noqa: PLC0415 - rarely needed
+
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return RefusalError(
+            ReasonCode.DISK_FULL,
+            f"The disk is full: {error}.",
+            "Free some space where the platform keeps its data, then retry.",
+        )
+    return RefusalError(
+        ReasonCode.TERRAFORM_FAILED,
+        f"The system refused: {error}.",
+        "Retry; if it stays so, ask your administrator to look at the build's log.",
+    )

@@ -1,0 +1,92 @@
+"""Leaving the provisioner behind: the launcher goes on when Terraform and its pipes are gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+
+from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.launcher.commands import from_os_error
+from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.launcher.supervise import Launch, Supervisor, record_launcher
+
+STARTED = b"started"
+
+
+def run_detached(launch: Launch, lock: int) -> None:
+    """Fork the launcher off and return once it has started Jupyter. Raises RefusalError when it could not.
+
+    The lock's descriptor is shared over the forks, so that it is held without a gap and ends with the launcher.
+    """
+    heard, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                os.close(heard)
+                _live(launch, lock, telling)
+        finally:
+            os._exit(0)  # never back into the caller's code
+    os.close(telling)
+    os.close(lock)
+    os.waitpid(child, 0)
+    with os.fdopen(heard, "rb") as pipe:
+        said = pipe.read()
+    if said == STARTED:
+        return
+    if said:
+        refusal = json.loads(said)
+        raise RefusalError(ReasonCode(refusal["code"]), refusal["words"], refusal["next_step"])
+    raise RefusalError(
+        ReasonCode.MACHINE_GONE,
+        f"The launcher of {launch.spec.instance_id} died before it had started the Jupyter server.",
+        f"Retry; if it stays so, ask your administrator to look at {launch.folders.launcher_log}.",
+    )
+
+
+def _live(launch: Launch, lock: int, telling: int) -> None:
+    """Be the launcher."""
+    import traceback  # noqa: PLC0415 - only this process needs it, after the provisioner went on
+
+    _let_go(launch, (lock, telling))
+
+    def report() -> None:
+        os.write(telling, STARTED)
+        os.close(telling)
+
+    is_started = False
+    try:
+        record_launcher(launch)
+        supervisor = Supervisor(launch)
+
+        def report_once() -> None:
+            nonlocal is_started
+            is_started = True
+            report()
+
+        supervisor.run(report_once)
+    except OSError as error:
+        traceback.print_exc()
+        if not is_started:
+            launch.folders.record.unlink(missing_ok=True)
+            os.write(telling, from_os_error(error).line().encode())
+    except Exception:  # noqa: BLE001 - the last frame of a process: what it does not write is lost
+        traceback.print_exc()
+
+
+def _let_go(launch: Launch, kept: tuple[int, int]) -> None:
+    """Close all that was inherited, Terraform's pipes first of all."""
+    log = os.open(launch.folders.launcher_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    limit = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536)
+    low = 3
+    for descriptor in sorted(kept):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, limit)
+    os.chdir("/")

@@ -1,0 +1,249 @@
+"""The launcher's long life: it starts Jupyter, stays with it, and writes down how it ended.
+
+    start ── lock ── record ── Jupyter ──┬── ends by itself ──┬── exit record ── lock free
+                                         └── SIGTERM: asked ──┘
+
+It has one thread and one loop over three things: the server's output, what bwrap says of the sandbox, and signals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from nightingale.contract.build import LauncherRecord, LaunchSpec
+from nightingale_build.launcher import orphans
+from nightingale_build.launcher import sandbox as sandboxes
+from nightingale_build.launcher.exits import explain_exit
+from nightingale_build.launcher.folders import InstanceFolders
+from nightingale_build.launcher.jupyter_log import JupyterLog
+from nightingale_build.launcher.limits import LimitPlan
+from nightingale_build.launcher.process_identity import boot_id, start_time
+from nightingale_build.wall_time import now
+from nightingale_build.whole_files import write_whole
+
+GRACE_S = 5.0
+"""How long Jupyter may take to end by itself once it was told to."""
+
+DRAIN_S = 0.2
+"""How long the last words of a dead server are waited for, where something it started keeps its pipe open."""
+
+MODULE = "nightingale_instance.serve"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start, decided: nothing in it can be refused any more."""
+
+    spec: LaunchSpec
+    folders: InstanceFolders
+    sandbox: str
+    uid: int | None
+    plan: LimitPlan
+
+
+def record_launcher(launch: Launch) -> None:
+    """Write down who this launcher is. Raises OSError."""
+    record = LauncherRecord(
+        pid=os.getpid(),
+        start_time=start_time("self"),
+        boot_id=boot_id(),
+        generation=launch.spec.generation,
+        started_at=now(),
+        sandbox=launch.sandbox,
+        limits=launch.plan.limits,
+    )
+    write_whole(launch.folders.record, msgspec.json.encode(record))
+
+
+def jupyter_environment(launch: Launch) -> dict[str, str]:
+    """Return all of Jupyter's environment: paths and names, nothing inherited."""
+    spec, folders = launch.spec, launch.folders
+    is_inside = launch.sandbox == sandboxes.BUBBLEWRAP
+    home = f"/home/{spec.owner}" if is_inside else spec.home_dir
+    return {
+        "PATH": f"{Path(spec.python).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "USER": spec.owner,
+        "LOGNAME": spec.owner,
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "NIGHTINGALE_HOME": home,
+        "NIGHTINGALE_DATA": "/data" if is_inside else str(folders.data),
+        "NIGHTINGALE_RUN": sandboxes.INSIDE_RUN if is_inside else str(folders.run),
+        "NIGHTINGALE_TOKEN_FILE": sandboxes.INSIDE_TOKEN if is_inside else str(folders.token),
+        "NIGHTINGALE_PERSON": spec.owner,
+        "NIGHTINGALE_INSTANCE": spec.instance_id,
+        "NIGHTINGALE_TIER": str(spec.tier),
+    }
+
+
+class Supervisor:
+    """Runs one Jupyter server to its end."""
+
+    def __init__(self, launch: Launch) -> None:
+        """Take the launch, and begin its log."""
+        self._launch = launch
+        self._log = JupyterLog(launch.folders.jupyter_log)
+        self._first_inside: int | None = None
+        self._said = b""
+        self._is_asked = False
+        self._kill_at: float | None = None
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+
+    def run(self, report: Callable[[], None]) -> None:
+        """Start the server, call `report` once it is started, wait for its end and write the exit record.
+
+        Raises OSError when it cannot be started.
+        """
+        os.set_blocking(self._wake[1], False)
+        os.set_blocking(self._wake[0], False)
+        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGHUP, lambda *_: None)  # ignored here, yet not in what is started
+        cgroup = self._launch.plan.cgroup
+        if self._launch.sandbox == sandboxes.NONE:
+            orphans.adopt()
+        killed_before = cgroup.out_of_memory_kills() if cgroup is not None else 0
+        started_at = now()
+        server, info = self._spawn()
+        report()
+        status = self._wait(server, info)
+        ended_at = now()
+        self._end_group(server.pid)
+        self._drain(server)
+        server.wait()
+        killed = cgroup.out_of_memory_kills() if cgroup is not None else 0
+        record = explain_exit(
+            generation=self._launch.spec.generation,
+            status=status,
+            is_asked=self._is_asked,
+            has_run_out_of_memory=killed > killed_before,
+            last_lines=self._log.last_lines(),
+            started_at=started_at,
+            ended_at=ended_at,
+            memory_mib=self._launch.spec.memory_mib,
+        )
+        with contextlib.suppress(OSError):
+            (self._launch.folders.run / "jupyter.sock").unlink(missing_ok=True)
+        write_whole(self._launch.folders.exit, msgspec.json.encode(record))
+        self._log.close()
+        if cgroup is not None:
+            cgroup.remove()
+
+    def _ask(self, *_: object) -> None:
+        self._is_asked = True
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
+        """Start the server and return it with the pipe on which bwrap names the sandbox's first process."""
+        launch = self._launch
+        info, info_inside = os.pipe()
+        python = [launch.spec.python, "-I", "-m", MODULE]
+        if launch.sandbox == sandboxes.BUBBLEWRAP:
+            command = sandboxes.bubblewrap_command(launch.spec, launch.folders, launch.uid, info_inside) + python
+        else:
+            command = [*orphans.die_with_launcher(), *python]
+        try:
+            server = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=launch.spec.home_dir if launch.sandbox == sandboxes.NONE else "/",
+                env=jupyter_environment(launch),
+                pass_fds=(info_inside,) if launch.sandbox == sandboxes.BUBBLEWRAP else (),
+                start_new_session=True,
+                umask=0o022,  # bwrap makes the sandbox's folders with it, and the owner's uid must pass them
+                preexec_fn=launch.plan.apply,  # noqa: PLW1509 - this process has one thread
+            )
+        except subprocess.SubprocessError as error:
+            message = "a limit of the instance's size could not be set"
+            raise OSError(message) from error
+        finally:
+            os.close(info_inside)
+        return server, info
+
+    def _wait(self, server: subprocess.Popen[bytes], info: int) -> int:
+        """Return the server's status once it has ended; ends it when asked."""
+        stdout = server.stdout
+        if stdout is None:
+            message = "the server was started without a pipe"
+            raise OSError(message)
+        os.set_blocking(stdout.fileno(), False)
+        self._selector.register(stdout, selectors.EVENT_READ, "output")
+        self._selector.register(info, selectors.EVENT_READ, "info")
+        self._selector.register(self._wake[0], selectors.EVENT_READ, "wake")
+        while (status := server.poll()) is None:
+            timeout = None
+            if self._is_asked and self._kill_at is None:
+                self._kill_at = time.monotonic() + GRACE_S
+                self._signal(server, signal.SIGTERM)
+            if self._kill_at is not None:
+                timeout = max(0.0, self._kill_at - time.monotonic())
+                if timeout == 0.0:
+                    self._signal(server, signal.SIGKILL)
+                    timeout = 0.1
+            for key, _ in self._selector.select(timeout):
+                self._read(key)
+        return status
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        descriptor = key.fd
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        if key.data == "output":
+            self._log.write(data)
+        elif key.data == "info":
+            self._said += data
+        if not data:
+            self._selector.unregister(key.fileobj)
+            if key.data == "info":
+                os.close(descriptor)
+                with contextlib.suppress(ValueError):
+                    self._first_inside = json.loads(self._said).get("child-pid")
+
+    def _signal(self, server: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Signal the server. In a sandbox: its process group, whose first process minds SIGKILL only, then all end."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._launch.sandbox == sandboxes.NONE:
+                os.killpg(server.pid, number)
+            elif self._first_inside is None:
+                server.send_signal(number)
+            elif number == signal.SIGKILL:
+                os.kill(self._first_inside, number)
+            else:
+                os.killpg(self._first_inside, number)
+
+    def _end_group(self, pid: int) -> None:
+        """End what the server left behind; inside a sandbox the kernel has done it."""
+        if self._launch.sandbox == sandboxes.NONE:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            orphans.end_adopted()
+
+    def _drain(self, server: subprocess.Popen[bytes]) -> None:
+        """Take the server's last words."""
+        deadline = time.monotonic() + DRAIN_S
+        while server.stdout in {key.fileobj for key in self._selector.get_map().values()}:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            for key, _ in self._selector.select(remaining):
+                self._read(key)
+        if server.stdout is not None:
+            server.stdout.close()
