@@ -83,10 +83,12 @@ class Tunnel:
         config = write_ssh_config(
             settings, api.get_gateway(), person=api.get_me().person, identity=identity_of(settings)
         )
+        # With the project, equal names in two projects are two targets; an id is one by itself.
+        target = name if name.startswith("i-") else f"{name}.{project}"
         for _ in range(_PORT_TRIES - 1 if local_port is None else 0):
             with contextlib.suppress(_PortTakenError):
-                return cls._spawn(config, f"{name}.{project}", _free_port(), may_ask=may_ask, on_words=on_words)
-        return cls._spawn(config, f"{name}.{project}", local_port or _free_port(), may_ask=may_ask, on_words=on_words)
+                return cls._spawn(config, target, _free_port(), may_ask=may_ask, on_words=on_words)
+        return cls._spawn(config, target, local_port or _free_port(), may_ask=may_ask, on_words=on_words)
 
     @classmethod
     def _spawn(

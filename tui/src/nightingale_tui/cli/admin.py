@@ -1,0 +1,119 @@
+"""admin plan, apply, audit: the cluster file and the sealed record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nightingale.contract import schemas as s
+from nightingale_tui.api.errors import ApiError
+from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.connection import Connection, connect
+from nightingale_tui.cli.console import Colour, Console
+from nightingale_tui.cli.exit_codes import ExitCode
+from nightingale_tui.cli.pages import all_audit_events
+from nightingale_tui.cli.parser import add_dry_run, add_server_flags, add_yes
+
+_SIGNS = {"add": ("+", Colour.GREEN), "change": ("~", Colour.YELLOW), "remove": ("-", Colour.RED)}
+_LONGEST = 160
+
+
+def _configure_plan(parser: argparse.ArgumentParser) -> None:
+    add_server_flags(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the cluster file (YAML)")
+    parser.epilog = "Exit status: 0 nothing would change, 2 something would, others as everywhere."
+
+
+def _planned(args: argparse.Namespace, connection: Connection) -> tuple[s.ClusterIn, s.ClusterPlanOut]:
+    from nightingale_tui.cli.cluster_file import load_cluster_file  # noqa: PLC0415 - YAML is for these two only
+
+    file = load_cluster_file(args.file)
+    try:
+        return file.cluster, connection.api.plan_cluster(s.ClusterPlanIn(cluster=file.cluster))
+    except ApiError as error:
+        located = file.located(error)
+        if located is error:
+            raise
+        raise located from error
+
+
+def _plan(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection:
+        _, plan = _planned(args, connection)
+    if console.is_json:
+        console.data(plan)
+    else:
+        _print_changes(console, plan.changes)
+    return ExitCode.DIFFERENCE if plan.changes else ExitCode.OK
+
+
+def _configure_apply(parser: argparse.ArgumentParser) -> None:
+    add_server_flags(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the cluster file (YAML)")
+    add_yes(parser)
+    add_dry_run(parser)
+
+
+def _apply(args: argparse.Namespace, console: Console) -> int:
+    if args.dry_run:
+        return _plan(args, console)
+    with connect(args, console) as connection:
+        cluster, plan = _planned(args, connection)
+        if not console.is_json:
+            _print_changes(console, plan.changes)
+        if not plan.changes:
+            if console.is_json:
+                console.data(s.ClusterApplyOut(revision=plan.base, changes=()))
+            return ExitCode.OK
+        if not console.confirm(f"Apply {len(plan.changes)} change{'s' if len(plan.changes) > 1 else ''}?"):
+            console.note("Nothing was done.")
+            return ExitCode.FAILED
+        applied = connection.api.apply_cluster(s.ClusterApplyIn(cluster=cluster, base=plan.base))
+    if console.is_json:
+        console.data(applied)
+    else:
+        console.line(f"Applied. The cluster is at revision {applied.revision}.")
+    return ExitCode.OK
+
+
+def _print_changes(console: Console, changes: tuple[s.ClusterChangeOut, ...]) -> None:
+    if not changes:
+        console.line("Nothing to change: the cluster is as the file says.")
+    for change in changes:
+        sign, colour = _SIGNS.get(change.verb, ("?", None))
+        before, after = _short(change.before), _short(change.after)
+        value = f"{before} -> {after}" if before and after else before or after
+        console.line(f"{sign} {change.key}{f' = {value}' if value else ''}", colour)
+
+
+def _short(value: str | None) -> str:
+    text = value or ""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _configure_audit(parser: argparse.ArgumentParser) -> None:
+    add_server_flags(parser)
+    parser.add_argument(
+        "stream", nargs="?", default="platform", metavar="STREAM", help="`platform` (default) or an instance's id"
+    )
+
+
+def _audit(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection:
+        events = all_audit_events(connection.api, args.stream)
+        if console.is_json:
+            console.data(s.AuditEventsOut(events=tuple(events)))
+            return ExitCode.OK
+        for event in events:
+            detail = " ".join(f"{name}={value}" for name, value in sorted(event.detail.items()))
+            console.line(
+                f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%SZ}  {event.actor}  {event.tag}  {event.subject}  {detail}"
+            )
+    return ExitCode.OK
+
+
+COMMANDS = (
+    Command("plan", "what applying a cluster file would change", _configure_plan, _plan),
+    Command("apply", "make the cluster as the file says", _configure_apply, _apply),
+    Command("audit", "sealed facts of the platform or of one instance", _configure_audit, _audit),
+)

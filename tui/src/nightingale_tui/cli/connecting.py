@@ -1,0 +1,119 @@
+"""ssh-config, open, tunnel: the way into an instance."""
+
+from __future__ import annotations
+
+import argparse
+import html
+import tempfile
+from pathlib import Path
+
+from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.connection import Connection, connect
+from nightingale_tui.cli.console import Console
+from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.parser import add_name, add_server_flags
+from nightingale_tui.cli.wording import whole
+from nightingale_tui.ssh_config import write_ssh_config
+from nightingale_tui.tunnel import Tunnel, TunnelError, identity_of
+
+
+def _ssh_config(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection:
+        settings = connection.settings
+        gateway = connection.api.get_gateway()
+        person = connection.api.get_me().person
+    config = write_ssh_config(settings, gateway, person=person, identity=identity_of(settings))
+    if console.is_json:
+        console.data(gateway)
+        return ExitCode.OK
+    console.line(config.text.rstrip())
+    console.note(f"Written to {config.path}; use it with `ssh -F`, or put `Include {config.path}` into ~/.ssh/config.")
+    console.note("Then: `ssh -N -L 8888:NAME:8888 nightingale`. There is no shell at the gateway.")
+    return ExitCode.OK
+
+
+def _configure_tunnel(parser: argparse.ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument("--port", type=whole(1, 65_535), metavar="PORT", help="local port (a free one)")
+
+
+def _configure_open(parser: argparse.ArgumentParser) -> None:
+    _configure_tunnel(parser)
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address instead; it works once, for a minute"
+    )
+
+
+def _tunnel(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+        address = f"http://127.0.0.1:{tunnel.local_port}"
+        if console.is_json:
+            console.data({"host": "127.0.0.1", "port": tunnel.local_port, "url": address})
+        else:
+            console.line(address)
+        console.stdout.flush()
+        return _hold(tunnel, console, args.name)
+
+
+def _open(args: argparse.Namespace, console: Console) -> int:
+    if console.is_json and not args.no_browser:
+        raise UsageError("`open --json` needs --no-browser.", "Or use `nightingale tunnel NAME --json`.")
+    with connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+        # Only now: the code lives a minute, and ssh may have asked for a passphrase before.
+        jupyter = connection.api.open_jupyter(connection.project(), args.name)
+        url = tunnel.url(jupyter)
+        if console.is_json:
+            console.data({"url": url, "host": "127.0.0.1", "port": tunnel.local_port})
+            console.stdout.flush()
+            return _hold(tunnel, console, args.name)
+        with tempfile.TemporaryDirectory(prefix="nightingale-") as folder:
+            is_opened = not args.no_browser and console.open_browser(_page(Path(folder), url))
+            if not is_opened:
+                console.line(url)
+                console.stdout.flush()
+            return _hold(tunnel, console, args.name)
+
+
+def _page(folder: Path, url: str) -> str:
+    """Return the address of a page of mode 0600 that leads to `url`.
+
+    A browser's command line can be read by every account of this machine, and the one-time code must not stand there.
+    """
+    page = folder / "open.html"
+    page.touch(mode=0o600)
+    target = html.escape(url, quote=True)
+    page.write_text(
+        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+        f'<meta http-equiv="refresh" content="0;url={target}"><title>Nightingale</title><a href="{target}">Open</a>\n',
+        "utf-8",
+    )
+    return page.as_uri()
+
+
+def _open_tunnel(args: argparse.Namespace, console: Console, connection: Connection) -> Tunnel:
+    return Tunnel.open(
+        connection.api,
+        connection.settings,
+        connection.project(),
+        args.name,
+        local_port=args.port,
+        may_ask=console.has_terminal,
+        on_words=console.note,
+    )
+
+
+def _hold(tunnel: Tunnel, console: Console, name: str) -> int:
+    console.note(f"The tunnel to {name} is open on port {tunnel.local_port}. Ctrl-C closes it; {name} goes on running.")
+    try:
+        tunnel.wait()
+    except KeyboardInterrupt:
+        console.note("Closed.")
+        return ExitCode.OK
+    raise TunnelError("tunnel_ended", f"The tunnel ended: {tunnel.last_words or 'ssh said nothing'}", "Open it again.")
+
+
+COMMANDS = (
+    Command("open", "open an instance's Jupyter in the browser, through a tunnel", _configure_open, _open),
+    Command("tunnel", "hold a tunnel to an instance's Jupyter", _configure_tunnel, _tunnel),
+    Command("ssh-config", "write and print ssh's configuration for the gateway", add_server_flags, _ssh_config),
+)

@@ -1,0 +1,56 @@
+"""What a command's exit status means. Scripts compare these: they do not change."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from nightingale_tui.api.errors import (
+    ClientError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    NotLoggedInError,
+    UnreachableError,
+)
+
+
+class ExitCode(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    FAILED = 1
+    """The platform refused for another reason, the instance failed, or the person said no."""
+    USAGE = 2
+    """The command line is wrong, or a yes was needed and nobody was there to give it."""
+    DIFFERENCE = 2
+    """`admin plan` found changes (as `diff` and `terraform plan -detailed-exitcode` count)."""
+    NOT_LOGGED_IN = 3
+    FORBIDDEN = 4
+    NOT_FOUND = 5
+    CONFLICT = 6
+    UNREACHABLE = 7
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class UsageError(ClientError):
+    """The command was called in a way it cannot be."""
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        """Keep the words; the code is always `usage`."""
+        super().__init__("usage", message, next_step)
+
+
+_BY_KIND: tuple[tuple[type[ClientError], ExitCode], ...] = (
+    (UsageError, ExitCode.USAGE),
+    (NotLoggedInError, ExitCode.NOT_LOGGED_IN),
+    (ForbiddenError, ExitCode.FORBIDDEN),
+    (NotFoundError, ExitCode.NOT_FOUND),
+    (ConflictError, ExitCode.CONFLICT),
+    (UnreachableError, ExitCode.UNREACHABLE),
+)
+
+
+def exit_code_of(error: ClientError) -> ExitCode:
+    """Return the exit status that stands for `error`."""
+    return next((code for kind, code in _BY_KIND if isinstance(error, kind)), ExitCode.FAILED)

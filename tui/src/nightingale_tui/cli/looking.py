@@ -1,0 +1,237 @@
+"""ps, show, sizes, logs: commands that only read."""
+
+from __future__ import annotations
+
+import argparse
+
+from nightingale.contract import schemas as s
+from nightingale.contract.vocabulary import LogSource, Status
+from nightingale_tui.api.client import Api
+from nightingale_tui.api.errors import UnreachableError
+from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.connection import connect
+from nightingale_tui.cli.console import Colour, Console
+from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.pages import all_history, all_instances
+from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_flags
+from nightingale_tui.cli.table import print_table, table_lines
+from nightingale_tui.cli.wording import ago, amount, money, size, span, whole
+
+_WATCH_S = 2.0
+_FOLLOW_S = 1.0
+_CLEAR = "\x1b[H\x1b[2J"
+_PS_HEADERS = ("NAME", "OWNER", "SIZE", "PLACE", "STATUS", "STOPS", "$/H", "COST", "LAUNCHED", "REASON")
+_NUMBERS = frozenset({"$/H", "COST"})
+
+
+def _configure_ps(parser: argparse.ArgumentParser) -> None:
+    add_project_flag(parser)
+    parser.add_argument("-a", "--all", action="store_true", help="terminated ones too")
+    parser.add_argument("-w", "--watch", action="store_true", help="show again every 2 seconds, until Ctrl-C")
+    parser.epilog = "SIZE is cpu/memory/gpu/disk; $/H and COST are list prices."
+
+
+def _ps(args: argparse.Namespace, console: Console) -> int:
+    if args.watch and console.is_json:
+        raise UsageError("--watch and --json do not go together.", "Leave one out.")
+    with connect(args, console) as connection:
+        project = connection.project()
+        if args.watch:
+            return _watch(connection.api, console, project, include_all=args.all)
+        instances = all_instances(connection.api, project, include_all=args.all)
+    if console.is_json:
+        console.data(s.InstancesOut(instances=instances))
+        return ExitCode.OK
+    if not instances:
+        console.note(f"No instances in {project}. Launch one: `nightingale up NAME`.")
+    for line in _ps_lines(instances, console):
+        console.line(line)
+    return ExitCode.OK
+
+
+def _watch(api: Api, console: Console, project: str, *, include_all: bool) -> int:
+    shown: list[str] | None = None
+    while True:
+        try:
+            lines = _ps_lines(all_instances(api, project, include_all=include_all), console)
+        except UnreachableError as error:
+            console.note(f"{error.message} What is shown may be old; still trying.")
+        else:
+            # To a terminal it is one picture that changes; to a file, only what is new.
+            if console.width is not None:
+                print(_CLEAR, end="", file=console.stdout)
+            if console.width is not None or lines != shown:
+                shown = lines
+                for line in lines or [f"No instances in {project}."]:
+                    console.line(line)
+                console.stdout.flush()
+        console.sleep(_WATCH_S)
+
+
+def _ps_lines(instances: tuple[s.InstanceOut, ...], console: Console) -> list[str]:
+    return table_lines(_PS_HEADERS, [_ps_row(i, console) for i in instances], width=console.width, right=_NUMBERS)
+
+
+def _ps_row(instance: s.InstanceOut, console: Console) -> tuple[str, ...]:
+    now = console.now()
+    status = instance.status.value
+    marks = [
+        word
+        for word, is_so in (
+            ("idle", instance.is_idle),
+            ("quarantined", instance.is_quarantined),
+            ("unreachable", instance.unreachable_since is not None),
+        )
+        if is_so
+    ]
+    return (
+        instance.name,
+        instance.owner,
+        size(instance.size),
+        instance.place,
+        f"{status} ({', '.join(marks)})" if marks else status,
+        ago(instance.stops_at, now) if instance.stops_at and instance.status is Status.RUNNING else "",
+        amount(instance.price_per_hour.amount),
+        money(instance.cost),
+        ago(instance.created_at, now),
+        f"{instance.reason.code.value}: {instance.reason.words}" if instance.reason else "",
+    )
+
+
+def _show(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection:
+        project = connection.project()
+        instance = connection.api.get_instance(project, args.name)
+        history = all_history(connection.api, project, instance.id)
+    if console.is_json:
+        console.data({"instance": instance, "history": history})
+        return ExitCode.OK
+    now = console.now()
+    for label, value in _facts(instance, console):
+        if value:
+            console.line(f"{label:<10} {value}")
+    if instance.reason:
+        colour = Colour.RED if instance.status is Status.FAILED else None
+        console.line(f"{'why':<10} {instance.reason.words} ({instance.reason.code.value})", colour)
+        for line in instance.reason.log_tail:
+            console.line(f"{'':<10} | {line}")
+        console.line(f"{'next':<10} {instance.reason.next_step}")
+    for limit in instance.limits:
+        held = f"held by {limit.enforced_by}" if limit.enforced_by else f"not enforced here: {limit.why}"
+        console.line(f"{'limit':<10} {limit.resource} {limit.limit}, {held}")
+    console.line()
+    print_table(
+        console,
+        ("#", "WHEN", "EVENT", "STATUS", "BY", "SIZE", "REASON"),
+        [
+            (
+                str(entry.seq),
+                ago(entry.at, now),
+                entry.event,
+                entry.after.value,
+                entry.actor,
+                size(entry.size),
+                entry.reason.words if entry.reason else "",
+            )
+            for entry in history
+        ],
+    )
+    return ExitCode.OK
+
+
+def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
+    now = console.now()
+    datasets = ", ".join(f"{mount.dataset} {mount.version} (tier {mount.tier})" for mount in instance.datasets)
+    return [
+        ("name", f"{instance.name} ({instance.id}) in {instance.project}"),
+        ("owner", instance.owner),
+        ("status", f"{instance.status.value}, {ago(instance.status_at, now)}"),
+        (
+            "size",
+            ", ".join(
+                f"{resource} {getattr(instance.size, resource)}" for resource in ("cpu", "memory", "gpu", "disk")
+            ),
+        ),
+        ("place", f"{instance.place}, image {instance.image}"),
+        ("data", f"{datasets or 'none'}; tier {instance.tier}"),
+        ("sandbox", instance.sandbox or ""),
+        ("stops", ago(instance.stops_at, now) if instance.stops_at else ""),
+        ("active", ago(instance.last_activity_at, now) if instance.last_activity_at else ""),
+        ("silent", f"since {ago(instance.unreachable_since, now)}" if instance.unreachable_since else ""),
+        ("price", f"{money(instance.price_per_hour)} an hour"),
+        ("cost", f"{money(instance.cost)} at list price for {span(instance.usage_seconds)} running"),
+        (
+            "can now",
+            ", ".join(action.value for action in instance.allowed_actions) or "nothing: an action is under way",
+        ),
+    ]
+
+
+def _sizes(args: argparse.Namespace, console: Console) -> int:
+    with connect(args, console) as connection:
+        catalog = connection.api.get_catalog()
+    if console.is_json:
+        console.data(catalog)
+        return ExitCode.OK
+    places = [place.name for place in catalog.places]
+    rows: list[tuple[str, ...]] = []
+    for resource in ("cpu", "memory", "gpu", "disk"):
+        options: tuple[s.SizeOptionOut, ...] = getattr(catalog, resource)
+        for option in options:
+            prices = (
+                amount(option.price_per_hour[place]) if place in option.price_per_hour else "-" for place in places
+            )
+            rows.append((resource, option.name, _meaning(option), *prices))
+    headers = ("RESOURCE", "SIZE", "MEANS", *(f"{catalog.currency}/H {place}" for place in places))
+    print_table(console, headers, rows, right=frozenset(headers[3:]))
+    console.line()
+    print_table(
+        console,
+        ("DATASET", "VERSION", "TIER", "PROJECTS", "TITLE"),
+        [(d.name, d.version, str(d.tier), ", ".join(d.projects), d.title) for d in catalog.datasets],
+    )
+    return ExitCode.OK
+
+
+def _meaning(option: s.SizeOptionOut) -> str:
+    if option.cores is not None:
+        return f"{option.cores} core{'s' if option.cores != 1 else ''}"
+    if option.gib is not None:
+        return f"{option.gib} GiB"
+    return f"{option.count} {option.model or 'GPU'}" if option.count else "none"
+
+
+def _configure_logs(parser: argparse.ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is added, until it ends or Ctrl-C")
+    parser.add_argument("--build", action="store_true", help="Terraform's log instead of Jupyter's")
+    parser.add_argument("-n", "--tail", type=whole(1, 5000), default=100, metavar="LINES", help="last lines (100)")
+
+
+def _logs(args: argparse.Namespace, console: Console) -> int:
+    if args.follow and console.is_json:
+        raise UsageError("--follow and --json do not go together.", "Leave one out.")
+    source = LogSource.BUILD if args.build else LogSource.JUPYTER
+    with connect(args, console) as connection:
+        project = connection.project()
+        log = connection.api.read_log(project, args.name, source, tail=args.tail)
+        if console.is_json:
+            console.data(log)
+            return ExitCode.OK
+        for line in log.lines:
+            console.line(line)
+        while args.follow and not log.is_complete:
+            console.stdout.flush()
+            console.sleep(_FOLLOW_S)
+            log = connection.api.read_log(project, args.name, source, offset=log.next_offset)
+            for line in log.lines:
+                console.line(line)
+    return ExitCode.OK
+
+
+COMMANDS = (
+    Command("ps", "list the project's instances", _configure_ps, _ps),
+    Command("show", "one instance: what it is, why, and its history", add_name, _show),
+    Command("sizes", "sizes, prices and datasets", add_server_flags, _sizes),
+    Command("logs", "the log of an instance's Jupyter server or build", _configure_logs, _logs),
+)
