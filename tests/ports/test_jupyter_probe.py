@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
 from nightingale.adapters.jupyter_probe import JupyterProber
 from nightingale.ports.prober import ProbeOutcome
 
@@ -50,21 +51,25 @@ class FakeJupyter:
         self.connections: set[object] = set()
         self._runner: web.AppRunner | None = None
 
-    async def start(self, tcp: bool = False) -> FakeJupyter:
+    async def start(self) -> FakeJupyter:
+        runner = await self._run()
+        await web.UnixSite(runner, str(self.path)).start()
+        return self
+
+    async def start_on_tcp(self) -> FakeJupyter:
+        runner = await self._run()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.address = f"tcp:127.0.0.1:{runner.addresses[0][1]}"
+        return self
+
+    async def _run(self) -> web.AppRunner:
         app = web.Application()
         app.router.add_get("/api", self._version)
         app.router.add_get("/api/status", self._status)
         app.router.add_get("/api/kernels", self._kernels)
         self._runner = web.AppRunner(app, shutdown_timeout=0.0)
         await self._runner.setup()
-        if tcp:
-            site: web.BaseSite = web.TCPSite(self._runner, "127.0.0.1", 0)
-            await site.start()
-            self.address = f"tcp:127.0.0.1:{self._runner.addresses[0][1]}"
-        else:
-            site = web.UnixSite(self._runner, str(self.path))
-            await site.start()
-        return self
+        return self._runner
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -132,13 +137,13 @@ def http(body: bytes, content_type: str = "application/json", status: str = "200
     return head.encode() + body
 
 
-async def test_a_jupyter_server_on_a_socket_is_ok(prober, jupyter):
+async def test_a_jupyter_server_on_a_socket_is_ok(prober: JupyterProber, jupyter: FakeJupyter) -> None:
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
     assert jupyter.asked == ["/api"]
 
 
-async def test_a_jupyter_server_on_tcp_is_ok_and_asked_as_localhost(prober, folder):
-    server = await FakeJupyter(folder / "unused").start(tcp=True)
+async def test_a_jupyter_server_on_tcp_is_ok_and_asked_as_localhost(prober: JupyterProber, folder: Path) -> None:
+    server = await FakeJupyter(folder / "unused").start_on_tcp()
     try:
         assert await prober.probe(server.address, PATIENT_S) is ProbeOutcome.OK
         assert server.hosts == {"localhost"}
@@ -147,17 +152,17 @@ async def test_a_jupyter_server_on_tcp_is_ok_and_asked_as_localhost(prober, fold
     assert await prober.probe(server.address, PATIENT_S) is ProbeOutcome.REFUSED
 
 
-async def test_probes_share_one_connection(prober, jupyter):
+async def test_probes_share_one_connection(prober: JupyterProber, jupyter: FakeJupyter) -> None:
     for _ in range(5):
         assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
     assert len(jupyter.connections) == 1
 
 
-async def test_a_missing_socket_is_refused(prober, folder):
+async def test_a_missing_socket_is_refused(prober: JupyterProber, folder: Path) -> None:
     assert await prober.probe(f"unix:{folder}/none.sock", PATIENT_S) is ProbeOutcome.REFUSED
 
 
-async def test_a_socket_nobody_listens_on_is_refused(prober, jupyter, folder):
+async def test_a_socket_nobody_listens_on_is_refused(prober: JupyterProber, folder: Path) -> None:
     left = folder / "left.sock"
     async with talking(left, saying(b"")) as address:
         left.rename(folder / "kept")
@@ -165,7 +170,9 @@ async def test_a_socket_nobody_listens_on_is_refused(prober, jupyter, folder):
     assert await prober.probe(address, PATIENT_S) is ProbeOutcome.REFUSED
 
 
-async def test_a_server_that_dies_between_probes_is_refused_and_found_again(prober, jupyter):
+async def test_a_server_that_dies_between_probes_is_refused_and_found_again(
+    prober: JupyterProber, jupyter: FakeJupyter
+) -> None:
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
     await jupyter.stop()
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.REFUSED
@@ -173,30 +180,32 @@ async def test_a_server_that_dies_between_probes_is_refused_and_found_again(prob
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
 
 
-async def test_a_server_that_is_replaced_between_probes_is_ok(prober, jupyter):
+async def test_a_server_that_is_replaced_between_probes_is_ok(prober: JupyterProber, jupyter: FakeJupyter) -> None:
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
     await jupyter.stop()
     await jupyter.start()
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
 
 
-async def test_a_server_that_never_answers_is_silent_and_does_not_hold_up_others(prober, jupyter, folder):
+async def test_a_server_that_never_answers_is_silent_and_does_not_hold_up_others(
+    prober: JupyterProber, jupyter: FakeJupyter, folder: Path
+) -> None:
     released = asyncio.Event()
 
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await released.wait()
         writer.close()
 
     async with talking(folder / "mute.sock", mute) as address:
-        outcomes = await asyncio.gather(prober.probe(address, BRIEF_S), prober.probe(jupyter.address, PATIENT_S))
+        outcomes = tuple(await asyncio.gather(prober.probe(address, BRIEF_S), prober.probe(jupyter.address, PATIENT_S)))
         released.set()
-    assert outcomes == [ProbeOutcome.SILENT, ProbeOutcome.OK]
+    assert outcomes == (ProbeOutcome.SILENT, ProbeOutcome.OK)
 
 
-async def test_a_server_that_stops_in_the_middle_of_its_answer_is_silent(prober, folder):
+async def test_a_server_that_stops_in_the_middle_of_its_answer_is_silent(prober: JupyterProber, folder: Path) -> None:
     released = asyncio.Event()
 
-    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"x" * 100)[:-50])
         await writer.drain()
         await released.wait()
@@ -222,16 +231,16 @@ async def test_a_server_that_stops_in_the_middle_of_its_answer_is_silent(prober,
     ],
     ids=["html", "number", "list", "empty", "binary", "503", "redirect", "ssh", "hang up"],
 )
-async def test_an_answer_unlike_jupyter_is_odd(prober, folder, answer):
+async def test_an_answer_unlike_jupyter_is_odd(prober: JupyterProber, folder: Path, answer: bytes) -> None:
     async with talking(folder / "odd.sock", saying(answer)) as address:
         assert await prober.probe(address, PATIENT_S) is ProbeOutcome.ODD
 
 
-async def test_a_huge_answer_is_odd_and_not_read_to_its_end(prober, folder):
+async def test_a_huge_answer_is_odd_and_not_read_to_its_end(prober: JupyterProber, folder: Path) -> None:
     sent = 0
     gone = asyncio.Event()
 
-    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         try:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
@@ -252,12 +261,12 @@ async def test_a_huge_answer_is_odd_and_not_read_to_its_end(prober, folder):
 
 
 @pytest.mark.parametrize("address", ["", "unix:relative", "tcp:nohost", "tcp:host:port", "ftp:host:21"])
-async def test_an_address_that_is_none_is_odd_and_not_an_exception(prober, address):
+async def test_an_address_that_is_none_is_odd_and_not_an_exception(prober: JupyterProber, address: str) -> None:
     assert await prober.probe(address, PATIENT_S) is ProbeOutcome.ODD
     assert await prober.activity(address, TOKEN, PATIENT_S) is None
 
 
-async def test_activity_without_kernels_asks_one_question(prober, jupyter):
+async def test_activity_without_kernels_asks_one_question(prober: JupyterProber, jupyter: FakeJupyter) -> None:
     activity = await prober.activity(jupyter.address, TOKEN, PATIENT_S)
     assert activity is not None
     assert activity.last_activity_at == datetime(2026, 11, 21, 8, 0, 0, 250_000, tzinfo=UTC)
@@ -266,7 +275,9 @@ async def test_activity_without_kernels_asks_one_question(prober, jupyter):
 
 
 @pytest.mark.parametrize(("states", "is_busy"), [(["idle", "busy"], True), (["idle", "starting"], False)])
-async def test_a_busy_kernel_is_busy_and_looking_is_no_activity(prober, jupyter, states, is_busy):
+async def test_a_busy_kernel_is_busy_and_looking_is_no_activity(
+    prober: JupyterProber, jupyter: FakeJupyter, states: list[str], *, is_busy: bool
+) -> None:
     jupyter.kernel_states = states
     activity = await prober.activity(jupyter.address, TOKEN, PATIENT_S)
     assert activity is not None
@@ -274,13 +285,15 @@ async def test_a_busy_kernel_is_busy_and_looking_is_no_activity(prober, jupyter,
     assert jupyter.asked == ["/api/status", "/api/kernels?no_track_activity=1"]
 
 
-async def test_activity_with_a_wrong_token_or_a_time_without_a_zone_is_none(prober, jupyter):
+async def test_activity_with_a_wrong_token_or_a_time_without_a_zone_is_none(
+    prober: JupyterProber, jupyter: FakeJupyter
+) -> None:
     assert await prober.activity(jupyter.address, "wrong", PATIENT_S) is None
     jupyter.last_activity = "2026-11-21T08:00:00"
     assert await prober.activity(jupyter.address, TOKEN, PATIENT_S) is None
 
 
-async def test_more_addresses_than_are_kept_close_the_longest_unused(folder):
+async def test_more_addresses_than_are_kept_close_the_longest_unused(folder: Path) -> None:
     prober = JupyterProber(max_kept=3)
     servers = [await FakeJupyter(folder / f"{number}.sock").start() for number in range(8)]
     try:
@@ -297,7 +310,7 @@ async def test_more_addresses_than_are_kept_close_the_longest_unused(folder):
             await server.stop()
 
 
-async def test_probing_goes_on_after_close(prober, jupyter):
+async def test_probing_goes_on_after_close(prober: JupyterProber, jupyter: FakeJupyter) -> None:
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK
     await prober.close()
     assert await prober.probe(jupyter.address, PATIENT_S) is ProbeOutcome.OK

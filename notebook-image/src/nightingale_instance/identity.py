@@ -57,6 +57,7 @@ class PersonIdentityProvider(IdentityProvider):  # type: ignore[misc] # jupyter_
     def get_user(self, handler: web.RequestHandler) -> User | Awaitable[User | None] | None:
         """Return the user, or None; 403 when a token stands in the URL, where histories and logs would keep it."""
         if "token" in handler.request.query_arguments:
+            handler.current_user = None  # the error page asks who is there
             raise web.HTTPError(
                 HTTPStatus.FORBIDDEN,
                 "A token does not belong into a URL. Programs send the header `Authorization: token ...`; "
@@ -75,6 +76,11 @@ class PersonIdentityProvider(IdentityProvider):  # type: ignore[misc] # jupyter_
         if given is None or not hmac.compare_digest(given.encode(), self._expected):
             return None
         return self.the_person()
+
+    def set_login_cookie(self, handler: web.RequestHandler, user: User) -> None:
+        """Give a browser its cookie. A program that sends the token gets none: it needs none, and might keep it."""
+        if self.get_token(handler) is None:
+            super().set_login_cookie(handler, user)
 
     def user_to_cookie(self, user: User) -> str:
         """Return what the signed cookie holds: the name and the instance it was made for."""

@@ -42,6 +42,8 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "terminals_enabled": False,
             "quit_button": False,
             "cookie_secret_file": str(private / "cookie-secret"),
+            "log_datefmt": "%Y-%m-%dT%H:%M:%S",
+            "log_format": "[%(levelname)1.1s %(asctime)s.%(msecs)03dZ %(name)s] %(message)s",  # UTC, see serve.main
             "answer_yes": True,  # SIGINT ends it, as SIGTERM does
             "tornado_settings": {
                 # The page neither asks for a rebuild of JupyterLab nor offers one.
