@@ -1,0 +1,1 @@
+"""The Lambda host: how Chalice's requests reach the core."""

@@ -33,7 +33,7 @@ from nightingale.services.watch import Watch
 
 @dataclass(frozen=True)
 class Adapters:
-    """What a host brings. `builders` and `machines` by place; `networks` what only a place's module knows."""
+    """What a host brings, by place: builders, machines, `networks` (what only a place's module knows), images."""
 
     store: Store
     audit: AuditLog
@@ -43,6 +43,8 @@ class Adapters:
     builders: Mapping[str, Builder]
     machines: Mapping[str, Machines]
     networks: Mapping[str, Mapping[str, Any]]
+    images: Mapping[str, str]
+    """What the image reference `default` stands for in each place."""
     addresses: frozenset[str]
     """Addresses under which the platform may be called."""
     find_gateway: Callable[[], GatewayOut | None]
@@ -96,7 +98,7 @@ def platform(adapters: Adapters) -> Platform:
         clock=clock,
         ids=ids,
         builders=adapters.builders,
-        variables=CatalogBuildVariables(catalog, adapters.networks),
+        variables=CatalogBuildVariables(catalog, adapters.networks, adapters.images),
         deadlines=adapters.deadlines,
     )
     views = InstanceViews(

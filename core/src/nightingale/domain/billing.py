@@ -206,5 +206,5 @@ def seconds_of(record: UsageRecord) -> dict[tuple[LineKind, Size], int]:
 
 
 def size_text(size: Size) -> str:
-    """Return a size in one line of text, the same for equal sizes: `cpu s, memory m, gpu none, disk s`."""
-    return f"cpu {size.cpu}, memory {size.memory}, gpu {size.gpu}, disk {size.disk}"
+    """Return a size in one word, cpu/memory/gpu/disk: `s/m/none/s`."""
+    return f"{size.cpu}/{size.memory}/{size.gpu}/{size.disk}"

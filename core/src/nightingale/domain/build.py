@@ -27,8 +27,9 @@ class Build:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    init_s: float | None = None
-    apply_s: float | None = None
+    init_ms: int | None = None
+    apply_ms: int | None = None
+    """Milliseconds: the store keeps no floats."""
     reason: Reason | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     """What Terraform was told, fixed when the build was queued: a retry of the same build asks for the same thing."""
@@ -62,7 +63,7 @@ class Build:
             state=BuildState.SUCCEEDED if result.is_ok else BuildState.FAILED,
             started_at=self.started_at or result.started_at,
             finished_at=result.finished_at,
-            init_s=result.init_s,
-            apply_s=result.apply_s,
+            init_ms=round(result.init_s * 1000),
+            apply_ms=round(result.apply_s * 1000),
             reason=reason,
         )

@@ -38,7 +38,6 @@ from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Sta
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 
-
 _S = Status
 _TABLE: dict[EventName, dict[Status, Status | None]] = {
     # None: the target depends on the instance, see `_target`.

@@ -23,10 +23,16 @@ class BuildVariables(Protocol):
 class CatalogBuildVariables:
     """Variables from the catalogue as it stands when the build is queued."""
 
-    def __init__(self, catalog: CatalogService, networks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take `networks`: by place, what only that cloud knows (for `local`, the data folder and the launcher)."""
+    def __init__(
+        self, catalog: CatalogService, networks: Mapping[str, Mapping[str, Any]], images: Mapping[str, str]
+    ) -> None:
+        """Take, by place, what only that cloud knows (for `local`, the data folder and the launcher) and its image.
+
+        `images` is what the image reference `default` stands for there.
+        """
         self._catalog = catalog
         self._networks = networks
+        self._images = images
 
     def of(self, instance: Instance, *, previous: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the module's variables; a stop or a delete keeps what the machine was built with.
@@ -39,6 +45,7 @@ class CatalogBuildVariables:
         cluster = self._catalog.load()
         kind = cluster.place(instance.place).kind
         person = self._catalog.find_person(instance.owner)
+        image = cluster.image(instance.image, kind)
         return {
             **changing,
             "instance_id": instance.id,
@@ -46,7 +53,7 @@ class CatalogBuildVariables:
             "owner": instance.owner,
             "project": instance.project,
             "machine_type": cluster.machine(instance.place, instance.size),
-            "image": cluster.image(instance.image, kind),
+            "image": self._images.get(instance.place, image) if image == "default" else image,
             "spot": False,
             "root_gib": 0,
             "home_gib": cluster.disk_gib(instance.size),

@@ -100,7 +100,7 @@ def present_build(build: Build) -> BuildOut:
         created_at=build.created_at,
         started_at=build.started_at,
         finished_at=build.finished_at,
-        init_s=build.init_s,
-        apply_s=build.apply_s,
+        init_s=None if build.init_ms is None else build.init_ms / 1000,
+        apply_s=None if build.apply_ms is None else build.apply_ms / 1000,
         reason=present_reason(build.reason),
     )

@@ -83,7 +83,7 @@ class UsageService:
             currency=cluster.currency,
             plan=plan,
             total=_sum("total", (line for record in found for line in record.lines)),
-            by_instance=_grouped(found, lambda record, _: record.instance_id),
+            by_instance=_grouped(found, _instance_names(found)),
             by_person=_grouped(found, lambda record, _: record.owner),
             by_size=_grouped(found, lambda _, line: size_text(line.size)),
             is_final=is_final,
@@ -187,6 +187,18 @@ def _priced(
 def _cost(found: Iterable[UsageRecord]) -> tuple[Decimal, int]:
     total = _sum("", (line for record in found for line in record.lines))
     return total.list_cost, total.compute_seconds
+
+
+def _instance_names(found: Iterable[UsageRecord]) -> Callable[[UsageRecord, Line], str]:
+    """Return what names an instance: its name, with its id where two of the month have had the same one."""
+    ids: dict[str, set[str]] = {}
+    for record in found:
+        ids.setdefault(record.instance, set()).add(record.instance_id)
+
+    def name_of(record: UsageRecord, _line: Line) -> str:
+        return record.instance if len(ids[record.instance]) == 1 else f"{record.instance} {record.instance_id}"
+
+    return name_of
 
 
 def _grouped(found: Iterable[UsageRecord], key_of: Callable[[UsageRecord, Line], str]) -> tuple[UsageLineOut, ...]:

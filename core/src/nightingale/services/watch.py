@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,7 +49,7 @@ class WatchLimits:
 
 @dataclass
 class Watch:
-    """The watcher of some shards. One task runs its beats, so its own state needs no lock."""
+    """The watcher of some shards. Its beats may run at the same time; what is known of an instance never goes back."""
 
     store: Store
     clock: Clock
@@ -61,26 +62,30 @@ class Watch:
     _last_good: dict[str, datetime] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
     _asked_builder_at: dict[str, datetime] = field(default_factory=dict)
+    _merging: threading.Lock = field(default_factory=threading.Lock)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Read the list of live instances anew. The index may lag: every decision re-reads by key."""
-        known: dict[str, Instance] = {}
+        read: dict[str, Instance] = {}
         for shard in self.shards:
             cursor: str | None = None
             while True:
                 page = self.store.query_index(records.INDEX1, f"SHARD#{shard}", limit=500, cursor=cursor)
-                for item in page.items:
-                    instance = records.decode(item, Instance)
-                    held = self._known.get(instance.id)
-                    known[instance.id] = held if held is not None and held.seq > instance.seq else instance
+                read |= {item.key.sort: records.decode(item, Instance) for item in page.items}
                 cursor = page.cursor
                 if cursor is None:
                     break
-        self._known = known
-        self._last_good = {key: at for key, at in self._last_good.items() if key in known}
-        self._suspects &= known.keys()
+        with self._merging:
+            held = self._known
+            self._known = {
+                instance.id: max(instance, held.get(instance.id, instance), key=lambda one: one.seq)
+                for instance in read.values()
+            }
+            self._last_good = {key: at for key, at in self._last_good.items() if key in self._known}
+            self._asked_builder_at = {key: at for key, at in self._asked_builder_at.items() if key in self._known}
+            self._suspects &= self._known.keys()
 
     def load_last_good(self) -> None:
         """Take up the vectors that the watcher before left behind."""
@@ -265,7 +270,8 @@ class Watch:
                     self.lifecycle.touch, instance, partial(with_activity, last_activity_at=last, is_idle=is_idle)
                 )
                 if changed.status is Status.RUNNING:
-                    self._known[instance.id] = changed
+                    with self._merging:
+                        self._known[instance.id] = changed
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -300,12 +306,14 @@ class Watch:
     def _keep(self, instance: Instance, change: Callable[[], Instance]) -> None:
         """Run the change and remember the instance as it is afterwards."""
         try:
-            self._known[instance.id] = change()
+            after = change()
         except (RefusedError, ConditionFailedError) as error:
             # Someone was quicker: what we know is out of date.
             _LOG.info("event came too late", extra={"instance": instance.id, "why": str(error)})
             stored = self.lifecycle.find(instance.project, instance.id)
-            if stored is not None:
-                self._known[instance.id] = stored.instance
-        if self._known[instance.id].status is Status.TERMINATED:
-            del self._known[instance.id]
+            after = stored.instance if stored is not None else instance
+        with self._merging:
+            if after.status is Status.TERMINATED:
+                self._known.pop(instance.id, None)
+            else:
+                self._known[instance.id] = after

@@ -1,0 +1,332 @@
+"""`nightingale demo --check`: the whole job without a screen, in a folder of its own, and every figure compared.
+
+start, apply, log in, launch, tunnel, cell, crash, retry, resize, stop, start, delete, bill: as a person would, through
+the API and the system's ssh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nightingale.adapters.system_clock import SystemClock
+from nightingale.contract.build import LauncherRecord
+from nightingale.contract.schemas import HistoryEntryOut, InstanceOut, LaunchIn, ResizeIn, Size
+from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale_local import control, demo
+from nightingale_local.demo_material import CT_FILE, DATASET, VERSION
+from nightingale_local.folders import Folders, read_json
+from nightingale_local.jupyter_client import JupyterClient
+from nightingale_local.leftovers import processes_of
+from nightingale_tui.api.client import Api
+from nightingale_tui.api.errors import ClientError
+from nightingale_tui.settings import Settings as ClientSettings
+from nightingale_tui.tunnel import Tunnel
+
+_NAME = "check"
+_READY_SECONDS = 60.0
+_CRASH_BOUND_SECONDS = 2
+_BILL_SECONDS = 30.0
+
+_READ_CELL = f"""
+import os, pathlib, pydicom
+scan = pydicom.dcmread(pathlib.Path(os.environ["NIGHTINGALE_DATA"], {DATASET!r}, {CT_FILE!r}))
+pathlib.Path.home().joinpath("kept.txt").write_text("kept")
+print(scan.pixel_array.shape)
+"""
+_LIMIT_CELL = """
+import os, resource
+print(len(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_DATA)[0])
+"""
+_KEPT_CELL = """
+import pathlib
+print(pathlib.Path.home().joinpath("kept.txt").read_text())
+"""
+_SHAPE = "import sys, pydicom; print(pydicom.dcmread(sys.argv[1]).pixel_array.shape)"
+
+
+class CheckFailedError(Exception):
+    """Something did not hold; the message says what was expected and what was seen."""
+
+
+def require(holds: object, words: str) -> None:
+    """Raise CheckFailedError with these words unless it holds."""
+    if not holds:
+        raise CheckFailedError(words)
+
+
+class Check:
+    """One run. `report` is what `--json` prints."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        """Take where progress goes."""
+        self._note = note
+        self._clock = SystemClock()
+        self.report: dict[str, Any] = {
+            "ok": False,
+            "launch_to_ready_s": None,
+            "terraform_s": None,
+            "jupyter_start_s": None,
+            "tunnel_status": None,
+            "cell_output": None,
+            "crash_detected_s": None,
+            "usage_seconds": None,
+            "history_seconds": None,
+            "cost": None,
+            "currency": None,
+            "left_over_processes": None,
+            "profile": "root" if os.geteuid() == 0 else "user",
+            "steps": [],
+        }
+
+    def run(self, host: str = "chalice") -> bool:
+        """Play the job and return whether all of it held. Cleans up in any case."""
+        # Short: a socket's path ends at 107 bytes.
+        folder = Path(tempfile.mkdtemp(prefix="ng-check-"))
+        folders = Folders(folder)
+        roots: set[int] = set()
+        try:
+            with self._step("start"):
+                control.up_detached(folders, 0, host)
+                roots.update(entry["pid"] for entry in control.status(folders)["processes"])
+            self._play(folders)
+            held = True
+        except (TimeoutError, CheckFailedError, ClientError, OSError, subprocess.SubprocessError) as error:
+            self._note(f"failed: {error}")
+            held = False
+        held = self._clean_up(folders, roots) and held
+        self.report["ok"] = held
+        return held
+
+    def _play(self, folders: Folders) -> None:
+        with self._step("apply"):
+            demo.apply_demo(folders)
+            require(not demo.apply_demo(folders).changes, "applying the same cluster file twice changed something")
+        with self._step("login"):
+            api, settings = demo.log_in(folders, dict(os.environ))
+        with ExitStack() as stack:
+            stack.callback(api.close)
+            with self._step("launch"):
+                began = time.monotonic()
+                body = LaunchIn(name=_NAME, size=Size(cpu="s", memory="s"), datasets=(DATASET,))
+                launched = api.launch_instance(demo.PROJECT, body)
+                self._until(api, Status.RUNNING)
+                self.report["launch_to_ready_s"] = round(time.monotonic() - began, 3)
+            self._take_build_times(api, folders, launched.id)
+            self._open_and_run(api, settings, folders)
+            self._crash(api, folders, launched.id)
+            with self._step("retry"):
+                api.retry_instance(demo.PROJECT, _NAME)
+                self._until(api, Status.RUNNING)
+            self._resize(api, settings)
+            with self._step("stop"):
+                api.stop_instance(demo.PROJECT, _NAME)
+                self._until(api, Status.STOPPED)
+            with self._step("start again"):
+                api.start_instance(demo.PROJECT, _NAME)
+                self._until(api, Status.RUNNING)
+                require(self._cell(api, settings, _KEPT_CELL).strip() == "kept", "the home folder was lost")
+            with self._step("delete"):
+                api.delete_instance(demo.PROJECT, _NAME)
+                self._until(api, Status.TERMINATED, name=launched.id)
+                require(not (folders.root / "homes" / launched.id).exists(), "delete left the home folder behind")
+            self._bill(api, launched.id)
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _take_build_times(self, api: Api, folders: Folders, instance_id: str) -> None:
+        (build,) = api.list_builds(demo.PROJECT, _NAME).builds
+        self.report["terraform_s"] = round((build.init_s or 0) + (build.apply_s or 0), 3)
+        self.report["jupyter_start_s"] = round(self.report["launch_to_ready_s"] - self.report["terraform_s"], 3)
+        require(self._launcher(folders, instance_id) is not None, "the running instance has no launcher record")
+
+    def _open_and_run(self, api: Api, settings: ClientSettings, folders: Folders) -> None:
+        with self._step("tunnel"):
+            jupyter = api.open_jupyter(demo.PROJECT, _NAME)
+            with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
+                self.report["tunnel_status"] = asyncio.run(_status(tunnel.local_port, jupyter.token))
+                without = asyncio.run(_status(tunnel.local_port, "wrong"))
+            require(self.report["tunnel_status"] == 200, f"/api/status said {self.report['tunnel_status']}")  # noqa: PLR2004 - HTTP's own
+            require(without == 403, f"/api/status with a wrong token said {without}, not 403")  # noqa: PLR2004 - HTTP's own
+        with self._step("cell"):
+            output = self._cell(api, settings, _READ_CELL).strip()
+            self.report["cell_output"] = output
+            scan = folders.datasets / DATASET / VERSION / CT_FILE
+            command = [str(control.find_image_python()), "-I", "-c", _SHAPE, str(scan)]
+            direct = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+            require(output == direct, f"the cell printed {output!r}, pydicom read directly says {direct!r}")
+
+    def _crash(self, api: Api, folders: Folders, instance_id: str) -> None:
+        with self._step("crash"):
+            time.sleep(2.5)  # let a few seconds of use stand on the bill
+            launcher = self._launcher(folders, instance_id)
+            require(launcher is not None, "the running instance has no launcher record")
+            victim = _jupyter_process(launcher.pid if launcher is not None else 0)
+            killed_at, began = self._clock.now(), time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+            failed = self._until(api, Status.FAILED)
+            self.report["crash_detected_s"] = round(time.monotonic() - began, 3)
+            reason = failed.reason
+            require(
+                reason is not None and reason.code is ReasonCode.JUPYTER_KILLED,
+                f"the reason given is {reason.code if reason else None}, not {ReasonCode.JUPYTER_KILLED}",
+            )
+            require(reason is not None and reason.words and reason.next_step, "the crash is not explained")
+            require(reason is not None and reason.log_tail, "the crash is shown without the log's last lines")
+            entry = self._history(api, _NAME)[-1]
+            ended = entry.billed_until
+            require(
+                ended is not None and abs(ended - killed_at) <= timedelta(seconds=_CRASH_BOUND_SECONDS),
+                f"killed at {killed_at}, billed until {ended}",
+            )
+            require(
+                self.report["crash_detected_s"] <= _CRASH_BOUND_SECONDS,
+                f"the crash was seen after {self.report['crash_detected_s']} s",
+            )
+
+    def _resize(self, api: Api, settings: ClientSettings) -> None:
+        with self._step("resize"):
+            small = self._cell(api, settings, _LIMIT_CELL).split()
+            api.resize_instance(demo.PROJECT, _NAME, ResizeIn(cpu="m", memory="m"))
+            self._until(api, Status.RUNNING)
+            large = self._cell(api, settings, _LIMIT_CELL).split()
+            require(int(large[1]) > int(small[1]), f"memory limit before the resize {small[1]}, after it {large[1]}")
+            if (os.cpu_count() or 1) > 1:
+                require(int(large[0]) > int(small[0]), f"cores before the resize {small[0]}, after it {large[0]}")
+
+    def _bill(self, api: Api, instance_id: str) -> None:
+        with self._step("bill"):
+            by_hand = seconds_by_hand(self._history(api, instance_id))
+            until = time.monotonic() + _BILL_SECONDS
+            while True:
+                records = [one for one in api.list_usage_records(demo.PROJECT).records if one.kind == "compute"]
+                used = sum(one.quantity for one in records if one.instance_id == instance_id)
+                if used == by_hand or time.monotonic() > until:
+                    break
+                time.sleep(0.1)
+            usage = api.get_usage(demo.PROJECT)
+            self.report |= {
+                "usage_seconds": used,
+                "history_seconds": by_hand,
+                "cost": str(usage.total.list_cost),
+                "currency": usage.currency,
+            }
+            require(used == by_hand, f"usage records hold {used} s, the history {by_hand} s")
+            require(usage.total.compute_seconds == used, f"the month says {usage.total.compute_seconds} s")
+            require(Decimal(str(usage.total.list_cost)) > 0, "the bill is empty")
+
+    def _clean_up(self, folders: Folders, roots: set[int]) -> bool:
+        try:
+            with self._step("clean up"):
+                control.down(folders, with_instances=True)
+                until = time.monotonic() + 5
+                while (left := processes_of(folders.root, roots)) and time.monotonic() < until:
+                    time.sleep(0.05)
+                self.report["left_over_processes"] = len(left)
+                for pid, words in left.items():
+                    self._note(f"left over: {pid} {words}")
+                require(not left, f"{len(left)} processes were left over")
+        except (CheckFailedError, ClientError, OSError) as error:
+            self._note(f"failed: {error}")
+            return False
+        finally:
+            shutil.rmtree(folders.root, ignore_errors=True)
+        return True
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        step: dict[str, Any] = {"name": name, "seconds": 0.0, "ok": False}
+        self.report["steps"].append(step)
+        try:
+            yield
+            step["ok"] = True
+        finally:
+            step["seconds"] = round(time.monotonic() - began, 3)
+            self._note(f"{step['seconds']:7.2f} s  {'ok  ' if step['ok'] else 'FAIL'}  {name}")
+
+    def _until(self, api: Api, status: Status, name: str = _NAME) -> InstanceOut:
+        """Wait for a status; another settled one ends the wait with its reason."""
+        until = time.monotonic() + _READY_SECONDS
+        while True:
+            seen = api.get_instance(demo.PROJECT, name)
+            if seen.status is status:
+                return seen
+            words = f": {seen.reason.code} {seen.reason.words}" if seen.reason is not None else ""
+            if seen.status is Status.FAILED:
+                raise CheckFailedError(f"{name} is failed, not {status}{words}")
+            if time.monotonic() > until:
+                raise CheckFailedError(f"{name} is {seen.status} after {_READY_SECONDS:.0f} s, not {status}{words}")
+            time.sleep(0.01)
+
+    def _cell(self, api: Api, settings: ClientSettings, code: str) -> str:
+        jupyter = api.open_jupyter(demo.PROJECT, _NAME)
+        with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
+            return asyncio.run(_run_cell(tunnel.local_port, jupyter.token, code))
+
+    def _history(self, api: Api, name: str) -> list[HistoryEntryOut]:
+        entries: list[HistoryEntryOut] = []
+        cursor: str | None = None
+        while True:
+            page = api.list_history(demo.PROJECT, name, cursor=cursor)
+            entries += page.entries
+            cursor = page.next_cursor
+            if cursor is None:
+                return entries
+
+    @staticmethod
+    def _launcher(folders: Folders, instance_id: str) -> LauncherRecord | None:
+        return read_json(folders.root / "instances" / instance_id / "launcher.json", LauncherRecord)
+
+
+def seconds_by_hand(entries: list[HistoryEntryOut]) -> int:
+    """Return billed compute seconds, counted one by one: a second counts if it began while the instance ran."""
+    total = 0
+    running_from: datetime | None = None
+    for entry in entries:
+        is_running = entry.after is Status.RUNNING
+        if is_running and running_from is None:
+            running_from = entry.at
+        elif not is_running and running_from is not None:
+            second, end = running_from, entry.billed_until or entry.at
+            while second < end:
+                total += 1
+                second += timedelta(seconds=1)
+            running_from = None
+    return total
+
+
+def _jupyter_process(launcher: int) -> int:
+    """Return the pid of the Jupyter server below a launcher: the innermost process that runs the entry point."""
+    found = [
+        process
+        for process in psutil.Process(launcher).children(recursive=True)
+        if "nightingale_instance.serve" in process.cmdline() and "python" in Path(process.cmdline()[0]).name
+    ]
+    require(found, "no Jupyter server below the launcher")
+    return max(found, key=lambda process: len(process.parents())).pid
+
+
+async def _status(port: int, token: str) -> int:
+    async with JupyterClient(f"http://localhost:{port}", token) as client:
+        return await client.status()
+
+
+async def _run_cell(port: int, token: str, code: str) -> str:
+    async with JupyterClient(f"http://localhost:{port}", token) as client:
+        return await client.run(code)

@@ -1,0 +1,66 @@
+"""One child of the supervisor: `python -m nightingale_local.child NAME --dir DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from nightingale.adapters.system_clock import SystemClock
+from nightingale_local.folders import Folders, Settings, read_json
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, with whatever `extra` held."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+        self._clock = SystemClock()
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": self._clock.now().isoformat(),
+            "process": self._process,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: str(value) for key, value in record.__dict__.items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def main() -> None:
+    """Run the API host or the scheduler."""
+    parser = argparse.ArgumentParser(prog="nightingale_local.child")
+    parser.add_argument("name", choices=["api", "scheduler"])
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--host", default="chalice", help="entry point of the group nightingale.hosts")
+    arguments = parser.parse_args()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines(arguments.name))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    folders = Folders(arguments.dir)
+    settings = read_json(folders.settings, Settings)
+    if settings is None:
+        raise SystemExit(f"{folders.settings} is missing: start with `nightingale local up --dir {folders.root}`")
+    if arguments.name == "scheduler":
+        from nightingale_local.scheduler import run  # noqa: PLC0415 - the API process has no use for it
+
+        asyncio.run(run(folders))
+        return
+    (host,) = entry_points(group="nightingale.hosts", name=arguments.host)
+    host.load()(folders, settings)
+
+
+if __name__ == "__main__":
+    main()

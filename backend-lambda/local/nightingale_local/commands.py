@@ -1,0 +1,164 @@
+"""The commands `nightingale local` and `nightingale demo`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.console import Console
+
+_DEFAULT_DIR = ".nightingale"
+
+
+def _folder(args: argparse.Namespace) -> Any:
+    from nightingale_local.folders import Folders  # noqa: PLC0415 - `--help` needs none of the platform
+
+    return Folders(Path(args.dir or os.environ.get("NIGHTINGALE_DIR") or _DEFAULT_DIR).expanduser().absolute())
+
+
+def _add_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dir", metavar="DIR", help=f"the platform's data folder (NIGHTINGALE_DIR; default {_DEFAULT_DIR})"
+    )
+
+
+def _configure_local(parser: argparse.ArgumentParser) -> None:
+    rooms = parser.add_subparsers(dest="local_command", required=True, metavar="COMMAND")
+    up = rooms.add_parser("up", help="start the platform on this machine")
+    _add_dir(up)
+    up.add_argument("--port", type=int, metavar="P", help="port of the API; 0 for any free one (default: the last)")
+    up.add_argument("--detach", action="store_true", help="return once it serves; end it with `local down`")
+    up.add_argument("--host", default="chalice", help=argparse.SUPPRESS)
+    for name, words in (
+        ("status", "show its processes"),
+        ("down", "end the platform; instances run on"),
+        ("apply-demo", "apply the demo's cluster file"),
+    ):
+        room = rooms.add_parser(name, help=words)
+        _add_dir(room)
+        if name == "down":
+            room.add_argument("--instances", action="store_true", help="end the instances' machines too")
+    for room in rooms.choices.values():
+        room.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _run_local(args: argparse.Namespace, console: Console) -> int:
+    console.is_json = console.is_json or args.json
+    run = {"up": _up, "status": _status, "down": _down, "apply-demo": _apply_demo}[args.local_command]
+    return run(args, console)
+
+
+def _up(args: argparse.Namespace, console: Console) -> int:
+    from nightingale_local import control  # noqa: PLC0415 - `--help` needs none of the platform
+    from nightingale_local.folders import FolderError  # noqa: PLC0415 - same
+
+    folders = _folder(args)
+    try:
+        if args.detach:
+            settings = control.up_detached(folders, args.port, args.host)
+            _say_up(console, folders, settings)
+            return 0
+        folders.prepare()
+        settings = control.choose_settings(folders, args.port)
+        _say_up(console, folders, settings)
+        console.note("Ctrl-C ends it; instances run on.")
+        control.supervise(str(folders.root), args.host)
+    except FolderError as error:
+        raise control.LocalError("folder", str(error), "Name another folder with --dir.") from error
+    return 0
+
+
+def _say_up(console: Console, folders: Any, settings: Any) -> None:
+    if console.is_json:
+        console.data({"url": settings.url, "dir": str(folders.root), "gateway_port": settings.gateway_port})
+        return
+    console.line(f"Nightingale serves at {settings.url}, its data in {folders.root}.")
+
+
+def _status(args: argparse.Namespace, console: Console) -> int:
+    from nightingale_local import control  # noqa: PLC0415 - `--help` needs none of the platform
+
+    seen = control.status(_folder(args))
+    if console.is_json:
+        console.data(seen)
+    else:
+        console.line(
+            f"{'up' if seen['is_up'] else 'down'}: {seen['dir']} ({seen['profile']} profile) {seen['url'] or ''}"
+        )
+        for one in seen["processes"] + [{**one, "name": one["id"], "port": None} for one in seen["instances"]]:
+            console.line(
+                f"  {one['name']:<14} pid {one['pid']:<8} port {one['port'] or '-':<6} {one['memory_mib']} MiB"
+            )
+    return 0 if seen["is_up"] else 1
+
+
+def _down(args: argparse.Namespace, console: Console) -> int:
+    from nightingale_local import control  # noqa: PLC0415 - `--help` needs none of the platform
+
+    running = control.down(_folder(args), with_instances=args.instances)
+    if console.is_json:
+        console.data({"is_up": False, "running_instances": running})
+    elif running:
+        console.line(f"The platform is down; {running} instances run on (--instances ends them).")
+    else:
+        console.line("The platform is down.")
+    return 0
+
+
+def _apply_demo(args: argparse.Namespace, console: Console) -> int:
+    from nightingale_local import demo  # noqa: PLC0415 - `--help` needs none of the platform
+
+    folders = _folder(args)
+    applied = demo.apply_demo(folders)
+    if console.is_json:
+        console.data(applied)
+    else:
+        console.line(f"{len(applied.changes)} changes, revision {applied.revision}: {folders.demo / 'cluster.yaml'}")
+    return 0
+
+
+def _configure_demo(parser: argparse.ArgumentParser) -> None:
+    _add_dir(parser)
+    parser.add_argument("--check", action="store_true", help="play the whole job without a screen, then clean up")
+    parser.add_argument("--json", action="store_true", help="with --check: print the report as JSON")
+
+
+def _run_demo(args: argparse.Namespace, console: Console) -> int:
+    console.is_json = console.is_json or args.json
+    if args.check or not console.has_terminal:
+        return _check(console)
+    from nightingale_local import control, demo  # noqa: PLC0415 - `--help` needs none of the platform
+    from nightingale_tui.app import run_app  # noqa: PLC0415 - same
+
+    folders = _folder(args)
+    console.note(f"Starting the platform in {folders.root} ...")
+    settings = control.up_detached(folders, None)
+    demo.apply_demo(folders)
+    api, client_settings = demo.log_in(folders, dict(os.environ))
+    try:
+        status = run_app(api, client_settings, demo.PROJECT)
+    finally:
+        api.close()
+    console.note(f"The platform runs on at {settings.url}. `./run demo` goes on; `./run clean` removes it all.")
+    return status
+
+
+def _check(console: Console) -> int:
+    from nightingale_local.check import Check  # noqa: PLC0415 - `--help` needs none of the platform
+
+    check = Check(console.note)
+    held = check.run()
+    if console.is_json:
+        console.data(check.report)
+    else:
+        for name, value in check.report.items():
+            if name != "steps":
+                console.line(f"{name:<20} {value}")
+    return 0 if held else 1
+
+
+LOCAL = Command("local", "the whole platform on this machine", _configure_local, _run_local)
+DEMO = Command("demo", "try it: a platform of its own, a demo project, the app", _configure_demo, _run_demo)

@@ -1,0 +1,59 @@
+"""The one place of this host that knows which adapters it runs on."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+from nightingale.adapters.file_audit_log import FileAuditLog
+from nightingale.adapters.local_build import LocalBuilder
+from nightingale.adapters.local_machines import LocalMachines
+from nightingale.adapters.sqlite import open_store
+from nightingale.adapters.ssh_signatures import SshSignatures
+from nightingale.adapters.system_clock import SystemClock
+from nightingale.adapters.system_ids import SystemIds
+from nightingale.app.wiring import Adapters, Platform, platform
+from nightingale.contract.schemas import GatewayOut
+from nightingale.domain.instance import Deadlines
+from nightingale_local.folders import Folders, Ready, Settings, read_json
+
+PLACE = "local"
+_LAUNCHER = (sys.executable, "-m", "nightingale_build.launcher")
+
+DEADLINES = Deadlines(
+    # On one machine everything is near: what has not come after a minute will not come.
+    requested=timedelta(seconds=30),
+    provisioning=timedelta(seconds=60),
+    starting=timedelta(seconds=60),
+    stopping=timedelta(seconds=60),
+    resizing=timedelta(seconds=60),
+    terminating=timedelta(seconds=60),
+    unreachable=timedelta(seconds=30),
+)
+
+
+def local_platform(folders: Folders) -> Platform:
+    """Return the platform whose data lies in these folders."""
+    settings = read_json(folders.settings, Settings) or Settings()
+    clock = SystemClock()
+
+    def find_gateway() -> GatewayOut | None:
+        ready = read_json(folders.ready("gateway"), Ready)
+        return GatewayOut(host=ready.host, port=ready.port, host_key=ready.host_key) if ready is not None else None
+
+    return platform(
+        Adapters(
+            store=open_store(folders.database, clock),
+            audit=FileAuditLog(folders.audit),
+            clock=clock,
+            ids=SystemIds(),
+            signatures=SshSignatures(),
+            builders={PLACE: LocalBuilder(folders.root, python=sys.executable)},
+            machines={PLACE: LocalMachines(folders.root, python=sys.executable)},
+            networks={PLACE: {"data_dir": str(folders.root), "launcher": list(_LAUNCHER)}},
+            images={PLACE: settings.image_python},
+            addresses=frozenset({settings.url, f"http://localhost:{settings.port}"}),
+            find_gateway=find_gateway,
+            deadlines=DEADLINES,
+        )
+    )

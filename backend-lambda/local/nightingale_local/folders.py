@@ -1,0 +1,131 @@
+"""The data folder of a platform on one machine: what lies where, and small files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+_SOCKET_SUFFIX = "/instances/i-0123456789/run/jupyter.sock"
+
+
+class FolderError(Exception):
+    """The data folder cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Paths under one data folder."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The sqlite store."""
+        return self.root / "nightingale.db"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.root / "audit"
+
+    @property
+    def secrets(self) -> Path:
+        """Tokens of the platform's own services."""
+        return self.root / "secrets"
+
+    @property
+    def run(self) -> Path:
+        """What the processes say of themselves."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the platform's processes."""
+        return self.root / "run" / "logs"
+
+    @property
+    def settings(self) -> Path:
+        """Ports and the image's interpreter; kept from start to start."""
+        return self.root / "platform.json"
+
+    @property
+    def datasets(self) -> Path:
+        """The demo's datasets."""
+        return self.root / "datasets"
+
+    @property
+    def demo(self) -> Path:
+        """The demo's keys, cluster file and client configuration."""
+        return self.root / "demo"
+
+    def ready(self, process: str) -> Path:
+        """Return the file that a process writes once it serves."""
+        return self.run / f"{process}.json"
+
+    def prepare(self) -> None:
+        """Make the folders. Raises FolderError: path too long for a socket, no right to write."""
+        needed = len(os.fsencode(str(self.root) + _SOCKET_SUFFIX))
+        if needed > _SOCKET_BYTES:
+            most = _SOCKET_BYTES - len(_SOCKET_SUFFIX)
+            raise FolderError(f"the data folder's path is too long for a socket: {self.root} (at most {most} bytes)")
+        try:
+            for folder in (self.root, self.secrets, self.run, self.logs, self.audit):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"the data folder {self.root} cannot be made: {error.strerror}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value whole, mode 0600: nobody ever sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(value))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """Return the value in a file, None when it is not there or not one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`platform.json`. Ports are kept, so that logins and pinned host keys stay good from start to start."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    gateway_port: int = 0
+    image_python: str = ""
+
+    @property
+    def url(self) -> str:
+        """The platform's address."""
+        return f"http://{self.host}:{self.port}"
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child writes once it serves; `host_key` by the gateway only."""
+
+    pid: int
+    host: str = ""
+    port: int = 0
+    host_key: str = ""
