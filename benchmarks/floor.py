@@ -26,7 +26,7 @@ from nightingale_build.launcher.sandbox import BUBBLEWRAP, bubblewrap_command
 from nightingale_build.launcher.supervise import Launch, jupyter_environment
 
 ROOT = Path(__file__).parents[1]
-IMAGE_PYTHON = ROOT / "notebook-image/.venv/bin/python"
+IMAGE_PYTHON = Path(os.environ.get("NIGHTINGALE_IMAGE_PYTHON") or ROOT / "notebook-image/.venv/bin/python")
 MODULE = ROOT / "infra/instance/local"
 INSTANCE = "i-benchmark0"
 CORES, MEMORY_MIB = 2, 4096

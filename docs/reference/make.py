@@ -1,0 +1,172 @@
+"""Writes `api.md` and `cli.md` from the contract and the command line themselves, so that they cannot go stale.
+
+`.venv/bin/python docs/reference/make.py` writes both; a test fails when they differ from what this would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.operations import OPERATIONS, Operation
+from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role, Status
+from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS
+from nightingale_local.commands import DEMO, LOCAL
+from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.exit_codes import ExitCode
+from nightingale_tui.cli.main import ADMIN, BUILT_IN
+
+HERE = Path(__file__).parent
+_MADE = "<!-- Written by docs/reference/make.py; change the code it reads, then run it. -->"
+_REACH = {Reach.NONE: "", Reach.OWN: "own", Reach.ANY: "any"}
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every page by file name."""
+    return {"api.md": _api(), "cli.md": _cli()}
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+# --- api.md -----------------------------------------------------------------------------------------------------------
+
+
+def _api() -> str:
+    return "\n".join(
+        (
+            _MADE,
+            "# API\n",
+            "Each operation is one row of `nightingale.contract.operations`. Bodies are JSON, described by the OpenAPI",
+            "3.1 document that a running platform serves at `/openapi.json`. A caller sends",
+            "`Authorization: Bearer TOKEN`; `public` needs none.\n",
+            "## Operations\n",
+            _table(
+                ("operation", "call", "permission", "body", "answer", "what it does"),
+                (_operation(operation) for operation in OPERATIONS),
+            ),
+            "## Query parameters\n",
+            "All are optional.\n",
+            _table(
+                ("operation", "parameter", "kind", "meaning"),
+                (
+                    (f"`{operation.name}`", f"`{query.name}`", query.kind.value, query.summary)
+                    for operation in OPERATIONS
+                    for query in operation.query
+                ),
+            ),
+            "## Who may do what\n",
+            "`own`: on instances that the person owns. `any`: on every instance of the project. What is not in this",
+            "table is refused.\n",
+            _table(
+                ("permission", *(role.value for role in Role), "administrator"),
+                (_grants(permission) for permission in Permission),
+            ),
+            "## Errors\n",
+            "Every refusal is JSON with `code`, `message`, `next_step`, `details` (path and message of each fault in a",
+            "body) and `request_id`. Codes are stable; words are not.\n",
+            _table(("code", "status"), ((f"`{code.code}`", str(code.status)) for code in ErrorCode)),
+            "## Statuses and reasons\n",
+            f"An instance is one of: {_words(Status)}.\n",
+            "`reason.code` of an instance or a build says why it stands where it stands:\n"
+            + _words(ReasonCode)
+            + ".\n",
+        )
+    )
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _operation(operation: Operation) -> tuple[str, ...]:
+    return (
+        f"`{operation.name}`",
+        f"`{operation.method} {operation.path}`",
+        f"`{operation.permission}`",
+        f"`{operation.request.__name__}`" if operation.request else "",
+        f"{operation.status} `{operation.response.__name__}`",
+        operation.summary,
+    )
+
+
+def _grants(permission: Permission) -> tuple[str, ...]:
+    if permission is Permission.PUBLIC:
+        return (f"`{permission}`", *("any" for _ in Role), "any")
+    if permission is Permission.SELF:
+        return (f"`{permission}`", *("own" for _ in Role), "own")
+    roles = (_REACH[ROLE_GRANTS[role].get(permission, Reach.NONE)] for role in Role)
+    return (f"`{permission}`", *roles, _REACH[ADMIN_GRANTS.get(permission, Reach.NONE)])
+
+
+# --- cli.md -----------------------------------------------------------------------------------------------------------
+
+
+def _cli() -> str:
+    return "\n".join(
+        (
+            _MADE,
+            "# Command line\n",
+            "`nightingale` alone opens the app. The result of a command goes to stdout, progress and errors to stderr.",
+            "Durations are written `10m`, `2h`, `1d`.\n",
+            *_section("nightingale", BUILT_IN),
+            *_section("nightingale admin", ADMIN),
+            *_section("nightingale", (LOCAL, DEMO)),
+            "## Exit status\n",
+            _table(("status", "name"), ((str(code.value), code.name.lower()) for code in ExitCode)),
+        )
+    )
+
+
+def _section(prefix: str, commands: Iterable[Command]) -> Iterator[str]:
+    for command in commands:
+        parser = argparse.ArgumentParser(prog=f"{prefix} {command.name}", add_help=False)
+        command.configure(parser)
+        yield from _parser(parser, f"{command.summary[:1].upper()}{command.summary[1:]}.")
+
+
+def _parser(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
+    actions = parser._actions  # noqa: SLF001 - argparse lists a parser's arguments nowhere else
+    rooms = [action for action in actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - same
+    shown = [action for action in actions if action not in rooms and action.help is not argparse.SUPPRESS]
+    places = [_place(action) for action in shown if not action.option_strings]
+    if not rooms:
+        yield f"## `{' '.join((parser.prog, *places))}`\n"
+        yield summary + "\n"
+        rows = [(f"`{_name(action)}`", action.help or "") for action in shown if action.dest != "help"]
+        if rows:
+            yield _table(("argument", "meaning"), rows)
+    for room in rooms:
+        helps = {choice.dest: choice.help or "" for choice in room._choices_actions}  # noqa: SLF001 - same
+        for name, sub in room.choices.items():
+            words = helps.get(name, "")
+            yield from _parser(sub, f"{words[:1].upper()}{words[1:]}.")
+
+
+def _place(action: argparse.Action) -> str:
+    name = str(action.metavar or action.dest).upper()
+    return f"[{name}]" if action.nargs in {"?", "*"} else name
+
+
+def _name(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return _place(action)
+    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    return ", ".join(action.option_strings) + value
+
+
+def main() -> int:
+    """Write every page beside this file and return the exit status."""
+    for name, text in pages().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+        sys.stderr.write(f"docs/reference/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
