@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from tests.tui.api import fake_world as world
-from tests.tui.api.fake_signatures import signer_of
-from tests.tui.api.fake_state import FakeState, Refused, page_of
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, BuildState, LogSource, Plan, Status
+from tui.api import fake_world as world
+from tui.api.fake_signatures import signer_of
+from tui.api.fake_state import FakeState, Refused, page_of
 
 
 class FakeOperations(FakeState):

@@ -21,12 +21,12 @@ from typing import Any
 
 import httpx
 import msgspec
-from tests.tui.api.fake_operations import FakeOperations
-from tests.tui.api.fake_state import Refused, a_reason
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation, QueryKind
+from tui.api.fake_operations import FakeOperations
+from tui.api.fake_state import Refused, a_reason
 
 __all__ = ["FakePlatform", "Refused", "a_reason"]
 

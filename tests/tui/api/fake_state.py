@@ -4,11 +4,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from tests.tui.api import fake_world as world
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, LogSource, ReasonCode, Status
+from tui.api import fake_world as world
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the fake, not an error of the test

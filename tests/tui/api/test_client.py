@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from tests.tui.api.fake_platform import FakePlatform
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
@@ -21,6 +20,7 @@ from nightingale_tui.api.errors import (
     NotLoggedInError,
     UnreachableError,
 )
+from tui.api.fake_platform import FakePlatform
 
 URL = "http://127.0.0.1:8470"
 

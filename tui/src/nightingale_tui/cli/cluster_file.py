@@ -97,7 +97,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _refuse(self, words: str) -> NoReturn:
-        raise yaml.MarkedYAMLError(problem=words, problem_mark=self.peek_event().start_mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in types-PyYAML
+        raise yaml.MarkedYAMLError(problem=words, problem_mark=event.start_mark)
 
 
 def _read(name: str, text: str) -> tuple[Any, dict[Path_, int]]:

@@ -50,19 +50,20 @@ def _ps(args: argparse.Namespace, console: Console) -> int:
 
 
 def _watch(api: Api, console: Console, project: str, *, include_all: bool) -> int:
-    shown: list[str] | None = None
+    shown: object = None
     while True:
         try:
-            lines = _ps_lines(all_instances(api, project, include_all=include_all), console)
+            instances = all_instances(api, project, include_all=include_all)
         except UnreachableError as error:
             console.note(f"{error.message} What is shown may be old; still trying.")
         else:
-            # To a terminal it is one picture that changes; to a file, only what is new.
+            # To a terminal it is one picture that changes; to a file only changes are written, and time is none.
+            news = [(i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since) for i in instances]
             if console.width is not None:
                 print(_CLEAR, end="", file=console.stdout)
-            if console.width is not None or lines != shown:
-                shown = lines
-                for line in lines or [f"No instances in {project}."]:
+            if console.width is not None or news != shown:
+                shown = news
+                for line in _ps_lines(instances, console) or [f"No instances in {project}."]:
                     console.line(line)
                 console.stdout.flush()
         console.sleep(_WATCH_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -116,7 +117,7 @@ def _command_words(words: list[str]) -> list[str]:
 
 def _wants_json(words: list[str]) -> bool:
     """Return whether JSON is asked for, before anything is parsed: a parsing error is reported so, too."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = itertools.pairwise([*words, ""])
     return "--json" in words or any(
         (word in {"-o", "--output"} and after == "json") or word in {"-ojson", "--output=json"} for word, after in pairs
     )

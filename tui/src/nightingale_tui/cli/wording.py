@@ -63,11 +63,12 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def amount(value: Decimal) -> str:
-    """Return an amount with two decimals, more where the value is smaller than a cent: `1.23`, `0.0042`, `0`."""
+    """Return an amount with two decimals, more where it is small: `1.23`, `0.0042`, `0`."""
     if value == 0:
         return "0"
-    decimals = 2 if abs(value) >= 1 else max(2, 1 - value.adjusted())
-    return f"{value:.{decimals}f}"
+    decimals = max(2, 1 - value.adjusted())
+    before, _, after = f"{value:.{decimals}f}".partition(".")
+    return f"{before}.{after.rstrip('0').ljust(2, '0')}"
 
 
 def money(value: Money) -> str:
