@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 
 
 class CountingIds:
@@ -15,6 +16,9 @@ class CountingIds:
 
     def new(self, prefix: str) -> str:
         return f"{prefix}-{next(self._counters[prefix]):010d}"
+
+    def ordered(self, prefix: str, at: datetime) -> str:  # noqa: ARG002 - counting is ordered already
+        return self.new(prefix)
 
     def secret(self) -> str:
         return f"secret-{next(self._counters['a secret']):036d}"

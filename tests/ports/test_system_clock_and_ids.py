@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from nightingale.adapters.system_clock import SystemClock
 from nightingale.adapters.system_ids import SystemIds
@@ -44,3 +44,10 @@ def test_secrets_hold_256_bits_of_url_safe_text_and_do_not_repeat() -> None:
     made = [SystemIds().secret() for _ in range(100)]
     assert len(set(made)) == 100
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", one) for one in made)
+
+
+def test_ordered_ids_sort_by_the_second_they_were_made_for() -> None:
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [SystemIds().ordered("i", first + timedelta(seconds=step)) for step in (0, 1, 35, 36, 10_000, 900_000_000)]
+    assert made == sorted(made)
+    assert all(re.fullmatch(r"i-[a-z0-9]{10}", one) for one in made)

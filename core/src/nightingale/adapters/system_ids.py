@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import secrets
 import string
+from datetime import UTC, datetime
 
-_ALPHABET = string.ascii_lowercase + string.digits
+_ALPHABET = string.digits + string.ascii_lowercase  # in the order in which they sort
 _ID_LENGTH = 10  # 36**10 ids: beside a million others a new one is taken with a chance of 1 in 3.6 billion
 _SECRET_BYTES = 32
+
+_ORDERED_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+_ORDERED_LENGTH = 6  # 36**6 seconds: until 2088; four random characters tell the ids of one second apart
 
 
 class SystemIds:
@@ -16,6 +20,12 @@ class SystemIds:
     def new(self, prefix: str) -> str:
         """Return `prefix`, a dash and ten random characters of [a-z0-9], such as `i-k3m9x0q2ab`."""
         return f"{prefix}-{''.join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))}"
+
+    def ordered(self, prefix: str, at: datetime) -> str:
+        """Return an id whose first six characters are seconds since 2020, so that lists by key are lists by age."""
+        seconds = int((at - _ORDERED_SINCE).total_seconds())
+        digits = [_ALPHABET[seconds // 36**place % 36] for place in reversed(range(_ORDERED_LENGTH))]
+        return f"{prefix}-{''.join(digits)}{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
 
     def secret(self) -> str:
         """Return 256 random bits as 43 characters of URL-safe text."""

@@ -19,5 +19,8 @@ class Ids(Protocol):
     def new(self, prefix: str) -> str:
         """Return `prefix`, a dash and ten characters of [a-z0-9]; never the same twice."""
 
+    def ordered(self, prefix: str, at: datetime) -> str:
+        """Return an id of the same form, such that one made for a later second sorts after it."""
+
     def secret(self) -> str:
         """Return at least 256 random bits as URL-safe text."""

@@ -69,7 +69,7 @@ class InstanceService:
         self._require_sandbox(body.place, tier)
         stops_at = now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds is not None else None
         instance, entry = Instance.launch(
-            instance_id=self.ids.new("i"),
+            instance_id=self.ids.ordered("i", now),
             name=body.name,
             project=access.project,
             owner=access.principal.name,
