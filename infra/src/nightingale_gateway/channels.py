@@ -14,6 +14,7 @@ from nightingale_gateway.relay import InstanceSide, PersonSide, Tally
 
 _CONNECT_SECONDS = 5.0
 _REPORT_PAUSES = (0.3, 0.6, 1.2)  # seconds before each further try of the last word
+_SHORTEST_LEASE = 1.0  # seconds: a lease of nothing would be asked for without pause
 _LEASE_SHARE = 3  # a lease is renewed at least so often within its time
 
 
@@ -25,8 +26,9 @@ class Channel:
         self._grant = grant
         self._api = api
         self._timeout = config.api_timeout_seconds
-        self._interval = min(config.renew_seconds, grant.lease_seconds / _LEASE_SHARE)
-        self._silence = min(config.silence_seconds, grant.lease_seconds)
+        lease = max(_SHORTEST_LEASE, grant.lease_seconds)
+        self._interval = min(config.renew_seconds, lease / _LEASE_SHARE)
+        self._silence = min(config.silence_seconds, lease)
         self._tally = Tally(grant.byte_limit)
         self._ended = asyncio.Event()
         self._why = ""

@@ -72,7 +72,8 @@ class Connection(asyncssh.SSHServer):
             self._gateway.refusals.record(
                 f"{self._unrecorded} more refusals on this connection", client=self._client, person=self._person()
             )
-        note("disconnected", client=self._client, person=self._person())
+        why = type(exc).__name__ if exc is not None else "closed"
+        note("disconnected", client=self._client, person=self._person(), why=why)
 
     def disconnect(self, reason: str) -> None:
         """Close the connection with a reason."""
@@ -110,6 +111,8 @@ class Connection(asyncssh.SSHServer):
         if person != username:
             self._refuse(f"key offered under the user name {shown(username)}", person=person, fingerprint=fingerprint)
             return False
+        if self._is_logged_in:  # another key was good while this question was under way: never take its place
+            return False
         self._identity = (person, fingerprint)
         return True
 
@@ -143,9 +146,13 @@ class Connection(asyncssh.SSHServer):
             self._conn.send_auth_banner(f"{words}\r\n")
 
     def auth_completed(self) -> None:
-        """Take the identity whose signature was good."""
-        self._is_logged_in = True
+        """Take the identity whose signature was good: asyncssh checks it right after validate_public_key, no await."""
         person, fingerprint = self._identity or ("", "")
+        if self._conn is None or not person or self._conn.get_extra_info("username") != person:
+            warn("login_without_identity", client=self._client)
+            self.disconnect("Login failed. Connect again.")
+            return
+        self._is_logged_in = True
         note("logged_in", client=self._client, person=person, fingerprint=fingerprint)
 
     def _record_failed_login(self) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from asyncssh import kex, mac
 
 from nightingale_gateway.channels import Channel
-from nightingale_gateway.config import GatewayConfig
+from nightingale_gateway.config import ConfigError, GatewayConfig
 from nightingale_gateway.connection import Connection
 from nightingale_gateway.jsonlog import note, warn
 from nightingale_gateway.keys import SIGNATURES, load_host_key, public_line
@@ -107,22 +107,20 @@ class Gateway:
         channel.task.add_done_callback(lambda _: self._channels.discard(channel))
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises OSError when the port is taken."""
+        """Serve until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, stop.set)
         recorder = asyncio.create_task(self.refusals.run())
         options = await self._options()
         try:
-            listener = await self.loop.create_server(
-                lambda: _Wire(self.loop, options), self.config.listen_host, self.config.listen_port
-            )
+            listener = await self._listen(options)
             ready = self._announce(listener)
             note("listening", host=ready.host, port=ready.port, host_key=self._host_key.get_fingerprint("sha256"))
             await stop.wait()
             listener.close()
             await self._end_connections()
-            self._ready_file.unlink(missing_ok=True)
+            self._withdraw(ready)
             note("stopped")
         finally:
             recorder.cancel()
@@ -159,6 +157,22 @@ class Gateway:
             keepalive_count_max=3,
         )
         return options
+
+    async def _listen(self, options: asyncssh.SSHServerConnectionOptions) -> asyncio.Server:
+        host, port = self.config.listen_host, self.config.listen_port
+        try:
+            return await self.loop.create_server(lambda: _Wire(self.loop, options), host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"{host}:{port} cannot be listened on ({os.strerror(error.errno or 0)}): stop what uses it, or set "
+                "another listen_port"
+            ) from error
+
+    def _withdraw(self, ready: ReadyFile) -> None:
+        """Remove the ready file, if it is still ours and not a successor's."""
+        with contextlib.suppress(OSError):
+            if self._ready_file.read_bytes() == msgspec.json.encode(ready):
+                self._ready_file.unlink()
 
     def _announce(self, listener: asyncio.Server) -> ReadyFile:
         """Write the ready file, whole or not at all."""

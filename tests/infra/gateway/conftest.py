@@ -55,6 +55,11 @@ class Diary:
         return found[0]
 
 
+class _PlatformServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # five by default: the rest of a burst would wait for a second
+
+
 @dataclass
 class FakeApi:
     """The five operations of the gateway, over real HTTP, checked against the contract."""
@@ -64,6 +69,7 @@ class FakeApi:
     refused_targets: dict[str, ErrorOut] = field(default_factory=dict)
     refused_renewal: ErrorCode | None = None
     is_silent: bool = False
+    token: str = TOKEN
     lease_seconds: int = 30
     byte_limit: int | None = None
     calls: Diary = field(default_factory=Diary)
@@ -94,8 +100,7 @@ class FakeApi:
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _PlatformServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -103,6 +108,7 @@ class FakeApi:
         """Forget the test before."""
         self.refused_targets.clear()
         self.refused_renewal, self.is_silent, self.byte_limit = None, False, None
+        self.token = TOKEN
         self._voice.set()
         self._voice = threading.Event()
         self.calls.clear()
@@ -124,7 +130,7 @@ class FakeApi:
             operation = BY_NAME[name]
             pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation.path)
             if method == operation.method and (match := re.fullmatch(pattern, path)):
-                if authorization != f"Bearer {TOKEN}":
+                if authorization != f"Bearer {self.token}":
                     return _refusal(ErrorCode.UNAUTHENTICATED)
                 return self._answer(operation, body, match.groupdict())
         return _refusal(ErrorCode.NOT_FOUND)
@@ -210,7 +216,10 @@ class _UnixServer(socketserver.ThreadingUnixStreamServer):
 class GatewayProcess:
     """The real gateway: `python -m nightingale_gateway --config FILE`."""
 
-    def __init__(self, folder: Path, api_url: str, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, api_url: str, *, spoil: Callable[[Path], object] = lambda _: None, **settings: Any
+    ) -> None:
+        """`spoil` changes the files in the folder before the gateway reads them."""
         self.folder = folder
         token = folder / "gateway.token"
         token.write_text(f"{TOKEN}\n", encoding="ascii")
@@ -230,6 +239,7 @@ class GatewayProcess:
         }
         self.config_file.write_text(json.dumps(config), encoding="ascii")
         self.config_file.chmod(0o600)
+        spoil(folder)
         self.log = Diary()
         self.raw_log: list[str] = []
         command = [sys.executable, "-m", "nightingale_gateway", "--config", str(self.config_file)]
@@ -251,7 +261,7 @@ class GatewayProcess:
         return self
 
     def stop(self) -> int:
-        """Send SIGTERM and return the exit status."""
+        """Send SIGTERM if it still runs and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
@@ -398,6 +408,19 @@ def gateway(shared_gateway, api):  # noqa: ARG001 - the API is reset before each
     return shared_gateway
 
 
+@pytest.fixture(scope="session")
+def shared_strict_gateway(shared_api, tmp_path_factory):
+    limits = {"max_channels_per_connection": 1, "max_keys_per_connection": 1}
+    gateway = GatewayProcess(tmp_path_factory.mktemp("strict"), shared_api.url, **limits).wait_until_ready()
+    yield gateway
+    assert gateway.stop() == 0
+
+
+@pytest.fixture
+def strict_gateway(shared_strict_gateway, api):  # noqa: ARG001 - the API is reset before each test
+    return shared_strict_gateway
+
+
 @pytest.fixture
 def start_gateway(tmp_path):
     """Start gateways of a test's own; what still runs at its end is stopped."""
@@ -409,8 +432,7 @@ def start_gateway(tmp_path):
 
     yield start
     for gateway in running:
-        if gateway.process.poll() is None:
-            gateway.stop()
+        gateway.stop()
 
 
 @pytest.fixture

@@ -123,6 +123,30 @@ def test_agent_forwarding_is_refused_and_recorded(gateway, api, ada, agent):
     api.wait_for_refusal("agent forwarding")
 
 
+def test_x11_forwarding_is_refused_and_recorded(gateway, api, ada):
+    command = ["ssh", *ada.options(gateway), "-Y", "-p", str(gateway.port), "ada@127.0.0.1"]
+    environment = {**os.environ, "DISPLAY": "127.0.0.1:9"}
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False, env=environment, input="")
+    assert answer.returncode == 1
+    api.wait_for_refusal("X11 forwarding")
+
+
+def test_who_does_not_log_in_is_sent_away(api, start_gateway):
+    gateway = start_gateway(api.url, login_seconds=0.5).wait_until_ready()
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as connection:
+        while connection.recv(4096):
+            pass  # until the gateway closes; the socket's own timeout would fail the test
+    gateway.log.wait_for(lambda line: line["event"] == "disconnected")
+
+
+def test_a_taken_port_is_explained(api, start_gateway):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        gateway = start_gateway(api.url, listen_port=taken.getsockname()[1])
+        assert gateway.process.wait(15) == 2
+        said = gateway.log.wait_for(lambda line: line["event"] == "text")["text"]
+    assert "stop what uses it, or set another listen_port" in said
+
+
 def test_passwords_are_not_asked_for(gateway, ada):
     answer = ada.ssh(gateway, "-oPreferredAuthentications=password,keyboard-interactive,hostbased", "127.0.0.1")
     assert "Permission denied (publickey)." in answer.stderr
@@ -204,9 +228,8 @@ def test_too_many_connections_of_one_address_are_turned_away(api, start_gateway,
         assert json.loads(tunnel.get("/api"))
 
 
-def test_too_many_tunnels_on_one_connection_are_refused(api, start_gateway, ada):
-    gateway = start_gateway(api.url, max_channels_per_connection=1).wait_until_ready()
-    with ada.tunnel(gateway) as tunnel, tunnel.connect() as first:
+def test_too_many_tunnels_on_one_connection_are_refused(api, strict_gateway, ada):
+    with ada.tunnel(strict_gateway) as tunnel, tunnel.connect() as first:
         api.wait_for("renew_channel")
         assert tunnel.get("/api") == b""
         api.wait_for_refusal("too many tunnels")
@@ -214,9 +237,8 @@ def test_too_many_tunnels_on_one_connection_are_refused(api, start_gateway, ada)
         assert b"200 OK" in first.recv(4096)
 
 
-def test_too_many_keys_end_the_connection(api, start_gateway, laptops):
-    gateway = start_gateway(api.url, max_keys_per_connection=1).wait_until_ready()
-    answer = laptops["stranger"].ssh(gateway, "-i", laptops["bob"].key, "-W", "xray:8888", "127.0.0.1")
+def test_too_many_keys_end_the_connection(api, strict_gateway, laptops):
+    answer = laptops["stranger"].ssh(strict_gateway, "-i", laptops["bob"].key, "-W", "xray:8888", "127.0.0.1")
     assert "Too many keys offered" in answer.stderr
     api.wait_for_refusal("too many keys")
 
@@ -236,16 +258,13 @@ def test_without_the_platform_a_login_fails_with_the_reason(start_gateway, ada):
     [
         (lambda folder: (folder / "config.json").chmod(0o644), "chmod 600"),
         (lambda folder: (folder / "gateway.token").chmod(0o640), "chmod 600"),
-        (lambda folder: (folder / "host_key").write_text("nonsense", encoding="ascii"), "host_key"),
+        (lambda folder: (folder / "host_key").touch(mode=0o600), "no private key without a passphrase"),
         (lambda folder: (folder / "config.json").write_text('{"api_url": 1}', encoding="ascii"), "api_url"),
     ],
 )
 def test_a_gateway_that_cannot_start_says_why(api, start_gateway, spoil, words):
-    gateway = start_gateway(api.url)
-    gateway.wait_until_ready().stop()
-    spoil(gateway.folder)
-    command = [*gateway.process.args]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
-    assert answer.returncode == 2
-    assert "cannot start" in answer.stderr
-    assert words in answer.stderr
+    gateway = start_gateway(api.url, spoil=spoil)
+    assert gateway.process.wait(15) == 2
+    said = gateway.log.wait_for(lambda line: line["event"] == "text")["text"]
+    assert "cannot start" in said
+    assert words in said
