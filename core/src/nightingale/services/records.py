@@ -31,8 +31,8 @@ ENDED = "ENDED#"
 
 
 def encode(value: Any) -> dict[str, Any]:
-    """Return the document of a dataclass or Struct."""
-    document: dict[str, Any] = msgspec.to_builtins(value)
+    """Return the document of a dataclass or Struct: JSON types only, equal to what a store gives back."""
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return document
 
 
