@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 LONGEST = 300
+LONGEST_OF_TESTS = 400  # a suite is read test by test
 
 TOLERATED = {
     "core/src/nightingale/contract/schemas.py": "the wire's types are one list, read beside the operations",
@@ -18,7 +19,7 @@ TOLERATED = {
 WORN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 """A module named so says nothing: STYLE's rule 11."""
 
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|HACK)\b")
 
 # A rule switched off for a line, in ruff's words or mypy's, wants words of its own after it.
 BARE_EXCEPTION = re.compile(r"#\s*(noqa(:\s*[A-Z]+[0-9]+(,\s*[A-Z]+[0-9]+)*)?|type:\s*ignore(\[[a-z-, ]+\])?)\s*$")
@@ -48,8 +49,13 @@ def python_files() -> list[Path]:
 
 
 def test_no_module_is_longer_than_three_hundred_lines() -> None:
-    long = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()}
-    assert {name: lines for name, lines in long.items() if lines > LONGEST and name not in TOLERATED} == {}
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()}
+    long = {
+        name: lines
+        for name, lines in lengths.items()
+        if lines > (LONGEST_OF_TESTS if name.startswith("tests/") else LONGEST)
+    }
+    assert {name: lines for name, lines in long.items() if name not in TOLERATED} == {}
 
 
 def test_every_tolerated_length_is_still_needed() -> None:
