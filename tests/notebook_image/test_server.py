@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -107,6 +108,48 @@ async def test_hidden_files_are_not_served(jupyter: Instance, path: str) -> None
             assert {entry["name"] for entry in (await answer.json())["content"]} == {"data", "note.txt"}
 
 
+async def test_the_lab_page_offers_no_news_no_installs_and_no_terminal(jupyter: Instance) -> None:
+    async with jupyter.program() as program, program.get("/lab") as answer:
+        page = await answer.text()
+    config = json.loads(page.split('id="jupyter-config-data" type="application/json">')[1].split("</script>")[0])
+    assert {
+        "@jupyterlab/apputils-extension:announcements",
+        "@jupyterlab/extensionmanager-extension:plugin",
+        "@jupyterlab/terminal-extension",
+    } <= set(config["disabledExtensions"])
+    assert config["token"] == ""
+    assert config["quitButton"] is False
+    assert config["buildCheck"] is False
+    assert config["news"] == {"disabled": True}
+
+
+async def test_files_leave_through_jupyter_below_tier_2(jupyter: Instance) -> None:
+    async with jupyter.program() as program, program.get("/files/note.txt?download=1") as answer:
+        assert (answer.status, await answer.text()) == (200, "seen")
+
+
+async def test_no_file_leaves_through_jupyter_from_tier_2_on(new_instance: Callable[[], Instance]) -> None:
+    instance = new_instance()
+    instance.environment["NIGHTINGALE_TIER"] = "2"
+    (instance.home / "note.txt").write_text("seen")
+    (instance.home / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    instance.launch()
+    await instance.wait_until_ready()
+    async with instance.program() as program:
+        async with program.get("/files/note.txt?download=1") as answer:
+            text = await answer.text()
+            assert answer.status == 403
+        async with program.head("/files/note.txt") as answer:
+            assert answer.status == 403
+        for path in ("/nbconvert/html/n.ipynb", "/view/note.txt"):
+            async with program.get(path) as answer:
+                assert answer.status == 404, path
+        async with program.get("/api/contents/note.txt") as answer:
+            assert answer.status == 200
+    assert "released" in text
+    assert "seen" not in text
+
+
 async def test_files_of_the_server_are_private_and_the_token_is_in_none_of_them(jupyter: Instance) -> None:
     assert jupyter.process is not None
     assert stat.S_IMODE(jupyter.socket.stat().st_mode) == 0o600
@@ -123,12 +166,18 @@ async def test_files_of_the_server_are_private_and_the_token_is_in_none_of_them(
 
 async def test_it_ends_when_asked_and_leaves_nothing_behind(new_instance: Callable[[], Instance]) -> None:
     instance = new_instance()
+    temporary = instance.folder / "tmp"
+    temporary.mkdir()
+    instance.environment["TMPDIR"] = str(temporary)
     process = instance.launch()
     await instance.wait_until_ready()
+    await instance.run_cell("1 + 1")
     assert private_folder(instance)
     assert instance.stop() == 0
     assert not private_folder(instance)
     assert not psutil.pid_exists(process.pid)
+    assert list(temporary.iterdir()) == []
+    assert not instance.socket.exists()
 
 
 async def test_a_killed_server_starts_again_over_what_it_left(new_instance: Callable[[], Instance]) -> None:
@@ -160,10 +209,27 @@ async def test_what_lies_in_the_home_changes_no_setting_of_the_server(new_instan
     assert (instance.home / "data").read_text() == "my own file of that name"
 
 
-def test_log_lines_carry_the_time_in_utc_and_no_colour(started: Instance) -> None:
-    line = next(line for line in started.log_text().splitlines() if "Serving notebooks" in line)
-    assert line.startswith("[I 2")
-    assert "Z InstanceServer]" in line
+async def test_every_log_line_carries_its_time_in_utc(jupyter: Instance) -> None:
+    async with jupyter.program() as program, program.get("/lab/api/settings/none:none") as answer:
+        assert answer.status == 404
+    lines = [line for line in jupyter.log_text().splitlines() if not line.startswith("    ")]  # of a traceback
+    assert len(lines) > 5
+    for line in lines:
+        assert re.match(r"\[[IWEC] \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (InstanceServer|LabApp)\] ", line), line
+
+
+async def test_a_secret_in_a_traceback_is_hidden(new_instance: Callable[[], Instance]) -> None:
+    instance = new_instance()
+    instance.launch()
+    await instance.wait_until_ready()
+    # Jupyter logs the body it could not parse: whatever a handler writes, the formatter has the last word.
+    async with instance.program() as program:
+        async with program.post("/api/kernels", data=f'{{"name": "{instance.token}') as answer:
+            assert answer.status == 400
+        async with program.post("/api/kernels", json={"name": instance.token}) as answer:
+            assert answer.status >= 400
+    assert "[secret]" in instance.log_text()
+    assert instance.token not in instance.log_text()
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,13 @@ class PersonIdentityProvider(IdentityProvider):  # type: ignore[misc] # jupyter_
         )
 
     def get_user(self, handler: web.RequestHandler) -> User | Awaitable[User | None] | None:
-        """Return the user, or None; 403 when a token stands in the URL, where histories and logs would keep it."""
+        """Return the user, or None; 403 when a token stands in the URL."""
         if "token" in handler.request.query_arguments:
             handler.current_user = None  # the error page asks who is there
             raise web.HTTPError(
                 HTTPStatus.FORBIDDEN,
-                "A token does not belong into a URL. Programs send the header `Authorization: token ...`; "
-                "to open a browser, run: nightingale open NAME",
+                "A token must not stand in a URL: histories and logs keep those. A program sends it in the "
+                "Authorization header; to open a browser, run: nightingale open NAME",
             )
         return super().get_user(handler)
 

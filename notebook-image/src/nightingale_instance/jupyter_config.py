@@ -15,7 +15,14 @@ _DISABLED_LAB_PLUGINS = {
     "@jupyterlab/extensionmanager-extension:plugin": True,  # installs from PyPI
     "@jupyterlab/terminal-extension": True,  # there are no terminals
     "@jupyterlab/lsp-extension": True,  # there is no language server
+    "@jupyterlab/fileeditor-extension:language-server": True,
+    "@jupyterlab/notebook-extension:language-server": True,
     "@jupyterlab/help-extension:resources": True,  # opens outside pages
+}
+_DOWNLOAD_PLUGINS = {
+    "@jupyterlab/docmanager-extension:download": True,
+    "@jupyterlab/filebrowser-extension:download": True,
+    "@jupyterlab/notebook-extension:export": True,
 }
 
 
@@ -27,7 +34,14 @@ def kernel_transport(runtime: Path) -> str:
 def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
     """Return the configuration of this instance's server. It holds paths and names, no secret."""
     lab_home = settings.home / ".jupyter" / "lab"
-    return {
+    config: dict[str, Any] = {
+        "Application": {  # the server and JupyterLab, which logs by itself
+            "log_datefmt": "%Y-%m-%dT%H:%M:%S",
+            "log_format": "[%(levelname)1.1s %(asctime)s.%(msecs)03dZ %(name)s] %(message)s",  # UTC, see serve.main
+            "logging_config": {
+                "formatters": {"console": {"class": "nightingale_instance.redaction.RedactingFormatter"}},
+            },
+        },
         "ServerApp": {
             "sock": str(settings.socket),
             "sock_mode": "0600",
@@ -42,8 +56,6 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "terminals_enabled": False,
             "quit_button": False,
             "cookie_secret_file": str(private / "cookie-secret"),
-            "log_datefmt": "%Y-%m-%dT%H:%M:%S",
-            "log_format": "[%(levelname)1.1s %(asctime)s.%(msecs)03dZ %(name)s] %(message)s",  # UTC, see serve.main
             "answer_yes": True,  # SIGINT ends it, as SIGTERM does
             "tornado_settings": {
                 # The page neither asks for a rebuild of JupyterLab nor offers one.
@@ -69,6 +81,9 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "workspaces_dir": str(lab_home / "workspaces"),
         },
     }
+    if not settings.allows_downloads:
+        config["ContentsManager"]["files_handler_class"] = "nightingale_instance.downloads.NoDownloadHandler"
+    return config
 
 
 def write_config(settings: InstanceSettings, private: Path) -> Path:
@@ -77,7 +92,8 @@ def write_config(settings: InstanceSettings, private: Path) -> Path:
     _write_private(path, jupyter_config(settings, private))
     labconfig = private / "labconfig"
     labconfig.mkdir(mode=0o700)
-    _write_private(labconfig / "page_config.json", {"disabledExtensions": _DISABLED_LAB_PLUGINS})
+    disabled = _DISABLED_LAB_PLUGINS if settings.allows_downloads else _DISABLED_LAB_PLUGINS | _DOWNLOAD_PLUGINS
+    _write_private(labconfig / "page_config.json", {"disabledExtensions": disabled})
     return path
 
 

@@ -6,6 +6,7 @@ has been checked.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -52,7 +53,6 @@ def jupyter_environment(settings: InstanceSettings, private: Path) -> Mapping[st
         "HOME": str(settings.home),
         "USER": settings.person,
         "LOGNAME": settings.person,
-        "JUPYTER_NO_CONFIG": "1",  # neither the home nor the system adds configuration
         "JUPYTER_CONFIG_DIR": str(private),
         "JUPYTER_RUNTIME_DIR": str(private),
         "JUPYTER_DATA_DIR": str(settings.home / ".local" / "share" / "jupyter"),
@@ -63,14 +63,19 @@ def jupyter_environment(settings: InstanceSettings, private: Path) -> Mapping[st
 def run_server(settings: InstanceSettings, private: Path) -> None:
     """Run the Jupyter server in this process until it is told to stop."""
     config_file = write_config(settings, private)
+    gc.disable()  # importing makes objects that stay: looking through them for garbage takes a tenth of the start
     # jsonschema imports this optional package if it is there, and its import compiles a grammar for close to a second,
     # half of the server's start. It checks `iri` formats, which no schema of Jupyter's uses.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] # None: "not importable", by the import docs
     from nightingale_instance.server import InstanceServer  # noqa: PLC0415 # Jupyter is slow to import; see above
 
     server = InstanceServer.instance(config_file=str(config_file), config_dir=str(private))
+    if not settings.allows_downloads:
+        server.leave_out_downloads()
     with _no_programs_on_path(private):
         server.initialize(argv=[], find_extensions=False)
+    gc.freeze()
+    gc.enable()
     server.start()
 
 
@@ -111,6 +116,7 @@ def main(environment: Mapping[str, str] | None = None) -> int:
         run_server(settings, private)
     finally:
         shutil.rmtree(private, ignore_errors=True)
+        settings.socket.unlink(missing_ok=True)
     return 0
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from jupyter_server.serverapp import ServerApp
 
-from nightingale_instance.redaction import RedactingFormatter
-
 
 class InstanceServer(ServerApp):  # type: ignore[misc] # jupyter_server: not in mypy's environment
     """The Jupyter server of one instance."""
 
     name = "jupyter-server"
-    _log_formatter_cls = RedactingFormatter
+    # Without /api/shutdown: an instance is stopped through the platform, which bills it.
     default_services = tuple(service for service in ServerApp.default_services if service != "shutdown")
-    """Without `/api/shutdown`: an instance is stopped through the platform, which bills it."""
+
+    @property
+    def config_file_paths(self) -> list[str]:
+        """The private folder alone: neither the home nor the system adds configuration to the server."""
+        return [self.config_dir]
+
+    def leave_out_downloads(self) -> None:
+        """Do not offer the services that hand out whole files besides `/files/`. Call it before `initialize`."""
+        self.default_services = tuple(name for name in self.default_services if name not in {"nbconvert", "view"})
 
     def migrate_config(self) -> None:
         """Do nothing: there is no old IPython to take configuration from."""

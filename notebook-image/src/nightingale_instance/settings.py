@@ -12,6 +12,7 @@ from pathlib import Path
 SOCKET_NAME = "jupyter.sock"
 MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes a unix socket's path may have: the kernel's `sun_path` without its closing zero."""
+_FIRST_TIER_WITHOUT_DOWNLOADS = 2
 _MIN_TOKEN = 32
 _MAX_TOKEN = 512
 _PERSON = re.compile(r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")
@@ -34,6 +35,11 @@ class InstanceSettings:
     person: str
     instance: str
     tier: int
+
+    @property
+    def allows_downloads(self) -> bool:
+        """Whether Jupyter may hand out files: not where a dataset of tier 2 or 3 is mounted."""
+        return self.tier < _FIRST_TIER_WITHOUT_DOWNLOADS
 
     @property
     def socket(self) -> Path:
