@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _CURSOR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}\|[a-z0-9-]{1,40}")
-_SPENT_KEPT = 4_096
+MOST_KEPT = 4_096
 _LIMIT = 100
 
 
@@ -47,9 +47,10 @@ class _Spent:
 class UsageService:
     """Reads usage. Its methods may be called from many threads."""
 
-    def __init__(self, store: Store, catalog: CatalogService, clock: Clock) -> None:
-        """Keep the ports."""
+    def __init__(self, store: Store, catalog: CatalogService, clock: Clock, most_kept: int = MOST_KEPT) -> None:
+        """Keep the ports. `most_kept`: of how many instances `spent` remembers what is closed."""
         self._store = store
+        self._most_kept = most_kept
         self._catalog = catalog
         self._clock = clock
         self._lock = threading.Lock()
@@ -137,7 +138,7 @@ class UsageService:
         with self._lock:
             self._spent[key] = known
             self._spent.move_to_end(key)
-            while len(self._spent) > _SPENT_KEPT:
+            while len(self._spent) > self._most_kept:
                 self._spent.popitem(last=False)
         return known
 
