@@ -46,6 +46,8 @@ class CommandLine:
     environ: dict[str, str]
     sleeps: list[float] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
+    browse: Callable[[str], bool] | None = None
+    """Stands for the browser."""
     most_sleeps: int = 200
     on_sleep: Callable[[int], None] = lambda _: None
     """Called with how often the command has slept so far."""
@@ -67,7 +69,7 @@ class CommandLine:
             transport=self.platform.transport(),
             now=lambda: self.platform.now,
             sleep=self._sleep,
-            open_browser=self._open,
+            open_browser=self.browse or self._open,
         )
         status = main(argv, console)
         assert isinstance(console.stdout, io.StringIO)

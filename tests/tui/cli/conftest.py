@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tui.api.conftest import free_port
 from tui.api.fake_platform import FakePlatform
 from tui.cli.command_line import CommandLine
+
+__all__ = ["free_port"]
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ _READY_TIMEOUT_S = 20.0
 _ASKING_TIMEOUT_S = 120.0
 """Time for a person to type a passphrase or touch a key."""
 _END_TIMEOUT_S = 3.0
+_END_TRIES, _END_TRY_S = 30, 0.1
 _PORT_TRIES = 3
 _TARGET = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
@@ -151,13 +152,16 @@ class Tunnel:
 
     def close(self) -> None:
         """End ssh and free the port. May be called twice."""
-        if self._process.poll() is None:
+        # OpenSSH loses a signal that comes between its check and its poll; asking again wakes the poll.
+        for _ in range(_END_TRIES):
+            if self._process.poll() is not None:
+                break
             self._process.terminate()
-            try:
-                self._process.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_TRY_S)
+        else:
+            self._process.kill()
+            self._process.wait()
         for reader in self._readers:
             reader.join(_END_TIMEOUT_S)
 
