@@ -182,6 +182,8 @@ def new_instance(image_python: Path) -> Iterator[Callable[[], Instance]]:
     for instance in made:
         instance.stop()
         shutil.rmtree(instance.folder, ignore_errors=True)
+        for private in Path("/tmp").glob(f"nightingale-{instance.environment['NIGHTINGALE_INSTANCE']}-*"):
+            shutil.rmtree(private)  # of a server that was killed
 
 
 @pytest.fixture(scope="session")
