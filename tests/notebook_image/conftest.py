@@ -182,7 +182,8 @@ def new_instance(image_python: Path) -> Iterator[Callable[[], Instance]]:
     for instance in made:
         instance.stop()
         shutil.rmtree(instance.folder, ignore_errors=True)
-        for private in Path("/tmp").glob(f"nightingale-{instance.environment['NIGHTINGALE_INSTANCE']}-*"):
+        pattern = f"nightingale-{instance.environment['NIGHTINGALE_INSTANCE']}-*"
+        for private in Path("/tmp").glob(pattern):  # noqa: S108 # where the entry point makes them
             shutil.rmtree(private)  # of a server that was killed
 
 
