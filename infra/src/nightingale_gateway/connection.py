@@ -32,6 +32,7 @@ class Connection(asyncssh.SSHServer):
         self._conn: asyncssh.SSHServerConnection | None = None
         self._address = ""
         self._client = ""
+        self._too_many = ""
         self._user_name = ""
         self._people: dict[str, str] = {}  # public key line -> person, as the platform said on this connection
         self._identity: tuple[str, str] | None = None  # person and fingerprint of the key that was accepted last
@@ -53,12 +54,11 @@ class Connection(asyncssh.SSHServer):
         self._conn = conn
         peer = conn.get_extra_info("peername") or ("unknown", 0)
         self._address, self._client = str(peer[0]), f"{peer[0]}:{peer[1]}"
-        if too_many := self._gateway.admit(self, self._address):
-            self._refuse(too_many)
-            # After asyncssh has sent its version: a client understands a reason only then.
-            self._gateway.loop.call_soon(
-                conn.disconnect, asyncssh.DISC_TOO_MANY_CONNECTIONS, f"{too_many}: close some and try again."
-            )
+        self._too_many = self._gateway.admit(self, self._address)
+        if self._too_many:
+            self._refuse(self._too_many)
+            if self._gateway.is_overrun(self._address):
+                self._gateway.loop.call_soon(conn.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End everything of this connection, and record a login that never came to be."""
@@ -89,8 +89,10 @@ class Connection(asyncssh.SSHServer):
     # --- who is it? ---
 
     def begin_auth(self, username: str) -> bool:
-        """Ask everyone for a key."""
+        """Ask everyone for a key; one too many hears so here, since a client that still sends would not."""
         self._user_name = username
+        if self._too_many and self._conn is not None:
+            self._conn.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, f"{self._too_many}: close some and try again.")
         return True
 
     def public_key_auth_supported(self) -> bool:

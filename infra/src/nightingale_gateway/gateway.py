@@ -23,6 +23,7 @@ from nightingale_gateway.platform_api import PlatformApi
 from nightingale_gateway.refusals import RefusalRecorder
 
 _STOP_SECONDS = 4.0
+_OVERRUN = 2  # times a limit of connections
 _HIGH_WATER = 1024 * 1024  # bytes that may wait for a client before its instances are not read any more
 
 # No SHA-1, no NIST curves in the key exchange, no encrypt-and-MAC, no CBC, no CTR: within ssh-audit's hardened profile.
@@ -93,6 +94,13 @@ class Gateway:
         if len(self._connections) > self.config.max_connections:
             return "too many connections"
         return ""
+
+    def is_overrun(self, address: str) -> bool:
+        """Return whether there are so many connections too many that not even a reason is owed."""
+        return (
+            self._by_address[address] > _OVERRUN * self.config.max_connections_per_client
+            or len(self._connections) > _OVERRUN * self.config.max_connections
+        )
 
     def leave(self, connection: Connection, address: str) -> None:
         """Count a connection out."""
