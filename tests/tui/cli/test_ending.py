@@ -46,7 +46,7 @@ def test_delete_says_what_is_lost_and_asks(run: CommandLine, platform: FakePlatf
     ran = run("delete", "scan", typed="y\n")
     assert ran.status == 0
     assert "the home folder of ada on scan" in ran.err
-    assert "with everything in it, 1d 2h of work" in ran.err
+    assert "1d 2h old) with everything in it" in ran.err
     assert "scan is terminated." in ran.out
 
 

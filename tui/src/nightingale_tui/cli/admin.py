@@ -106,9 +106,8 @@ def _audit(args: argparse.Namespace, console: Console) -> int:
             return ExitCode.OK
         for event in events:
             detail = " ".join(f"{name}={value}" for name, value in sorted(event.detail.items()))
-            console.line(
-                f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%SZ}  {event.actor}  {event.tag}  {event.subject}  {detail}"
-            )
+            words = (f"{event.seq:>6}", f"{event.at:%Y-%m-%d %H:%M:%SZ}", event.actor, event.tag, event.subject, detail)
+            console.line("  ".join(words).rstrip())
     return ExitCode.OK
 
 

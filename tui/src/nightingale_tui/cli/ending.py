@@ -46,10 +46,8 @@ def _delete(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
         project = connection.project()
         before = connection.api.get_instance(project, args.name)
-        loss = (
-            f"the home folder of {before.owner} on {before.name} ({before.id}) with everything in it, "
-            f"{span((console.now() - before.created_at).total_seconds())} of work"
-        )
+        age = span((console.now() - before.created_at).total_seconds())
+        loss = f"the home folder of {before.owner} on {before.name} ({before.id}, {age} old) with everything in it"
         if args.dry_run:
             if console.is_json:
                 console.data(before)
