@@ -1,0 +1,11 @@
+"""An app over the sample platform, with a clock that stands still and doors that lead nowhere."""
+
+from __future__ import annotations
+
+import pytest
+from tests.tui.app.running import Parts, make_parts
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return make_parts()

@@ -1,0 +1,159 @@
+"""How each screen looks, at the smallest size we promise and at a roomy one. The clock stands, nothing turns."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.tui.app.running import Parts, loaded, make_parts, until
+from textual.pilot import Pilot
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+Steps = Callable[[Pilot[int], Parts], Awaitable[None]]
+
+
+@pytest.fixture
+def looks_the_same(snap_compare):
+    """Return a check that the app looks as accepted after `steps`."""
+
+    def check(parts: Parts, size: tuple[int, int], steps: Steps | None = None) -> bool:
+        async def before(pilot: Pilot[int]) -> None:
+            await loaded(pilot)
+            if steps is not None:
+                await steps(pilot, parts)
+            parts.app.workers.cancel_group(parts.app, "poll")  # what is seen now is what is compared
+            for cursor in parts.app.screen.query("Input"):
+                cursor.cursor_blink = False
+            await pilot.pause()
+
+        return snap_compare(parts.app, terminal_size=size, run_before=before)
+
+    return check
+
+
+@SIZES
+def test_ten_instances_of_every_status(looks_the_same, size):
+    assert looks_the_same(make_parts(), size)
+
+
+@SIZES
+def test_no_instances(looks_the_same, size):
+    assert looks_the_same(make_parts(()), size)
+
+
+@SIZES
+def test_a_platform_that_never_answered(looks_the_same, size):
+    parts = make_parts()
+    parts.platform.is_down = True
+    assert looks_the_same(parts, size)
+
+
+@SIZES
+def test_a_platform_that_stopped_answering(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        parts.platform.is_down = True
+        parts.clock.step(seconds=12)
+        parts.app.controller.poll_soon()
+        await until(pilot, lambda: parts.app.controller.feed.problem)
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_an_ended_login(looks_the_same, size):
+    parts = make_parts()
+    parts.platform.is_expired = True
+    assert looks_the_same(parts, size)
+
+
+@SIZES
+def test_the_launch_form(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("l", *"unet-baseline")
+        await until(pilot, lambda: "billed" in str(parts.app.screen.query_one("#price").content))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_launch_form_with_everything_wrong(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("l", *"Unet")
+        parts.app.screen.query_one("#stop_after").value = "soon"
+        await until(pilot, lambda: "billed" in str(parts.app.screen.query_one("#price").content))
+        await pilot.press("ctrl+s")
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+@pytest.mark.parametrize("instance", ["i-0000000001", "i-0000000008"], ids=["running", "failed"])
+def test_the_details(looks_the_same, size, instance):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        parts.app.go_to(instance)
+        await pilot.press("enter")
+        await until(pilot, lambda: parts.platform.called("list_history"))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_history(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("enter", "2")
+        await until(pilot, lambda: "retry_asked" in str(parts.app.screen.query_one("#history-text").content))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_build(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("enter", "3")
+        await until(pilot, lambda: len(parts.app.screen.query_one("#build-lines").lines) > 4)
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_question_before_a_deletion(looks_the_same, size):
+    async def steps(pilot: Pilot[int], _parts: Parts) -> None:
+        await pilot.press("d", *"fastmri")
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_resize_dialog(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("z")
+        parts.app.screen.query_one("#gpu").value = "l"
+        await until(pilot, lambda: "$3.330" in str(parts.app.screen.query_one("#prices").content))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
+def test_the_usage(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("u")
+        await until(pilot, lambda: "billed" in str(parts.app.screen.query_one("#totals").content))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+def test_the_list_in_light_colours(looks_the_same):
+    parts = make_parts()
+    parts.app.theme = "textual-light"
+    assert looks_the_same(parts, (80, 24))
+
+
+def test_the_list_without_colours(looks_the_same, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks_the_same(make_parts(), (80, 24))
+
+
+def test_the_list_on_sixteen_colours(looks_the_same):
+    parts = make_parts()
+    parts.app.theme = "ansi-dark"
+    assert looks_the_same(parts, (80, 24))

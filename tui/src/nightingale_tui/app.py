@@ -1,0 +1,163 @@
+"""The terminal app: wires controller, tunnels and screens; holds what belongs to every screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.screen import Screen
+
+from nightingale_tui.api.client import Api
+from nightingale_tui.commands import InstanceCommands, KeyCommands, ProjectCommands
+from nightingale_tui.controller import Controller
+from nightingale_tui.draft import LaunchDraft
+from nightingale_tui.screens.dialogs import PickScreen
+from nightingale_tui.screens.help import HelpScreen
+from nightingale_tui.screens.instances import InstancesScreen
+from nightingale_tui.screens.launch import LaunchScreen
+from nightingale_tui.screens.usage import UsageScreen
+from nightingale_tui.settings import Settings, load_session
+from nightingale_tui.tunnel import Tunnel
+from nightingale_tui.tunnels import Doors, Tunnels, open_browser
+from nightingale_tui.widgets import words
+
+_TICK_S = 1.0
+
+
+def utc_now() -> datetime:
+    """Return this machine's time, in UTC."""
+    return datetime.now(UTC)  # noqa: TID251 - the app's one clock; everything else is handed it
+
+
+class NightingaleApp(App[int]):
+    """Nightingale in a terminal. Exits with status 0."""
+
+    TITLE = "Nightingale"
+    CSS_PATH = "styles/app.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = App.COMMANDS | {
+        KeyCommands,
+        InstanceCommands,
+        ProjectCommands,
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "usage", "Usage", id="app.usage", tooltip="This month's usage and cost"),
+        Binding("p", "project", "Project", id="app.project", tooltip="Switch to another project", show=False),
+        Binding("w", "tunnels", "Tunnels", id="app.tunnels", tooltip="Open tunnels; pick one to close it", show=False),
+        Binding(
+            "question_mark", "help", "Help", id="app.help", tooltip="Every key, and the signs", key_display="?"
+        ),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="Quit; closes the tunnels, the instances go on"),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        api: Api,
+        project: str,
+        doors: Doors,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        renew: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Show `project` of the platform behind `api`; `doors` lead to tunnels and the browser."""
+        super().__init__()
+        self.controller = Controller(self, api, project, now, renew)
+        self.tunnels = Tunnels(self.controller, doors)
+        self._draft: LaunchDraft | None = None
+
+    def get_default_screen(self) -> Screen[Any]:
+        """Return the list of instances."""
+        return InstancesScreen(self.controller, self.tunnels)
+
+    def on_mount(self) -> None:
+        """Begin to ask the platform; let times tick."""
+        self.controller.begin()
+        self.set_interval(_TICK_S, self.controller.publish)
+
+    def on_unmount(self) -> None:
+        """Close the tunnels on the way out, however the app ends."""
+        self.tunnels.close_all()
+
+    # --- what every screen offers -------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keep the keys of the list from acting behind a dialog."""
+        if action in {"launch", "usage", "project", "tunnels"} and self._has_screens_above():
+            return False
+        return super().check_action(action, parameters)
+
+    def _has_screens_above(self) -> bool:
+        return len(self.screen_stack) > 1
+
+    def action_launch(self) -> None:
+        """Open the launch form, with what was typed in it before it was cancelled."""
+        catalog = self.controller.catalog
+        if catalog is None:
+            self.notify("Sizes and prices are not known yet; try again in a moment.", severity="warning")
+            return
+        form = LaunchScreen(self.controller, catalog, self._draft)
+
+        def closed(instance_id: str | None) -> None:
+            self._draft = None if instance_id else form.draft
+            if instance_id:
+                self.controller.publish()
+                self.go_to(instance_id)
+
+        self.push_screen(form, closed)
+
+    def action_usage(self) -> None:
+        """Open the usage screen."""
+        self.push_screen(UsageScreen(self.controller))
+
+    def action_project(self) -> None:
+        """Pick another project."""
+        members = self.controller.me.memberships if self.controller.me else ()
+        rows = tuple((m.project, f"{m.project:<20} {m.role.value:<10} {m.title}") for m in members)
+        hint = "Enter switches, Esc goes back." if rows else "Your projects are not known yet."
+
+        def picked(project: str | None) -> None:
+            if project:
+                self.controller.switch_project(project)
+
+        self.push_screen(PickScreen("Project", rows, hint), picked)
+
+    def action_tunnels(self) -> None:
+        """List the open tunnels; Enter closes one."""
+        now = self.controller.now()
+        rows = tuple((t.instance_id, f"{t.name:<24} open {words.ago(t.since, now)}") for t in self.tunnels.rows)
+        hint = "Enter closes one; all close when you quit." if rows else "None is open. Press o on a running instance."
+
+        def picked(instance_id: str | None) -> None:
+            if instance_id:
+                self.run_worker(lambda: self.tunnels.close(instance_id), thread=True, name="close tunnel")
+                self.notify("Tunnel closed.")
+
+        self.push_screen(PickScreen("Tunnels", rows, hint), picked)
+
+    def action_help(self) -> None:
+        """Explain the keys of the screen in sight."""
+        self.push_screen(HelpScreen(self.screen))
+
+    def go_to(self, instance_id: str) -> None:
+        """Put the list's cursor on this instance."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, InstancesScreen):
+            self.screen.select(instance_id)
+
+
+def run_app(api: Api, settings: Settings, project: str) -> int:
+    """Run the app until the person quits; return the exit status (0 when it ended as it should)."""
+
+    def renew() -> None:
+        session = load_session(settings)
+        if session is not None:
+            api.with_token(session.token)
+
+    doors = Doors(lambda of, name: Tunnel.open(api, settings, of, name), open_browser)
+    app = NightingaleApp(api, project, doors, renew=renew)
+    app.run()
+    return app.return_code or 0

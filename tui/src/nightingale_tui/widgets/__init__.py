@@ -1,0 +1,1 @@
+"""Parts of screens. Each owns its messages; none knows HTTP."""
