@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -36,6 +35,9 @@ from nightingale_build.launcher.refusal import RefusalError
 STOP_S = 8.0
 """Longest wait for a launcher that was told to stop: it gives Jupyter 5 s."""
 
+KILL_S = 2.0
+"""Longest wait after it was killed."""
+
 
 def start(environment: Mapping[str, str]) -> None:
     """Start the instance of NIGHTINGALE_LAUNCH and return once its launcher runs on its own.
@@ -46,19 +48,9 @@ def start(environment: Mapping[str, str]) -> None:
     os.umask(0o077)
     folders = check_paths(spec)
     folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = take_lock(folders)
+    lock = end(folders, starting=spec.generation)
     if lock is None:
-        record = read_record(folders)
-        if record is not None and record.generation == spec.generation and not folders.exit.exists():
-            return
-        end(folders)
-        lock = take_lock(folders)
-    if lock is None:
-        raise RefusalError(
-            ReasonCode.STATE_LOCKED,
-            f"Another launcher of {spec.instance_id} still holds its lock.",
-            "Retry in some seconds.",
-        )
+        return
     sandbox = choose_sandbox(spec)
     plan = plan_limits(spec, sandbox)
     uid = jupyter_uid(spec)
@@ -103,36 +95,51 @@ def stop(environment: Mapping[str, str]) -> None:
     told = json.loads(environment["NIGHTINGALE_STOP"])
     folders = InstanceFolders(Path(told["instance_dir"]))
     if folders.root.is_dir():
-        end(folders)
+        _end_and_let_go(folders)
         folders.token.unlink(missing_ok=True)
 
 
-def end(folders: InstanceFolders) -> None:
-    """End the instance's launcher and wait until its lock is free: SIGTERM, then SIGKILL (its children die with it).
+def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
+    """End the instance's launcher and return a descriptor that holds its lock: SIGTERM, then SIGKILL.
 
-    Raises RefusalError when the lock stays held.
+    `starting` is the generation about to start: where it lives already nothing is done and None is returned.
+    Raises RefusalError when the lock stays held, or when a later generation lives.
     """
     deadline = time.monotonic() + STOP_S
     told: tuple[int, signal.Signals] | None = None
     while (lock := take_lock(folders)) is None:
         is_late = time.monotonic() > deadline
-        if time.monotonic() > deadline + 2:
+        if time.monotonic() > deadline + KILL_S:
             raise RefusalError(
                 ReasonCode.STOP_TIMEOUT,
                 f"The launcher of {folders.root.name} did not end.",
                 "Retry; if it stays so, ask your administrator to look at launcher.log.",
             )
         record = read_record(folders)
-        # The lock may be held by a `start` that has written no record yet: it is waited for, then told.
+        # The lock may be held by a `start` that has written no record yet: it is waited for, then looked at.
         if record is not None and is_same(record.pid, record.start_time, record.boot_id):
+            if starting is not None and not folders.exit.exists():
+                if record.generation == starting:
+                    return None
+                if record.generation > starting:
+                    raise RefusalError(
+                        ReasonCode.STATE_LOCKED,
+                        f"Start {starting} of {folders.root.name} came late: start {record.generation} runs.",
+                        "Look at the instance again.",
+                    )
             number = signal.SIGKILL if is_late else signal.SIGTERM
             if told != (record.pid, number):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(record.pid, number)
                 told = (record.pid, number)
         time.sleep(0.01)
-    fcntl.flock(lock, fcntl.LOCK_UN)
-    os.close(lock)
+    return lock
+
+
+def _end_and_let_go(folders: InstanceFolders) -> None:
+    lock = end(folders)
+    if lock is not None:
+        os.close(lock)
 
 
 def remove(environment: Mapping[str, str]) -> None:
@@ -149,7 +156,7 @@ def remove(environment: Mapping[str, str]) -> None:
             "Tell your administrator: the build's variables do not fit together.",
         )
     if folders.root.is_dir():
-        end(folders)
+        _end_and_let_go(folders)
     for path in (home, folders.run, folders.token.parent, folders.data, folders.etc):
         remove_tree(path)
 

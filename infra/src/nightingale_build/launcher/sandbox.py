@@ -22,7 +22,7 @@ NONE = "none"
 INSIDE_RUN = "/run/nightingale"
 INSIDE_TOKEN = "/run/nightingale-secret/jupyter.token"  # noqa: S105 - the path of a token, not a token
 
-INSIDE_PARENTS = ("/data", "/etc", "/home", "/run", "/run/nightingale-secret")
+INSIDE_PARENTS = ("/data", "/etc", "/etc/ssl", "/home", "/run", "/run/nightingale-secret")
 
 SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 SYSTEM_FILES = (
@@ -107,12 +107,12 @@ def bubblewrap_command(spec: LaunchSpec, folders: InstanceFolders, uid: int | No
     # First, or they would hide what is bound under them.
     command += [*size, "--perms", "1777", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]  # noqa: S108 - inside
     command += [*size, "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
-    command += _system()
     shown = environment_folders(Path(spec.python))
     # Else bwrap makes a missing parent as strict as what is bound there, and the owner could not pass it.
     parents = [str(above) for folder in shown for above in reversed(list(folder.parents)[:-1])]
     for parent in dict.fromkeys([*parents, *INSIDE_PARENTS]):
         command += ["--dir", parent]
+    command += _system()
     for folder in shown:
         command += ["--ro-bind", str(folder.resolve()), str(folder)]
     command += _masks(spec, folders, (Path("/usr"), *shown))
