@@ -24,12 +24,12 @@ from pathlib import Path
 
 import msgspec
 
+from nightingale_tui.api.address import is_loopback
 from nightingale_tui.api.errors import ClientError
 
 DEFAULT_URL = "http://127.0.0.1:8470"
 """The platform on this machine, as `nightingale local up` starts it."""
 _KEYS = frozenset({"url", "project", "key"})
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(ClientError):
@@ -125,7 +125,7 @@ def _checked_url(url: str) -> str:
         raise SettingsError(
             "bad_url", "The platform's address holds more than host, port and path.", "Leave user, ? and # out."
         )
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(url):
         raise SettingsError(
             "insecure_url",
             f"{url} would carry your token over the network in the clear.",

@@ -8,18 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nightingale.contract.operations import Operation
+from nightingale_tui.api.address import is_loopback
 from nightingale_tui.api.errors import BadAnswerError, UnreachableError
 from nightingale_tui.api.lean_httpx import httpx
 
 _CONNECT_RETRIES = 1
 """Only a connection that never came to be is tried again: nothing was sent, so no call happens twice."""
 _CONNECT_TIMEOUT_S = 5.0
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether `url` names this machine itself."""
-    return urllib.parse.urlsplit(url).hostname in _LOOPBACK
 
 
 def new_client(url: str, *, transport: httpx.BaseTransport | None, timeout_s: float) -> httpx.Client:

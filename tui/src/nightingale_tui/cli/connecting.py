@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import html
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import Connection, connect
@@ -45,7 +50,7 @@ def _configure_open(parser: argparse.ArgumentParser) -> None:
 
 
 def _tunnel(args: argparse.Namespace, console: Console) -> int:
-    with connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+    with _ended_by_signals(), connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
         address = f"http://127.0.0.1:{tunnel.local_port}"
         if console.is_json:
             console.data({"host": "127.0.0.1", "port": tunnel.local_port, "url": address})
@@ -58,7 +63,7 @@ def _tunnel(args: argparse.Namespace, console: Console) -> int:
 def _open(args: argparse.Namespace, console: Console) -> int:
     if console.is_json and not args.no_browser:
         raise UsageError("`open --json` needs --no-browser.", "Or use `nightingale tunnel NAME --json`.")
-    with connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+    with _ended_by_signals(), connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
         # Only now: the code lives a minute, and ssh may have asked for a passphrase before.
         jupyter = connection.api.open_jupyter(connection.project(), args.name)
         url = tunnel.url(jupyter)
@@ -100,6 +105,24 @@ def _open_tunnel(args: argparse.Namespace, console: Console, connection: Connect
         may_ask=console.has_terminal,
         on_words=console.note,
     )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let `kill` and a closed terminal end a tunnel as Ctrl-C does: ssh must not stay behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _hold(tunnel: Tunnel, console: Console, name: str) -> int:
