@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import (
@@ -29,6 +30,10 @@ from nightingale.services.presenting import present_build, present_entry, presen
 from nightingale.services.usage import UsageService
 
 _LOG_LINES = 1000
+"""Lines of one answer when the caller names no number."""
+
+Lines = tuple[tuple[str, ...], int]
+"""Lines, and the offset after them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class InstanceViews:
         """Return live instances of the project, newest first; with `include_all` terminated ones after them."""
         partition = records.project_partition(access.project)
         room, _, inner = (cursor or "live:").partition(":")
-        if room not in {"live", "ended"}:
+        if room not in {"live", "ended"} or (room == "ended" and not include_all):
             raise InvalidCursorError
         items: list[Item] = []
         next_cursor: str | None = None
@@ -75,7 +80,8 @@ class InstanceViews:
         """Return its history, oldest first."""
         instance = self.find(access, name).instance
         page = self.store.query(records.history_partition(instance.id), prefix="HISTORY#", limit=limit, cursor=cursor)
-        entries = tuple(present_entry(records.decode(item, HistoryEntry)) for item in page.items)
+        with_log = _reads_log(access, instance)
+        entries = tuple(present_entry(records.decode(item, HistoryEntry), with_log=with_log) for item in page.items)
         return HistoryOut(entries=entries, next_cursor=page.cursor)
 
     def builds(self, access: Access, name: str, cursor: str | None, limit: int) -> BuildsOut:
@@ -84,31 +90,31 @@ class InstanceViews:
         page = self.store.query(
             records.history_partition(instance.id), prefix="BUILD#", limit=limit, cursor=cursor, is_reversed=True
         )
-        builds = tuple(present_build(records.decode(item, Build)) for item in page.items)
+        with_log = _reads_log(access, instance)
+        builds = tuple(present_build(records.decode(item, Build), with_log=with_log) for item in page.items)
         return BuildsOut(builds=builds, next_cursor=page.cursor)
 
     def read_log(self, access: Access, name: str, source: LogSource, offset: int | None, tail: int | None) -> LogOut:
         """Return whole lines of a log, from a byte offset or the last `tail` lines."""
         instance = self.find(access, name).instance
         require_own(access, instance)
-        machines = self.machines[instance.place]
+        limit = _LOG_LINES if offset is not None or tail is None else tail
         if source is LogSource.BUILD:
+            # Whether it has ended is read before its lines, so that a complete log lacks none.
             found = self.lifecycle.find_build(instance)
-            if found is None:
-                return LogOut(source=source, lines=(), next_offset=offset or 0, is_complete=True)
-            build = found[0]
-            builder = self.lifecycle.builders[instance.place]
-            lines, after = builder.read_log(build.id, offset or 0, _LOG_LINES)
-            while offset is None and tail is not None:
-                more, after = builder.read_log(build.id, after, _LOG_LINES)
-                if not more:
-                    break
-                lines = (*lines, *more)[-tail:]
-            return LogOut(source=source, lines=lines, next_offset=after, is_complete=build.finished_at is not None)
-        start = offset if offset is not None else machines.log_tail_offset(instance.id, tail or _LOG_LINES)
-        lines, after = machines.read_log(instance.id, start, _LOG_LINES)
-        is_complete = instance.status not in {Status.STARTING, Status.RUNNING}
-        return LogOut(source=source, lines=lines, next_offset=after, is_complete=is_complete)
+            builder = self.lifecycle.builders.get(instance.place)
+            has_ended = found is None or found[0].finished_at is not None
+            if found is None or builder is None:
+                return LogOut(source=source, lines=(), next_offset=offset or 0, is_complete=has_ended)
+            lines, after = _read(partial(builder.read_log, found[0].id), offset, limit)
+        else:
+            machines = self.machines.get(instance.place)
+            has_ended = instance.status not in {Status.STARTING, Status.RUNNING}
+            if machines is None:
+                return LogOut(source=source, lines=(), next_offset=offset or 0, is_complete=has_ended)
+            start = offset if offset is not None else machines.log_tail_offset(instance.id, limit)
+            lines, after = machines.read_log(instance.id, start, limit)
+        return LogOut(source=source, lines=lines, next_offset=after, is_complete=has_ended and len(lines) < limit)
 
     def find(self, access: Access, name: str) -> Stored:
         """Return the instance of the project by its name or id. Raises RefusedError `not_found`."""
@@ -123,8 +129,27 @@ class InstanceViews:
         cluster = self.catalog.load()
         cost, seconds = self.usage.spent(instance)
         return present_instance(
-            instance, cluster, self.clock.now(), cost=cost, usage_seconds=seconds, actions=_actions(access, instance)
+            instance,
+            cluster,
+            self.clock.now(),
+            cost=cost,
+            usage_seconds=seconds,
+            actions=_actions(access, instance),
+            with_log=_reads_log(access, instance),
         )
+
+
+def _read(read: Callable[[int, int], Lines], offset: int | None, limit: int) -> Lines:
+    """Return up to `limit` lines from an offset, or the last so many of the whole log."""
+    if offset is not None:
+        return read(offset, limit)
+    lines: tuple[str, ...] = ()
+    after = 0
+    while True:
+        more, after = read(after, _LOG_LINES)
+        lines = (*lines, *more)[-limit:] if limit else ()
+        if len(more) < _LOG_LINES:
+            return lines, after
 
 
 def _actions(access: Access, instance: Instance) -> tuple[Action, ...]:
@@ -138,6 +163,14 @@ def _actions(access: Access, instance: Instance) -> tuple[Action, ...]:
         action
         for action in instance.allowed_actions()
         if (opening if action is Action.OPEN else control).covers(instance.owner)
+    )
+
+
+def _reads_log(access: Access, instance: Instance) -> bool:
+    """Return whether this principal may see lines of the instance's logs."""
+    principal = access.principal
+    return Access(principal, access.project, principal.reach(Permission.LOG_READ, access.project)).covers(
+        instance.owner
     )
 
 
