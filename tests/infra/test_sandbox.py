@@ -18,7 +18,13 @@ from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher.commands import choose_sandbox
 from nightingale_build.launcher.folders import FIRST_DERIVED_UID, InstanceFolders, jupyter_uid
 from nightingale_build.launcher.refusal import RefusalError
-from nightingale_build.launcher.sandbox import bubblewrap_command, environment_folders, probe_sandbox
+from nightingale_build.launcher.sandbox import (
+    bubblewrap_command,
+    environment_folders,
+    is_remembered,
+    probe_sandbox,
+    remember,
+)
 
 
 def mounted(place: LocalPlace) -> LaunchMount:
@@ -196,6 +202,24 @@ def test_root_without_a_sandbox_is_refused_even_for_open_data(place: LocalPlace,
         choose_sandbox(place.spec(tier=0))
     assert refused.value.code is ReasonCode.SANDBOX_UNAVAILABLE
     assert "bubblewrap" in refused.value.next_step
+
+
+@pytest.mark.sandbox
+@needs_sandbox
+def test_a_sandbox_that_worked_is_remembered_for_this_boot_and_this_bwrap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    remembered = tmp_path / "sandbox"
+    assert not is_remembered(remembered)
+    remember(remembered)
+    assert is_remembered(remembered)
+    remembered.write_text(f"another boot {remembered.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert not is_remembered(remembered)
+    remember(remembered)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not is_remembered(remembered)
+    remembered.write_text("", encoding="utf-8")
+    assert not is_remembered(remembered)
 
 
 def test_an_environment_is_its_prefix_its_base_and_what_is_installed_in_place(tmp_path: Path):

@@ -65,8 +65,12 @@ def start(environment: Mapping[str, str]) -> None:
 
 def choose_sandbox(spec: LaunchSpec) -> str:
     """Return `bubblewrap`, or `none` where there is none and the data is open. Raises RefusalError."""
+    remembered = Path(spec.instance_dir).parent / ".sandbox"
+    if sandboxes.is_remembered(remembered):
+        return sandboxes.BUBBLEWRAP
     seen = sandboxes.probe_sandbox()
     if seen.name is not None:
+        sandboxes.remember(remembered)
         return seen.name
     if os.geteuid() == 0:
         raise RefusalError(

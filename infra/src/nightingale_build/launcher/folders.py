@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import re
-import secrets
 import subprocess
 import sys
 import time
@@ -102,6 +100,8 @@ def jupyter_uid(spec: LaunchSpec) -> int | None:
         return None
     if spec.owner_uid:  # None, and 0 too: Jupyter never runs as root
         return spec.owner_uid
+    import hashlib  # noqa: PLC0415 - 3 ms that a start with a given uid does not pay
+
     digest = hashlib.sha256(spec.owner.encode()).digest()
     return FIRST_DERIVED_UID + int.from_bytes(digest[:4]) % DERIVED_UIDS
 
@@ -179,7 +179,7 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     (folders.run / "codes").mkdir(parents=True, mode=0o700)
     write_whole(folders.run / "limits.json", limits, 0o644)
     folders.token.parent.mkdir(mode=0o700, exist_ok=True)
-    write_whole(folders.token, secrets.token_urlsafe(32).encode())
+    write_whole(folders.token, os.urandom(32).hex().encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
     home = Path(spec.home_dir)
     home.parent.mkdir(mode=0o711, parents=True, exist_ok=True)

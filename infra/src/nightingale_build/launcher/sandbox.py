@@ -7,6 +7,7 @@ home folder of mode 0700, which the owner's uid could not).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from nightingale.contract.build import LaunchSpec
 from nightingale_build.launcher.folders import InstanceFolders
+from nightingale_build.launcher.process_identity import boot_id
+from nightingale_build.whole_files import write_whole
 
 BUBBLEWRAP = "bubblewrap"
 NONE = "none"
@@ -73,6 +76,32 @@ def probe_sandbox() -> SandboxProbe:
         said = tried.stderr.decode("utf-8", "replace").strip()
         return SandboxProbe(None, f"bubblewrap does not work here: {said or f'exit status {tried.returncode}'}")
     return SandboxProbe(BUBBLEWRAP, "")
+
+
+def is_remembered(path: Path) -> bool:
+    """Return whether a sandbox has worked here since the last boot, with this bwrap and this account.
+
+    It spares each start some 15 ms. Should it work no longer, bwrap's own words are in the exit record.
+    """
+    try:
+        return path.read_text(encoding="utf-8") == _circumstances() != ""
+    except OSError:
+        return False
+
+
+def remember(path: Path) -> None:
+    """Remember that a sandbox worked; a disk that cannot take it only costs the next start its time."""
+    with contextlib.suppress(OSError):
+        write_whole(path, _circumstances().encode())
+
+
+def _circumstances() -> str:
+    """Return what the answer depends on; empty where the boot has no name, so that nothing is remembered."""
+    bwrap, boot = shutil.which("bwrap"), boot_id()
+    if bwrap is None or not boot or (os.geteuid() == 0 and shutil.which("setpriv") is None):
+        return ""
+    file = Path(bwrap).stat()
+    return f"{boot} {bwrap} {file.st_ino} {file.st_mtime_ns} {file.st_mode} {os.geteuid()}"
 
 
 FIRST_PROBE_UID = 10_000
