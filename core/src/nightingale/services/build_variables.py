@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from nightingale.contract.errors import ErrorCode
 from nightingale.contract.vocabulary import Action
+from nightingale.domain.catalog import Cluster
+from nightingale.domain.errors import RefusedError
 from nightingale.domain.instance import Instance
 from nightingale.services.catalog import CatalogService
 
@@ -46,6 +49,7 @@ class CatalogBuildVariables:
         kind = cluster.place(instance.place).kind
         person = self._catalog.find_person(instance.owner)
         image = cluster.image(instance.image, kind)
+        _require_mounts(cluster, instance)
         return {
             **changing,
             "instance_id": instance.id,
@@ -73,3 +77,23 @@ class CatalogBuildVariables:
                 "owner_uid": person.uid if person is not None else None,
             },
         }
+
+
+def _require_mounts(cluster: Cluster, instance: Instance) -> None:
+    """Refuse to mount again what the project may no longer mount, or what is no longer what was launched with.
+
+    Without this a stopped instance would outlive the withdrawal of a dataset, or keep a laxer tier than it has now.
+    """
+    granted = cluster.granted([instance.project])
+    for mount in instance.mounts:
+        found = granted.get(mount.dataset)
+        if found is not None and (found.version, found.tier) == (mount.version, mount.tier):
+            continue
+        there_is = f"version {found.version} of tier {found.tier}" if found is not None else "none for this project"
+        words = f"dataset {mount.dataset} version {mount.version} of tier {mount.tier} left the catalogue"
+        raise RefusedError(
+            ErrorCode.INVALID,
+            f"{words}; there is {there_is}",
+            "Ask the administrator for it, or launch a new instance with what there is.",
+            details=(("datasets", words),),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,14 +27,13 @@ from nightingale.ports.machines import Machines, MachineUnavailableError
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_views import InstanceViews, require_own
-from nightingale.services.lifecycle import Lifecycle
+from nightingale.services.lifecycle import Announce, Lifecycle
 
 JUPYTER_PORT = 8888
 """The one port that an instance's name has behind the gateway."""
 
 ENTER_PATH = "/nightingale/enter?code="
 _CODE_LIFETIME = timedelta(seconds=60)
-_LOG_LINES = 1000
 
 _TAGS = {
     EventName.START: AuditTag.INSTANCE_START,
@@ -60,6 +59,8 @@ class InstanceService:
 
     def launch(self, access: Access, body: LaunchIn) -> InstanceOut:
         """Launch an instance for the caller. Raises RefusedError: `invalid`, `name_taken`, `sandbox_unavailable`."""
+        if (before := self._repeated(access, body)) is not None:
+            return self.views.present(access, before)
         cluster = self.catalog.load()
         now = self.clock.now()
         cluster.price(body.place, body.size, now)
@@ -84,13 +85,14 @@ class InstanceService:
             stops_at=stops_at,
         )
         try:
-            launched = self.lifecycle.create(instance, entry)
+            launched = self._recorded(
+                AuditTag.INSTANCE_LAUNCH, access, lambda announce: self.lifecycle.create(instance, entry, announce)
+            )
         except RefusedError as refusal:
             repeated = self._repeated(access, body) if refusal.code is ErrorCode.NAME_TAKEN else None
             if repeated is None:
                 raise
             return self.views.present(access, repeated)
-        self._record(AuditTag.INSTANCE_LAUNCH, access, launched, {"tier": str(tier)})
         return self.views.present(access, launched)
 
     def stop(self, access: Access, name: str) -> InstanceOut:
@@ -111,7 +113,7 @@ class InstanceService:
 
     def resize(self, access: Access, name: str, body: ResizeIn) -> InstanceOut:
         """Give it another size; a running one restarts."""
-        instance = self.views.find(access, name).instance
+        instance = self._commanded(access, name, EventName.RESIZE)
         old = instance.size
         size = Size(
             cpu=body.cpu or old.cpu,
@@ -130,7 +132,7 @@ class InstanceService:
             )
         if size == old:
             raise RefusedError(ErrorCode.INVALID, f"{instance.name} has this size already", "Name another size.")
-        return self._command(access, name, EventName.RESIZE, size=size)
+        return self._command(access, name, EventName.RESIZE, size=size, seen=instance)
 
     def extend(self, access: Access, name: str, body: ExtendIn) -> InstanceOut:
         """Set the time at which it stops by itself."""
@@ -141,13 +143,14 @@ class InstanceService:
         """Return a code that lets its owner's browser in once, and the token for programs."""
         instance = self.views.find(access, name).instance
         require_own(access, instance)
+        _require_free(access, instance)
         if instance.status is not Status.RUNNING:
             raise RefusedError(
                 ErrorCode.NOT_ALLOWED_NOW,
                 f"{instance.name} is {instance.status.value}: there is no Jupyter server to open",
                 "Start it first, or wait until it is running (nightingale ps --watch).",
             )
-        machines = self.machines[instance.place]
+        machines = self._machines(instance.place)
         code = self.ids.secret()
         expires_at = self.clock.now() + _CODE_LIFETIME
         try:
@@ -155,7 +158,7 @@ class InstanceService:
             token = machines.token(instance.id)
         except MachineUnavailableError as error:
             raise RefusedError(ErrorCode.UNAVAILABLE, str(error), "Try again in a few seconds.") from error
-        self._record(AuditTag.JUPYTER_OPENED, access, instance, {})
+        self._record(AuditTag.JUPYTER_OPENED, access, instance, {"generation": str(instance.generation)})
         return JupyterOut(
             host=instance.name, port=JUPYTER_PORT, path=ENTER_PATH, code=code, token=token, code_expires_at=expires_at
         )
@@ -168,43 +171,59 @@ class InstanceService:
         *,
         size: Size | None = None,
         stops_at: datetime | None = None,
+        seen: Instance | None = None,
     ) -> InstanceOut:
-        instance = self.views.find(access, name).instance
-        require_own(access, instance)
-        if instance.is_quarantined and instance.owner == access.principal.name:
-            raise RefusedError(
-                ErrorCode.FORBIDDEN,
-                f"{instance.name} is in quarantine: its owner's commands are refused",
-                "Talk to the administrator.",
-            )
+        instance = self._commanded(access, name, event)
         if event in {EventName.START, EventName.RETRY, EventName.RESIZE}:
             self._require_sandbox(instance.place, instance.tier)
-        changed = self.lifecycle.apply(
-            instance.project,
-            instance.id,
-            Event(
-                event,
-                actor=access.principal.name,
-                size=size,
-                stops_at=stops_at,
-                build_id=None if event is EventName.EXTEND else self.ids.new("b"),
-            ),
+        told = Event(
+            event,
+            actor=access.principal.name,
+            size=size,
+            stops_at=stops_at,
+            build_id=None if event is EventName.EXTEND else self.ids.new("b"),
         )
-        self._record(_TAGS[event], access, changed, {"generation": str(changed.generation)})
+        changed = self._recorded(
+            _TAGS[event],
+            access,
+            lambda announce: self.lifecycle.apply(instance.project, instance.id, told, seen=seen, announce=announce),
+        )
         return self.views.present(access, changed)
+
+    def _commanded(self, access: Access, name: str, event: EventName) -> Instance:
+        """Return the instance that the command is for, once it is clear that this person may give it now."""
+        instance = self.views.find(access, name).instance
+        require_own(access, instance)
+        _require_free(access, instance)
+        if not instance.accepts(event):
+            instance.apply(Event(event, actor=access.principal.name), self.clock.now())  # raises the refusal
+        return instance
 
     def _repeated(self, access: Access, body: LaunchIn) -> Instance | None:
         """Return the instance that an earlier call with the same request id launched."""
-        found = self.lifecycle.find_named(access.project, body.name)
-        if found is None or not body.request_id:
+        found = self.lifecycle.find_named(access.project, body.name) if body.request_id else None
+        if found is None:
             return None
         instance = found.instance
         is_same = instance.request_id == body.request_id and instance.owner == access.principal.name
         return instance if is_same else None
 
+    def _machines(self, place: str) -> Machines:
+        """Return the place's machines. Raises RefusedError `invalid` for one that this platform does not run."""
+        machines = self.machines.get(place)
+        if machines is None or place not in self.lifecycle.builders:
+            words = f"this platform runs no instances in {place}"
+            raise RefusedError(
+                ErrorCode.INVALID, words, f"Places to use: {', '.join(self.machines)}.", details=(("place", words),)
+            )
+        return machines
+
     def _require_sandbox(self, place: str, tier: int) -> None:
-        sandbox = self.machines[place].sandbox()
-        if tier > 0 and (sandbox.name is None or not sandbox.is_trusted):
+        machines = self._machines(place)
+        if tier == 0:
+            return
+        sandbox = machines.sandbox()
+        if sandbox.name is None or not sandbox.is_trusted:
             why = sandbox.why or "the platform runs in an ordinary account"
             raise RefusedError(
                 ErrorCode.SANDBOX_UNAVAILABLE,
@@ -212,8 +231,33 @@ class InstanceService:
                 "Run the platform as root with bubblewrap installed, or mount tier 0 datasets only.",
             )
 
+    def _recorded(self, tag: AuditTag, access: Access, change: Callable[[Announce], Instance]) -> Instance:
+        """Make the change with its fact recorded first; one that is refused after all gets a second fact."""
+        announced: list[Instance] = []
+
+        def announce(instance: Instance) -> None:
+            self._record(tag, access, instance, {"generation": str(instance.generation), "tier": str(instance.tier)})
+            announced.append(instance)
+
+        try:
+            return change(announce)
+        except RefusedError as refusal:
+            for instance in announced:
+                self._record(AuditTag.OPERATION_DENIED, access, instance, {"tag": tag.value, "why": refusal.message})
+            raise
+
     def _record(self, tag: AuditTag, access: Access, instance: Instance, detail: Mapping[str, str]) -> None:
         full = {"project": instance.project, "name": instance.name, **detail}
         self.audit.append(
             AuditEvent(instance.id, self.clock.now(), tag.value, access.principal.name, instance.id, full)
+        )
+
+
+def _require_free(access: Access, instance: Instance) -> None:
+    """Refuse the owner of an instance in quarantine."""
+    if instance.is_quarantined and instance.owner == access.principal.name:
+        raise RefusedError(
+            ErrorCode.FORBIDDEN,
+            f"{instance.name} is in quarantine: its owner's commands are refused",
+            "Talk to the administrator.",
         )

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 
-from nightingale.contract.build import BuildSpec
+from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.vocabulary import BuildState, Status
 from nightingale.domain.build import Build
 from nightingale.domain.errors import RefusedError
-from nightingale.domain.history import Event, EventName, HistoryEntry
+from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
 from nightingale.domain.instance import Deadlines, Instance
 from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock, Ids
@@ -27,6 +26,9 @@ _LOG = logging.getLogger(__name__)
 
 _TRIES = 20
 """Other writers (watch, a person, metering) touch an instance rarely; losing this often means something is wrong."""
+
+Announce = Callable[[Instance], None]
+"""Told of the instance as it is about to be written."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Lifecycle:
     def find_named(self, project: str, name: str) -> Stored | None:
         """Return the live instance that has this name, or None."""
         pointer = self.store.get(records.name_key(project, name))
-        return self.find(project, pointer.document["instance_id"]) if pointer is not None else None
+        found = self.find(project, pointer.document["instance_id"]) if pointer is not None else None
+        return found if found is not None and found.instance.status is not Status.TERMINATED else None
 
     def find_build(self, instance: Instance) -> tuple[Build, int] | None:
         """Return the build of the instance's present generation and its version, or None."""
@@ -71,11 +74,13 @@ class Lifecycle:
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
-    def create(self, instance: Instance, entry: HistoryEntry) -> Instance:
+    def create(self, instance: Instance, entry: HistoryEntry, announce: Announce | None = None) -> Instance:
         """Save a new instance, its name, its first entry and its build, then start the build.
 
-        Raises RefusedError `name_taken` when a live instance of the project has the name.
+        `announce` as in `apply`. Raises RefusedError `name_taken` when a live instance of the project has the name.
         """
+        if self.find_named(instance.project, instance.name) is not None:
+            raise _name_taken(instance)
         variables = self.variables.of(instance, previous=None)
         build = Build.queue(instance.build_id or "", instance, entry.at, variables)
         name = Item(records.name_key(instance.project, instance.name), {"instance_id": instance.id})
@@ -85,33 +90,43 @@ class Lifecycle:
             Put(records.history_item(instance.id, entry)),
             Put(records.build_item(build, ABSENT)),
         )
+        if announce is not None:
+            announce(instance)
         try:
             self.store.transact(writes)
         except ConditionFailedError as error:
             if error.key != name.key:
                 raise
-            raise RefusedError(
-                ErrorCode.NAME_TAKEN,
-                f"an instance named {instance.name} already lives in {instance.project}",
-                "Choose another name, or delete that instance first.",
-            ) from error
+            raise _name_taken(instance) from error
         return self.start_build(instance)
 
-    def apply(self, project: str, instance_id: str, event: Event, *, generation: int | None = None) -> Instance:
+    def apply(
+        self,
+        project: str,
+        instance_id: str,
+        event: Event,
+        *,
+        seen: Instance | None = None,
+        announce: Announce | None = None,
+    ) -> Instance:
         """Apply the event to the instance as it stands in the store, and start the build that the change asks for.
 
-        With `generation`, an event about another generation is out of date and changes nothing. Raises RefusedError:
-        `not_found`, `busy`, `not_allowed_now`.
+        With `seen`, the event says something about the instance as it was then: if its history has moved on since,
+        nothing is changed. `announce` is called once, after every check and before anything is written: what it cannot
+        tell does not happen. Raises RefusedError: `not_found`, `busy`, `not_allowed_now`.
         """
-        changed = self._write(project, instance_id, event, generation=generation)
+        changed = self._write(project, instance_id, event, seen=seen, announce=announce)
         needs_build = changed.build_id == event.build_id and event.build_id is not None
         return self.start_build(changed) if needs_build else changed
 
     def touch(self, instance: Instance, change: Callable[[Instance], Instance]) -> Instance:
-        """Write properties beside the status that make no history (activity); other writers win."""
+        """Write properties beside the status that make no history (activity); other writers win.
+
+        Returns the instance as it stands then, unchanged when it no longer runs.
+        """
         stored = self.find(instance.project, instance.id)
         if stored is None or stored.instance.status is not Status.RUNNING:
-            return instance
+            return stored.instance if stored is not None else instance
         changed = change(stored.instance)
         if changed.status is not stored.instance.status or changed.seq != stored.instance.seq:
             raise ValueError("touch changes properties only: status changes go through apply()")
@@ -124,12 +139,37 @@ class Lifecycle:
     def start_build(self, instance: Instance) -> Instance:
         """Hand the instance's queued build to the builder and record that it was started.
 
-        Does nothing when the builder cannot take it now: `watch` tries again until the status's deadline.
+        Does nothing when the builder cannot take it now: `watch` tries again until the status's deadline. Does nothing
+        either when the instance has moved on: a build of the past must never make a machine.
         """
-        found = self.find_build(instance)
+        stored = self.find(instance.project, instance.id)
+        now = stored.instance if stored is not None else instance
+        is_due = now.is_in_flight and now.generation == instance.generation
+        found = self.find_build(now) if is_due else None
         if found is None or found[0].state is not BuildState.QUEUED:
-            return instance
+            return now
         build, version = found
+        builder = self._hand_over(now, build)
+        if builder is None:
+            return now
+        started = Put(records.build_item(build.started(self.clock.now()), version))
+        event = Event(EventName.BUILD_STARTED, actor="platform")
+        try:
+            if now.status is Status.REQUESTED:
+                return self._write(now.project, now.id, event, seen=now, also=(started,))
+            self.store.transact([started])
+        except (RefusedError, ConditionFailedError):
+            # Somebody else recorded the start, or the deadline passed meanwhile and nobody waits for this build.
+            stored = self.find(now.project, now.id)
+            now = stored.instance if stored is not None else now
+            if now.build_id != build.id or now.status is Status.FAILED:
+                builder.cancel(build.id)
+        return now
+
+    def _hand_over(self, instance: Instance, build: Build) -> Builder | None:
+        """Return the builder once it has taken the build, None when there is none or it cannot now."""
+        # A launch's build runs while the instance is provisioning; every other one while it is what it is now.
+        lasts = Status.PROVISIONING if instance.status is Status.REQUESTED else instance.status
         spec = BuildSpec(
             build_id=build.id,
             instance_id=instance.id,
@@ -138,43 +178,52 @@ class Lifecycle:
             desired_state=build.desired_state,
             place=instance.place,
             variables=dict(build.variables),
-            timeout_seconds=int(self.deadlines.of(instance.status).total_seconds()),
+            timeout_seconds=int(self.deadlines.of(lasts).total_seconds()),
         )
+        builder = self.builders.get(instance.place)
         try:
-            self.builders[instance.place].start(spec)
+            if builder is not None:
+                builder.start(spec)
         except BuilderUnavailableError as error:
             _LOG.warning("build not started, will try again", extra={"build_id": build.id, "why": str(error)})
-            return instance
-        started = Put(records.build_item(build.started(self.clock.now()), version))
-        if instance.status is not Status.REQUESTED:
-            try:
-                self.store.transact([started])
-            except ConditionFailedError:
-                _LOG.info("build already recorded as started", extra={"build_id": build.id})
-            return instance
-        event = Event(EventName.BUILD_STARTED, actor="platform")
-        try:
-            return self._write(instance.project, instance.id, event, generation=instance.generation, also=(started,))
-        except (RefusedError, ConditionFailedError):
-            # Somebody else recorded the start, or the deadline passed meanwhile.
-            stored = self.find(instance.project, instance.id)
-            return stored.instance if stored is not None else instance
+            return None
+        return builder
 
     def end_build(self, instance: Instance, seen: BuildSeen) -> Instance:
         """Record how the build of this generation ended, and what that makes of the instance."""
         found = self.find_build(instance)
         if found is None or seen.result is None:
             return instance
-        ended = found[0].ended(seen.result)
         name = EventName.BUILD_SUCCEEDED if seen.result.is_ok else EventName.BUILD_FAILED
-        event = Event(name, actor="platform", reason=ended.reason)
-        return self._write(
-            instance.project,
-            instance.id,
-            event,
-            generation=instance.generation,
-            also=(Put(records.build_item(ended, found[1])),),
+        return self._end(instance, found, seen.result, name)
+
+    def expire(self, instance: Instance, reason: Reason) -> Instance:
+        """Fail an instance whose deadline has passed; a build that has not ended is cancelled and fails with it."""
+        found = self.find_build(instance)
+        if found is None or found[0].finished_at is not None:
+            event = Event(EventName.DEADLINE_PASSED, actor="platform", reason=reason)
+            return self._write(instance.project, instance.id, event, seen=instance)
+        build = found[0]
+        if instance.place in self.builders:
+            self.builders[instance.place].cancel(build.id)
+        result = BuildResult(
+            build_id=build.id,
+            is_ok=False,
+            started_at=build.started_at or build.created_at,
+            finished_at=self.clock.now(),
+            code=reason.code,
+            words=reason.words,
+            next_step=reason.next_step,
         )
+        return self._end(instance, found, result, EventName.DEADLINE_PASSED)
+
+    def _end(self, instance: Instance, found: tuple[Build, int], result: BuildResult, name: EventName) -> Instance:
+        """Write the end of a build and what it means for its instance, both or neither."""
+        build, version = found
+        ended = build.ended(result)
+        also = (Put(records.build_item(ended, version)),)
+        event = Event(name, actor="platform", reason=ended.reason)
+        return self._write(instance.project, instance.id, event, seen=instance, also=also)
 
     def _write(
         self,
@@ -182,18 +231,24 @@ class Lifecycle:
         instance_id: str,
         event: Event,
         *,
-        generation: int | None,
+        seen: Instance | None,
         also: Sequence[Write] = (),
+        announce: Announce | None = None,
     ) -> Instance:
         for _ in range(_TRIES):
             stored = self.find(project, instance_id)
             if stored is None:
                 raise not_found(instance_id, project)
             before = stored.instance
-            if generation is not None and before.generation != generation:
-                raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, f"{before.name} has moved on to another start")
+            if seen is not None and before.seq != seen.seq:
+                raise RefusedError(
+                    ErrorCode.NOT_ALLOWED_NOW, f"{before.name} was changed meanwhile", "Look again, then try again."
+                )
             after, entry = before.apply(event, self.clock.now())
             writes = [*self._writes(before, after, entry, stored.version), *also]
+            if announce is not None:
+                announce(after)
+                announce = None
             try:
                 self.store.transact(writes)
             except ConditionFailedError as error:
@@ -221,13 +276,16 @@ class Lifecycle:
         return (item, history, Put(records.build_item(build, ABSENT)))
 
 
+def _name_taken(instance: Instance) -> RefusedError:
+    return RefusedError(
+        ErrorCode.NAME_TAKEN,
+        f"an instance named {instance.name} already lives in {instance.project}",
+        "Choose another name, or delete that instance first.",
+    )
+
+
 def not_found(instance: str, project: str) -> RefusedError:
     """Return the refusal for an instance that is not there (or not for this person to know of)."""
     return RefusedError(
         ErrorCode.NOT_FOUND, f"no instance {instance} in {project}", "See what there is: nightingale ps -a."
     )
-
-
-def with_activity(instance: Instance, last_activity_at: datetime, *, is_idle: bool) -> Instance:
-    """Return the instance with what was seen of its activity."""
-    return replace(instance, last_activity_at=last_activity_at, is_idle=is_idle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -108,7 +109,8 @@ class LoginService:
         key = Key(principal.session_id, "SESSION")
         item = self.store.get(key)
         if item is not None:
-            self.store.delete(key, item.version)
+            with contextlib.suppress(ConditionFailedError):  # logged out twice at once: it is gone
+                self.store.delete(key, item.version)
         self._record(AuditTag.LOGOUT, principal.name, {})
         return Empty()
 
@@ -118,7 +120,9 @@ class LoginService:
         cluster = self.catalog.load()
         memberships = []
         for name, role in principal.roles:
-            project = cluster.project(name)
+            project = cluster.projects.get(name)
+            if project is None:
+                continue  # it left the cluster file; the person's own entry follows
             grants = dict(ROLE_GRANTS[role])
             if principal.is_admin:
                 grants |= ADMIN_GRANTS

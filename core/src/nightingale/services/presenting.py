@@ -20,8 +20,8 @@ from nightingale.domain.history import HistoryEntry, Reason
 from nightingale.domain.instance import Instance
 
 
-def present_reason(reason: Reason | None) -> ReasonOut | None:
-    """Return the reason as the API shows it."""
+def present_reason(reason: Reason | None, *, with_log: bool) -> ReasonOut | None:
+    """Return the reason as the API shows it; the log's last lines only to those who may read the log."""
     if reason is None:
         return None
     return ReasonOut(
@@ -29,12 +29,19 @@ def present_reason(reason: Reason | None) -> ReasonOut | None:
         words=reason.words,
         next_step=reason.next_step,
         action=reason.action,
-        log_tail=reason.log_tail,
+        log_tail=reason.log_tail if with_log else (),
     )
 
 
 def present_instance(
-    instance: Instance, cluster: Cluster, now: datetime, *, cost: Money, usage_seconds: int, actions: tuple[Action, ...]
+    instance: Instance,
+    cluster: Cluster,
+    now: datetime,
+    *,
+    cost: Money,
+    usage_seconds: int,
+    actions: tuple[Action, ...],
+    with_log: bool,
 ) -> InstanceOut:
     """Return the instance as the API shows it; the price is today's, zero where its size has left the catalogue."""
     try:
@@ -65,14 +72,14 @@ def present_instance(
         last_activity_at=instance.last_activity_at,
         unreachable_since=instance.unreachable_since,
         stops_at=instance.stops_at,
-        reason=present_reason(instance.reason),
+        reason=present_reason(instance.reason, with_log=with_log),
         build_id=instance.build_id,
         sandbox=instance.sandbox,
         limits=instance.limits,
     )
 
 
-def present_entry(entry: HistoryEntry) -> HistoryEntryOut:
+def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:
     """Return a history entry as the API shows it."""
     return HistoryEntryOut(
         seq=entry.seq,
@@ -85,11 +92,11 @@ def present_entry(entry: HistoryEntry) -> HistoryEntryOut:
         generation=entry.generation,
         billed_until=entry.billed_until,
         build_id=entry.build_id,
-        reason=present_reason(entry.reason),
+        reason=present_reason(entry.reason, with_log=with_log),
     )
 
 
-def present_build(build: Build) -> BuildOut:
+def present_build(build: Build, *, with_log: bool) -> BuildOut:
     """Return a build as the API shows it."""
     return BuildOut(
         id=build.id,
@@ -102,5 +109,5 @@ def present_build(build: Build) -> BuildOut:
         finished_at=build.finished_at,
         init_s=None if build.init_ms is None else build.init_ms / 1000,
         apply_s=None if build.apply_ms is None else build.apply_ms / 1000,
-        reason=present_reason(build.reason),
+        reason=present_reason(build.reason, with_log=with_log),
     )

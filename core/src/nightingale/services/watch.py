@@ -27,9 +27,11 @@ from nightingale.domain.instance import Instance
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import Machines, MachineSeen, MachineState, MachineUnavailableError
 from nightingale.ports.prober import ProbeOutcome, Prober
-from nightingale.ports.store import ConditionFailedError, Item, Store
+from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
-from nightingale.services.lifecycle import Lifecycle, with_activity
+from nightingale.services.activity import activity_edge
+from nightingale.services.last_good import LastGood
+from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.reasons import crash_reason, deadline_reason
 
 _LOG = logging.getLogger(__name__)
@@ -59,10 +61,13 @@ class Watch:
     limits: WatchLimits = WatchLimits()
     shards: tuple[int, ...] = tuple(range(records.SHARDS))
     _known: dict[str, Instance] = field(default_factory=dict)
-    _last_good: dict[str, datetime] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
     _asked_builder_at: dict[str, datetime] = field(default_factory=dict)
     _merging: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Make the memory of good probes."""
+        self._last_good = LastGood(self.store, self.shards)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
@@ -83,39 +88,22 @@ class Watch:
                 instance.id: max(instance, held.get(instance.id, instance), key=lambda one: one.seq)
                 for instance in read.values()
             }
-            self._last_good = {key: at for key, at in self._last_good.items() if key in self._known}
+            self._last_good.forget_all_but(self._known.keys())
             self._asked_builder_at = {key: at for key, at in self._asked_builder_at.items() if key in self._known}
             self._suspects &= self._known.keys()
 
     def load_last_good(self) -> None:
-        """Take up the vectors that the watcher before left behind."""
-        for shard in self.shards:
-            item = self.store.get(records.last_good_key(shard))
-            if item is not None:
-                for instance_id, at in item.document["at"].items():
-                    self._last_good.setdefault(instance_id, datetime.fromisoformat(at))
+        """Take up what the watcher before left behind."""
+        self._last_good.load()
 
     def save_last_good(self) -> None:
-        """Write the vectors down; another watcher's newer vector wins."""
-        by_shard: dict[int, dict[str, str]] = {shard: {} for shard in self.shards}
-        for instance_id, at in self._last_good.items():
-            by_shard.setdefault(records.shard_of(instance_id), {})[instance_id] = at.isoformat()
-        for shard, vector in by_shard.items():
-            key = records.last_good_key(shard)
-            item = self.store.get(key)
-            if item is None and not vector:
-                continue
-            if item is not None and item.document["at"] == vector:
-                continue
-            try:
-                self.store.put(Item(key, {"at": vector}, version=item.version if item is not None else 0))
-            except ConditionFailedError:
-                _LOG.warning("another watcher wrote this shard's vector", extra={"shard": shard})
+        """Write down when each server last answered."""
+        self._last_good.save()
 
     @property
     def has_in_flight(self) -> bool:
         """Whether anything moves, so that the fast beat is worth its while."""
-        return bool(self._suspects) or any(instance.is_in_flight for instance in self._known.values())
+        return bool(self._suspects) or any(instance.is_in_flight for instance in tuple(self._known.values()))
 
     # --- the fast beat: what is in flight -----------------------------------------------------------------------------
 
@@ -135,10 +123,13 @@ class Watch:
             if instance.build_id is None:
                 continue
             seen = self.lifecycle.builders[instance.place].look(instance.build_id)
-            if seen.result is not None:
-                self._keep(instance, partial(self.lifecycle.end_build, instance, seen))
-            elif seen.state is BuildState.QUEUED or instance.status is Status.REQUESTED:
+            if seen.state is BuildState.QUEUED:
                 self._start_again(instance)
+            elif instance.status is Status.REQUESTED:
+                # It has begun, or even ended, and whoever began it died before saying so: this records the start.
+                self._keep(instance, partial(self.lifecycle.start_build, instance))
+            elif seen.result is not None:
+                self._keep(instance, partial(self.lifecycle.end_build, instance, seen))
 
     def _start_again(self, instance: Instance) -> None:
         """Start what was saved and not started; not more often than once a second."""
@@ -153,6 +144,8 @@ class Watch:
         up: list[tuple[Instance, MachineSeen]] = []
         for instance in self._in({Status.STARTING}):
             seen = self._look(instance)
+            if seen is None:
+                continue
             if seen.state is MachineState.UP:
                 up.append((instance, seen))
             elif seen.state in {MachineState.EXITED, MachineState.GONE}:
@@ -166,17 +159,15 @@ class Watch:
         limits = tuple(convert(limit, LimitOut) for limit in launcher.limits)
         event = Event(EventName.BECAME_READY, _ACTOR, sandbox=launcher.sandbox, limits=limits)
         self._apply(instance, event)
-        self._last_good[instance.id] = self.clock.now()
+        self._last_good.note(instance.id, self.clock.now())
 
     def _enforce_times(self) -> None:
         now = self.clock.now()
         for instance in list(self._known.values()):
             deadline = instance.deadline(self.lifecycle.deadlines)
             if deadline is not None and now >= deadline:
-                if instance.build_id is not None and instance.status is not Status.STARTING:
-                    self.lifecycle.builders[instance.place].cancel(instance.build_id)
                 reason = deadline_reason(instance, self.lifecycle.deadlines)
-                self._apply(instance, Event(EventName.DEADLINE_PASSED, _ACTOR, reason=reason))
+                self._keep(instance, partial(self.lifecycle.expire, instance, reason))
             if instance.status is Status.RUNNING and instance.stops_at is not None and now >= instance.stops_at:
                 reason = Reason(
                     ReasonCode.LIFETIME_REACHED,
@@ -189,17 +180,18 @@ class Watch:
     # --- the slow beat: what runs -------------------------------------------------------------------------------------
 
     async def beat_running(self) -> None:
-        """Probe every running server once."""
+        """Probe every running server once, and keep to the times at which instances end."""
         running = self._in({Status.RUNNING})
         outcomes = await asyncio.gather(*(self._probe(instance) for instance in running))
         await asyncio.to_thread(self._take_outcomes, list(zip(running, outcomes, strict=True)))
+        await asyncio.to_thread(self._enforce_times)
 
     def _take_outcomes(self, outcomes: list[tuple[Instance, ProbeOutcome]]) -> None:
         now = self.clock.now()
         bad: list[Instance] = []
         for instance, outcome in outcomes:
             if outcome is ProbeOutcome.OK:
-                self._last_good[instance.id] = now
+                self._last_good.note(instance.id, now)
                 self._suspects.discard(instance.id)
                 if instance.unreachable_since is not None:
                     self._apply(instance, Event(EventName.CAME_BACK, _ACTOR))
@@ -214,7 +206,7 @@ class Watch:
 
     def _silent(self, instance: Instance, now: datetime) -> None:
         self._suspects.add(instance.id)
-        good = self._good(instance)
+        good = self._last_good.of(instance)
         if instance.unreachable_since is None:
             if now - good >= self.limits.silent_for:
                 self._apply(instance, Event(EventName.WENT_UNREACHABLE, _ACTOR, last_good_at=good))
@@ -237,14 +229,14 @@ class Watch:
 
     def _look_for_crash(self, instance: Instance) -> bool:
         seen = self._look(instance)
-        if seen.state in {MachineState.EXITED, MachineState.GONE, MachineState.ABSENT}:
+        if seen is not None and seen.state in {MachineState.EXITED, MachineState.GONE, MachineState.ABSENT}:
             self._crashed(instance, seen)
             return True
         return False
 
     def _crashed(self, instance: Instance, seen: MachineSeen) -> None:
         reason = crash_reason(seen, self._tail(instance))
-        last_good = self._good(instance) if instance.status is Status.RUNNING else None
+        last_good = self._last_good.of(instance) if instance.status is Status.RUNNING else None
         self._apply(instance, Event(EventName.CRASHED, _ACTOR, reason=reason, last_good_at=last_good))
         self._suspects.discard(instance.id)
 
@@ -259,36 +251,31 @@ class Watch:
             except MachineUnavailableError:
                 continue
             seen = await self.prober.activity(machines.address(instance.id), token, self.limits.probe_timeout)
-            if seen is None:
-                continue
-            now = self.clock.now()
-            last = now if seen.is_busy else min(now, max(seen.last_activity_at, instance.running_since or now))
-            is_idle = now - last >= self.limits.idle_after
-            known = instance.last_activity_at
-            if is_idle != instance.is_idle or known is None or abs(last - known) >= timedelta(seconds=15):
-                changed = await asyncio.to_thread(
-                    self.lifecycle.touch, instance, partial(with_activity, last_activity_at=last, is_idle=is_idle)
-                )
-                if changed.status is Status.RUNNING:
-                    with self._merging:
-                        self._known[instance.id] = changed
+            change = activity_edge(instance, seen, self.clock.now(), self.limits.idle_after)
+            if change is not None:
+                self._remember(await asyncio.to_thread(self.lifecycle.touch, instance, change))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _in(self, statuses: Iterable[Status]) -> list[Instance]:
         wanted = frozenset(statuses)
-        return [instance for instance in self._known.values() if instance.status in wanted]
-
-    def _good(self, instance: Instance) -> datetime:
-        since = instance.running_since or instance.status_at
-        return max(since, self._last_good.get(instance.id, since))
+        return [
+            instance
+            for instance in tuple(self._known.values())
+            if instance.status in wanted and instance.place in self.machines
+        ]
 
     async def _probe(self, instance: Instance) -> ProbeOutcome:
         address = self.machines[instance.place].address(instance.id)
         return await self.prober.probe(address, self.limits.probe_timeout)
 
-    def _look(self, instance: Instance) -> MachineSeen:
-        return self.machines[instance.place].look(instance.id, instance.generation)
+    def _look(self, instance: Instance) -> MachineSeen | None:
+        """Return what is seen of its machine; None when its place cannot be asked now, which says nothing about it."""
+        try:
+            return self.machines[instance.place].look(instance.id, instance.generation)
+        except MachineUnavailableError as error:
+            _LOG.warning("a machine cannot be looked at", extra={"instance": instance.id, "why": str(error)})
+            return None
 
     def _tail(self, instance: Instance) -> tuple[str, ...]:
         machines = self.machines[instance.place]
@@ -298,10 +285,7 @@ class Watch:
             return ()
 
     def _apply(self, instance: Instance, event: Event) -> None:
-        self._keep(
-            instance,
-            partial(self.lifecycle.apply, instance.project, instance.id, event, generation=instance.generation),
-        )
+        self._keep(instance, partial(self.lifecycle.apply, instance.project, instance.id, event, seen=instance))
 
     def _keep(self, instance: Instance, change: Callable[[], Instance]) -> None:
         """Run the change and remember the instance as it is afterwards."""
@@ -312,8 +296,13 @@ class Watch:
             _LOG.info("event came too late", extra={"instance": instance.id, "why": str(error)})
             stored = self.lifecycle.find(instance.project, instance.id)
             after = stored.instance if stored is not None else instance
+        self._remember(after)
+
+    def _remember(self, instance: Instance) -> None:
+        """Take up what is now known of an instance, unless something newer is."""
         with self._merging:
-            if after.status is Status.TERMINATED:
+            held = self._known.get(instance.id)
+            if instance.status is Status.TERMINATED:
                 self._known.pop(instance.id, None)
-            else:
-                self._known[instance.id] = after
+            elif held is None or instance.seq >= held.seq:
+                self._known[instance.id] = instance
