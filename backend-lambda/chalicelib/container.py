@@ -10,10 +10,17 @@ _HELD: list[Dispatcher] = []
 class NotWiredError(Exception):
     """The host was started without a platform behind it."""
 
+    next_step = "On one machine: `nightingale local up`."
+
 
 def use(dispatcher: Dispatcher) -> None:
     """Answer requests with this dispatcher from now on."""
     _HELD[:] = [dispatcher]
+
+
+def use_nothing() -> None:
+    """Answer no request from now on."""
+    _HELD.clear()
 
 
 def dispatcher() -> Dispatcher:
@@ -23,5 +30,5 @@ def dispatcher() -> Dispatcher:
     function's settings; those adapters do not exist yet, so a deployed function says so instead of guessing.
     """
     if not _HELD:
-        raise NotWiredError("no platform is wired to this host: run `nightingale local up` on one machine")
+        raise NotWiredError("no platform is wired to this host")
     return _HELD[0]

@@ -8,11 +8,24 @@ from typing import Any
 from chalice import Chalice, Response
 
 from chalicelib import container
-from nightingale.app.dispatch import Request
+from nightingale.app.dispatch import Request, refused
+from nightingale.app.dispatch import Response as Answer
+from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
 
-_CONTENT_TYPES = ["application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"]
-"""Chalice answers other types by itself; these reach dispatch, which refuses all but JSON in our own words."""
+_CONTENT_TYPES = ["*/*"]
+"""Chalice would refuse other types in words of its own; all reach dispatch, which refuses all but JSON in ours."""
+
+
+def headers_of(answer: Answer) -> dict[str, str]:
+    """Return the headers of every answer, refusals of the host itself included."""
+    return {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": answer.request_id,
+    }
 
 
 def register(app: Chalice) -> None:
@@ -26,24 +39,21 @@ def register(app: Chalice) -> None:
 def _handler(app: Chalice, operation: Operation) -> Callable[..., Response]:
     def handle(**path: str) -> Response:
         request = app.current_request
-        answer = container.dispatcher().handle(
-            operation.name,
-            Request(
-                path=path,
-                query=dict(request.query_params or {}),
-                body=request.raw_body or b"",
-                authorization=request.headers.get("authorization"),
-                content_type=request.headers.get("content-type", ""),
-                client=_client(request.context),
-            ),
-        )
-        headers = {
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "X-Request-Id": answer.request_id,
-        }
-        return Response(body=answer.body.decode(), headers=headers, status_code=answer.status)
+        try:
+            answer = container.dispatcher().handle(
+                operation.name,
+                Request(
+                    path=path,
+                    query=dict(request.query_params or {}),
+                    body=request.raw_body or b"",
+                    authorization=request.headers.get("authorization"),
+                    content_type=request.headers.get("content-type", ""),
+                    client=_client(request.context),
+                ),
+            )
+        except container.NotWiredError as error:
+            answer = refused(ErrorCode.UNAVAILABLE, str(error), error.next_step, request.lambda_context.aws_request_id)
+        return Response(body=answer.body.decode(), headers=headers_of(answer), status_code=answer.status)
 
     handle.__name__ = operation.name
     return handle

@@ -1,18 +1,26 @@
-"""The Chalice app on its own threaded local server, tuned: no delayed ACKs, buffered writes, bounded bodies."""
+"""The Chalice app on its own threaded local server, tuned: no delayed ACKs, buffered writes, bounded bodies.
+
+Whatever is refused before it reaches dispatch is refused in the same shape.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import socket
+import time
 from typing import Any
 
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalDevServer, LocalGatewayException, ThreadedHTTPServer
+from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, LocalGatewayException, ThreadedHTTPServer
 
 import app as lambda_app
 from chalicelib import container
-from nightingale.app.dispatch import Response, refused
+from chalicelib.http import headers_of
+from nightingale.adapters.system_ids import SystemIds
+from nightingale.app.dispatch import refused
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.schemas import MAX_BODY_BYTES
@@ -20,6 +28,11 @@ from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, Settings, write_json
 
 _LOG = logging.getLogger(__name__)
+_IDS = SystemIds()
+_NOT_IMPLEMENTED = 501
+_SEE = "See /openapi.json for what there is."
+_DISCARD_BYTES = 4 * MAX_BODY_BYTES
+_DISCARD_SECONDS = 2.0
 
 
 class _Server(ThreadedHTTPServer):  # type: ignore[misc] # chalice has no types
@@ -36,47 +49,64 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
     server_version = "nightingale"
     sys_version = ""
 
-    def _parse_payload(self) -> tuple[Any, bytes | None]:
-        length = self.headers.get("content-length", "0")
-        if self.headers.get("transfer-encoding") is not None or not length.isdecimal():
-            self.close_connection = True
-            raise _Unreadable(ErrorCode.BAD_REQUEST, "a body needs a Content-Length")
-        if int(length) > MAX_BODY_BYTES:
-            self.close_connection = True
-            raise _Unreadable(ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        payload: tuple[Any, bytes | None] = super()._parse_payload()
-        return payload
-
     def _generic_handle(self) -> None:
-        try:
+        path = self.path.partition("?")[0]
+        allowed = sorted(row.method for row in OPERATIONS if _matches(row.path, path))
+        lengths = self.headers.get_all("content-length", ["0"])
+        if not allowed:
+            self._refuse(ErrorCode.NOT_FOUND, "no such path")
+        elif self.command not in allowed:
+            self._refuse_method(allowed)
+        elif self.headers.get("transfer-encoding") is not None:
+            self._refuse(ErrorCode.BAD_REQUEST, "a body needs a Content-Length, not a Transfer-Encoding")
+        elif len(lengths) != 1 or not re.fullmatch(r"[0-9]{1,15}", lengths[0]):
+            self._refuse(ErrorCode.BAD_REQUEST, "the Content-Length is not one whole number")
+        elif int(lengths[0]) > MAX_BODY_BYTES:
+            self._refuse(ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
+        else:
             super()._generic_handle()
-        except _Unreadable as error:
-            self._refuse(refused(error.code, str(error), "See /openapi.json.", ""))
-        self.wfile.flush()
+            self.wfile.flush()
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815 - names of the standard library's handler
 
     def _send_error_response(self, error: LocalGatewayException) -> None:  # noqa: ARG002 - Chalice's own words are not used
-        """Answer what Chalice's gateway refuses by itself (unknown paths) in the shape of our own refusals."""
-        known = {row.method for row in OPERATIONS if _matches(row.path, self.path.partition("?")[0])}
-        if known and self.command not in known:
-            message = f"{self.command} is not among {', '.join(sorted(known))} here"
-            self._refuse(refused(ErrorCode.METHOD_NOT_ALLOWED, message, "See /openapi.json.", ""))
-            return
-        self._refuse(refused(ErrorCode.NOT_FOUND, "no such path", "See /openapi.json for what there is.", ""))
+        """Answer what Chalice's gateway refuses by itself in the shape of our own refusals."""
+        self._refuse(ErrorCode.NOT_FOUND, "no such path")
 
-    def _refuse(self, answer: Response) -> None:
-        self._send_http_response(answer.status, {"Content-Type": "application/json"}, answer.body)
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the standard library's signature
+        """Answer what the standard library refuses by itself: no HTTP, a line too long, a method it never heard of."""
+        self.request_version = self.protocol_version  # it had not come so far, and an answer needs its first line
+        if code == _NOT_IMPLEMENTED:
+            path = self.path.partition("?")[0]
+            self._refuse_method(sorted(row.method for row in OPERATIONS if _matches(row.path, path)))
+            return
+        self._refuse(ErrorCode.BAD_REQUEST, f"this is no request that can be read: {message or code}")
+
+    def _refuse_method(self, allowed: list[str]) -> None:
+        words = ", ".join(allowed) or "nothing"
+        self._refuse(ErrorCode.METHOD_NOT_ALLOWED, f"only {words} is allowed here", Allow=words)
+
+    def _refuse(self, code: ErrorCode, message: str, **more: str) -> None:
+        """Refuse and end the connection: a body that may follow is not read as the next request."""
+        answer = refused(code, message, _SEE, _IDS.new("r"))
+        self.close_connection = True
+        body = b"" if self.command == "HEAD" else answer.body
+        self._send_http_response(answer.status, headers_of(answer) | {"Connection": "close"} | more, body)
+        self._discard()
+
+    def _discard(self) -> None:
+        """Read on for a moment: closing on unread bytes resets the connection, and the client never sees the answer."""
+        left, until = _DISCARD_BYTES, time.monotonic() + _DISCARD_SECONDS
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_DISCARD_SECONDS / 2)
+            while left > 0 and time.monotonic() < until and (data := self.rfile.read1(64 * 1024)):
+                left -= len(data)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
         """Log requests at debug level: dispatch logs what matters, with request ids."""
         _LOG.debug(format, *args)
-
-
-class _Unreadable(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def _matches(template: str, path: str) -> bool:
@@ -86,17 +116,24 @@ def _matches(template: str, path: str) -> bool:
     )
 
 
+def make_server(host: str, port: int) -> ThreadedHTTPServer:
+    """Return a bound server of the app; port 0 takes a free one. Raises OSError.
+
+    `LocalChalice` keeps the current request by thread. A plain Chalice keeps one for all, so that two requests at once
+    would be answered as one of them, with its token.
+    """
+    lambda_app.app.__class__ = LocalChalice
+    return LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=_Handler, server_cls=_Server).server
+
+
 def serve(folders: Folders, settings: Settings) -> None:
     """Serve the API until the process is ended."""
     platform = local_platform(folders)
     container.use(platform.dispatcher())
     platform.adapters.machines["local"].sandbox()  # tried once now, not in the first launch
     try:
-        server = LocalDevServer(
-            lambda_app.app, Config(), settings.host, settings.port, handler_cls=_Handler, server_cls=_Server
-        ).server
+        server = make_server(settings.host, settings.port)
     except OSError as error:
         raise SystemExit(f"port {settings.port} cannot be had: {error.strerror}") from error
-    server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     write_json(folders.ready("api"), Ready(pid=os.getpid(), host=settings.host, port=settings.port))
     server.serve_forever(poll_interval=0.5)
