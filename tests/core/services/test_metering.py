@@ -289,3 +289,21 @@ def test_a_worker_overtaken_between_reading_and_writing_bills_nothing_twice_and_
     quick.run_once()
     assert recorded(store, life.instance.id) == naive_quantities(life.history, end, GIB)
     store.close()
+
+
+def test_a_worker_overtaken_by_the_end_of_the_instance_writes_no_hour_after_it(store, clock, job):
+    life = Life(store=store)
+    life.run(at(0))
+    clock.set(at(2 * 3_600 + 60))
+    job.run_once()
+    meeting = MeetingStore(store)
+
+    def end_late():
+        life.apply(E.DELETE, at(5_400))
+        life.apply(E.BUILD_SUCCEEDED, at(5_400))
+        job.run_once()
+
+    meeting.meeting = end_late
+    clock.set(at(3 * 3_600 + 60))
+    metering(meeting, clock).run_once()
+    assert recorded(store, life.instance.id) == naive_quantities(life.history, at(20_000), GIB)
