@@ -14,11 +14,10 @@ from nightingale.adapters.system_clock import SystemClock
 from nightingale.adapters.system_ids import SystemIds
 from nightingale.app.wiring import Adapters, Platform, platform
 from nightingale.contract.schemas import GatewayOut
-from nightingale.domain.instance import Deadlines
+from nightingale.domain.deadlines import Deadlines
 from nightingale_local.folders import Folders, Ready, Settings, read_json
 
 PLACE = "local"
-_LAUNCHER = (sys.executable, "-m", "nightingale_build.launcher")
 
 DEADLINES = Deadlines(
     # On one machine everything is near: what has not come after a minute will not come.
@@ -50,7 +49,7 @@ def local_platform(folders: Folders) -> Platform:
             signatures=SshSignatures(),
             builders={PLACE: LocalBuilder(folders.root, python=sys.executable)},
             machines={PLACE: LocalMachines(folders.root, python=sys.executable)},
-            networks={PLACE: {"data_dir": str(folders.root), "launcher": list(_LAUNCHER)}},
+            networks={PLACE: {}},  # the builder knows this machine
             images={PLACE: settings.image_python},
             addresses=frozenset({settings.url, f"http://localhost:{settings.port}"}),
             find_gateway=find_gateway,

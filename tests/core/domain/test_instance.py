@@ -15,9 +15,10 @@ from doubles.lives import SIZES, Life
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import Size
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, ReasonCode, Status
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, Reason
-from nightingale.domain.instance import Deadlines, Instance
+from nightingale.domain.instance import Instance
 
 E, S = EventName, Status
 
@@ -223,3 +224,26 @@ def test_every_status_in_flight_has_a_deadline_after_it_began(status):
     deadline = instance.deadline(Deadlines())
     assert deadline is not None
     assert timedelta(seconds=30) <= deadline - instance.status_at <= timedelta(minutes=10)
+
+
+def test_extending_moves_the_stop_time_and_not_the_time_of_the_status():
+    life = Life()
+    life.run(START)
+    since = life.instance.status_at
+    later = START + timedelta(hours=1)
+    life.apply(E.EXTEND, later)
+    assert life.instance.status_at == since
+    assert life.instance.changed_at == life.history[-1].at == later
+
+
+def test_a_crash_while_running_is_no_failure_of_the_resize_before_it():
+    life = Life()
+    life.run(START)
+    life.apply(E.RESIZE, START, size=SIZES[1])
+    life.apply(E.BUILD_SUCCEEDED, START)
+    life.apply(E.BECAME_READY, START)
+    life.apply(E.CRASHED, START)
+    assert life.instance.reason is not None
+    assert life.instance.reason.action is Action.START
+    life.apply(E.RETRY, START)
+    assert life.instance.status is S.REQUESTED

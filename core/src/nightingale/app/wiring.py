@@ -9,7 +9,7 @@ from typing import Any
 from nightingale.app.dispatch import Dispatcher
 from nightingale.app.use_cases import Services, use_cases
 from nightingale.contract.schemas import GatewayOut
-from nightingale.domain.instance import Deadlines
+from nightingale.domain.deadlines import Deadlines
 from nightingale.ports.audit_log import AuditLog
 from nightingale.ports.builder import Builder
 from nightingale.ports.clock import Clock, Ids

@@ -30,11 +30,12 @@ entry before.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import LimitOut, Size
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Status
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 
@@ -76,24 +77,6 @@ _NEEDS_BUILD = frozenset({_S.REQUESTED, _S.STOPPING, _S.RESIZING, _S.TERMINATING
 
 
 @dataclass(frozen=True)
-class Deadlines:
-    """How long each status in flight may last, and how long a running server may stay silent."""
-
-    requested: timedelta = timedelta(seconds=60)
-    provisioning: timedelta = timedelta(minutes=10)
-    starting: timedelta = timedelta(minutes=2)
-    stopping: timedelta = timedelta(minutes=5)
-    resizing: timedelta = timedelta(minutes=10)
-    terminating: timedelta = timedelta(minutes=10)
-    unreachable: timedelta = timedelta(seconds=30)
-
-    def of(self, status: Status) -> timedelta:
-        """Return the longest time in `status`, which is one in flight."""
-        span: timedelta = getattr(self, status.value)
-        return span
-
-
-@dataclass(frozen=True)
 class Instance:
     """A locked-down machine with a Jupyter server, owned by one person in one project."""
 
@@ -109,6 +92,9 @@ class Instance:
     status: Status
     created_at: datetime
     status_at: datetime
+    """When it entered its status."""
+    changed_at: datetime
+    """When the last entry of its history was made; the next is never before."""
     generation: int
     seq: int
     action: Action
@@ -159,6 +145,7 @@ class Instance:
             status=Status.REQUESTED,
             created_at=at,
             status_at=at,
+            changed_at=at,
             generation=1,
             seq=1,
             action=Action.LAUNCH,
@@ -190,7 +177,7 @@ class Instance:
 
     def accepts(self, event: EventName) -> bool:
         """Return whether the event has a place in the present status."""
-        return self.status in _TABLE[event]
+        return self.status in _TABLE.get(event, {})
 
     def deadline(self, deadlines: Deadlines) -> datetime | None:
         """Return when the status in flight must have ended, None when nothing is under way."""
@@ -201,11 +188,11 @@ class Instance:
 
         Raises RefusedError: `busy` for a command during flight, `not_allowed_now` for any other event out of place.
         """
-        row = _TABLE[event.name]
+        row = _TABLE.get(event.name, {})
         if self.status not in row:
             raise self._refusal(event.name)
         after = row[self.status] or self._target(event.name)
-        at = max(now, self.status_at)
+        at = max(now, self.changed_at)
         needs_build = after in _NEEDS_BUILD and after is not self.status
         generation = self.generation + 1 if needs_build else self.generation
         action = self._action(event.name)
@@ -219,7 +206,8 @@ class Instance:
         changed = replace(
             changed,
             status=after,
-            status_at=at,
+            status_at=self.status_at if after is self.status else at,
+            changed_at=at,
             seq=self.seq + 1,
             generation=generation,
             action=action,
@@ -259,8 +247,8 @@ class Instance:
                 sandbox=event.sandbox,
                 limits=event.limits,
             )
-        if event.name is EventName.RESIZE and event.size is not None:
-            changed = replace(changed, size=event.size, was_stopped=self.status is Status.STOPPED)
+        if event.name is EventName.RESIZE:
+            changed = replace(changed, size=event.size or self.size, was_stopped=self.status is Status.STOPPED)
         if self.status is Status.RUNNING and after is not Status.RUNNING:
             changed = replace(changed, running_since=None, unreachable_since=None, is_idle=False)
         if after in {Status.STOPPING, Status.TERMINATING}:
@@ -270,7 +258,12 @@ class Instance:
         return changed
 
     def _action(self, event: EventName) -> Action:
-        """Return the action under way after the event. A retry carries on with the action that failed."""
+        """Return the action under way after the event. A retry carries on with the action that failed.
+
+        A server that ends by itself failed at no action: starting it is what a retry does.
+        """
+        if self.status is Status.RUNNING and event not in _COMMANDS:
+            return Action.START
         if event in _COMMANDS and event not in {EventName.RETRY, EventName.EXTEND}:
             return _COMMANDS[event]
         return self.action

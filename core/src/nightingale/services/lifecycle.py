@@ -13,9 +13,10 @@ from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.vocabulary import BuildState, Status
 from nightingale.domain.build import Build
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
-from nightingale.domain.instance import Deadlines, Instance
+from nightingale.domain.instance import Instance
 from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.store import ABSENT, ConditionFailedError, Delete, Item, Put, Store, Write

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.history import Reason
-from nightingale.domain.instance import Deadlines, Instance
+from nightingale.domain.instance import Instance
 from nightingale.ports.machines import MachineSeen
 
 _RETRY = "Retry starts it anew; the home is kept. What was not saved in a notebook is lost."
