@@ -192,11 +192,17 @@ class FakePlatform:
     def refusal(self, operation: str, who: str | None, *args: Any, **kwargs: Any) -> str:
         """Return the code of an answer that must be a refusal with words."""
         answer = self.handle(operation, who, *args, **kwargs)
-        assert answer.status >= 400, answer.body
-        error = msgspec.json.decode(answer.body)
-        assert error["message"]
-        code: str = error["code"]
+        code: str = self.error(answer)["code"]
         return code
+
+    @staticmethod
+    def error(answer: Response) -> dict[str, Any]:
+        """Return the body of an answer that must be a refusal in the one shape of refusals."""
+        assert answer.status >= 400, answer.body
+        error: dict[str, Any] = msgspec.json.decode(answer.body)
+        assert error.keys() == {"code", "message", "next_step", "details", "request_id"}
+        assert error["message"]
+        return error
 
     # --- instances ----------------------------------------------------------------------------------------------------
 
@@ -238,3 +244,17 @@ class FakePlatform:
         found = self.get(name)
         assert found.status == "running", found
         return found
+
+
+def socket_of(instance_id: str) -> str:
+    """Return where the fake machines say that this instance's server listens."""
+    return f"unix:/instances/{instance_id}/run/jupyter.sock"
+
+
+async def pass_time(platform: FakePlatform, seconds: int) -> None:
+    """Let seconds pass as the scheduler does: both beats each second."""
+    for _ in range(seconds):
+        platform.clock.advance(1)
+        platform.watch.refresh()
+        await platform.watch.beat_in_flight()
+        await platform.watch.beat_running()

@@ -19,10 +19,12 @@ from nightingale.domain.access import Access, Principal
 from nightingale.domain.errors import RefusedError
 from nightingale.ports.audit_log import PLATFORM_STREAM, AuditEvent, AuditLog, AuditLogUnavailableError
 from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.store import InvalidCursorError, StoreUnavailableError
 from nightingale.services.login import LoginService
 
 _LOG = logging.getLogger(__name__)
+_MOST_WORDS = 300
 _ANONYMOUS = Principal(name="", is_person=False)
 _ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
 
@@ -33,7 +35,7 @@ class Request:
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     authorization: str | None = field(default=None, repr=False)
     content_type: str = "application/json"
     client: str = ""
@@ -44,7 +46,7 @@ class Response:
     """What a host hands out: a status and JSON."""
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
     request_id: str
 
 
@@ -55,7 +57,7 @@ class Call:
     access: Access
     path: Mapping[str, str]
     query: Mapping[str, Any]
-    body: Any
+    body: Any = field(repr=False)
     client: str
 
     @property
@@ -97,6 +99,10 @@ class Dispatcher:
         except InvalidCursorError:
             message = "the cursor is not one of this list's"
             return refused(ErrorCode.BAD_REQUEST, message, "Start again without a cursor.", request_id)
+        except MachineUnavailableError as error:
+            _LOG.warning("machine unavailable: %s", error, extra={"operation": name, "request_id": request_id})
+            again = "Try again in a few seconds; then ask the operator."
+            return refused(ErrorCode.UNAVAILABLE, f"the place cannot be asked now: {error}", again, request_id)
         except (StoreUnavailableError, AuditLogUnavailableError) as error:
             _LOG.exception("store or audit log unavailable", extra={"operation": name, "request_id": request_id})
             again = "Try again in a few seconds; then ask the operator."
@@ -112,8 +118,8 @@ class Dispatcher:
             raise RefusedError(
                 ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes", "Send less at once."
             )
-        for name, value in request.path.items():
-            if not re.fullmatch(PATH_PATTERNS[name].strip("^$"), value):
+        for name in re.findall(r"{(\w+)}", operation.path):
+            if not re.fullmatch(PATH_PATTERNS[name].strip("^$"), request.path.get(name, "")):
                 raise RefusedError(ErrorCode.NOT_FOUND, f"no such {name}", "Check the name.")
         principal = _ANONYMOUS
         if operation.permission is not Permission.PUBLIC:
@@ -154,12 +160,21 @@ def _body(operation: Operation, request: Request) -> Any:
     except msgspec.ValidationError as error:
         message, path = split_path(str(error))
         raise RefusedError(
-            ErrorCode.INVALID, f"the body is not valid: {error}", "See /openapi.json.", details=((path, message),)
+            ErrorCode.INVALID,
+            f"the body is not valid: {_short(str(error))}",
+            "See /openapi.json.",
+            details=((_short(path), _short(message)),),
         ) from error
     except msgspec.DecodeError as error:
-        raise RefusedError(ErrorCode.BAD_REQUEST, f"the body is not JSON: {error}", "See /openapi.json.") from error
+        words = f"the body is not JSON: {_short(str(error))}"
+        raise RefusedError(ErrorCode.BAD_REQUEST, words, "See /openapi.json.") from error
     except (RecursionError, UnicodeDecodeError) as error:
         raise RefusedError(ErrorCode.BAD_REQUEST, "the body cannot be read", "See /openapi.json.") from error
+
+
+def _short(words: str) -> str:
+    """Return words that may repeat what the caller sent, cut to a length that fits a log."""
+    return words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + "…"
 
 
 def split_path(words: str) -> tuple[str, str]:

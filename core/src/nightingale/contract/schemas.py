@@ -26,19 +26,24 @@ from nightingale.contract.vocabulary import (
 MAX_BODY_BYTES = 1_048_576
 """A larger request body is refused with `body_too_large`; the widest legal one is a cluster file."""
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$|^[a-z]$", description="lower case, digits, dashes")]
+# Python's `$` lets one line break pass behind it, JSON Schema's does not: hence `$(?!\n)`.
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$(?!\n)|^[a-z]$(?!\n)", description="lower case, digits, dashes")
+]
 InstanceName = Annotated[
     str,
-    Meta(pattern=r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$", description="a name that is no instance id"),
+    Meta(pattern=r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$(?!\n)", description="a name that is no instance id"),
 ]
-SizeName = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,12}$", description="t-shirt size, such as s, m, l, none")]
+SizeName = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,12}$(?!\n)", description="t-shirt size, such as s, m, l, none")]
 Note = Annotated[str, Meta(max_length=500)]
 Seconds = Annotated[int, Meta(ge=60, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days")]
-PublicKey = Annotated[str, Meta(max_length=2048, pattern=r"^(ssh-|ecdsa-|sk-)[^\n\r]+$", description="OpenSSH line")]
-Fingerprint = Annotated[str, Meta(max_length=100, pattern=r"^SHA256:[A-Za-z0-9+/]+$")]
+PublicKey = Annotated[
+    str, Meta(max_length=2048, pattern=r"^(ssh-|ecdsa-|sk-)[^\n\r]+$(?!\n)", description="OpenSSH line")
+]
+Fingerprint = Annotated[str, Meta(max_length=100, pattern=r"^SHA256:[A-Za-z0-9+/]+$(?!\n)")]
 ShortText = Annotated[str, Meta(max_length=200)]
 Amount = Decimal  # msgspec has no bounds for Decimal: the cluster service checks that it is finite and not negative
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")]
 
 
 class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -132,6 +137,10 @@ class SessionOut(Out, frozen=True):
     token: str
     person: str
     expires_at: datetime
+
+    def __repr__(self) -> str:
+        """Return it without its token."""
+        return f"SessionOut(person={self.person!r}, expires_at={self.expires_at!r})"
 
 
 class MembershipOut(Out, frozen=True):
@@ -395,6 +404,10 @@ class JupyterOut(Out, frozen=True):
     token: str
     code_expires_at: datetime
 
+    def __repr__(self) -> str:
+        """Return it without its secrets."""
+        return f"JupyterOut(host={self.host!r}, port={self.port!r}, code_expires_at={self.code_expires_at!r})"
+
 
 # --- gateway ----------------------------------------------------------------------------------------------------------
 
@@ -593,7 +606,7 @@ class DatasetIn(In, frozen=True):
     """A dataset version and where it lies. A tier left out is 3, the strictest."""
 
     name: Name
-    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")]
+    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$(?!\n)")]
     title: ShortText = ""
     tier: Annotated[int, Meta(ge=0, le=3)] = 3
     local: Annotated[str, Meta(max_length=1000)] | None = None
@@ -604,7 +617,7 @@ class PlaceIn(In, frozen=True):
     """A place: `kind` is its Terraform module."""
 
     name: Name
-    kind: Annotated[str, Meta(pattern=r"^(local|aws|azure|gcp)$")]
+    kind: Annotated[str, Meta(pattern=r"^(local|aws|azure|gcp)$(?!\n)")]
     title: ShortText = ""
     region: ShortText = ""
 

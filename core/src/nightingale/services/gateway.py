@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from nightingale.contract.errors import ErrorCode
@@ -84,6 +85,10 @@ class GatewayService:
             why = {**detail, "why": refusal.message}
             self._record(AuditTag.CHANNEL_REFUSED, PLATFORM_STREAM, body.person, body.target, why)
             raise
+        machines = self.machines.get(instance.place)
+        if machines is None:
+            raise RefusedError(ErrorCode.UNAVAILABLE, f"the place {instance.place} is not run by this platform")
+        kind, _, where = machines.address(instance.id).partition(":")
         channel_id = self.ids.new("c")
         now = self.clock.now()
         document = {
@@ -96,7 +101,6 @@ class GatewayService:
         key = records.channel_key(channel_id)
         self.store.put(Item(key, document, expires_at=now + _CHANNEL_KEPT))
         self._record(AuditTag.CHANNEL_OPENED, instance.id, person.name, channel_id, detail)
-        kind, _, where = self.machines[instance.place].address(instance.id).partition(":")
         return ChannelOut(
             channel_id=channel_id,
             instance_id=instance.id,
@@ -120,7 +124,16 @@ class GatewayService:
             detail = {"why": refusal.message, "sent": str(body.sent), "received": str(body.received)}
             self._record(AuditTag.CHANNEL_REVOKED, document["instance_id"], document["person"], channel_id, detail)
             raise
+        self._keep(item)
         return Empty()
+
+    def _keep(self, item: Item) -> None:
+        """Let the store keep a channel that stands for days; seldom, since leases are renewed every few seconds."""
+        now = self.clock.now()
+        if item.expires_at is None or item.expires_at - now > _CHANNEL_KEPT / 2:
+            return
+        with contextlib.suppress(ConditionFailedError):  # renewed or closed twice at once
+            self.store.put(replace(item, expires_at=now + _CHANNEL_KEPT))
 
     def close_channel(self, channel_id: str, body: ChannelCloseIn) -> Empty:
         """Record how much went through the channel; a second call changes nothing."""
@@ -134,10 +147,8 @@ class GatewayService:
             "why": body.why,
         }
         self._record(AuditTag.CHANNEL_CLOSED, item.document["instance_id"], item.document["person"], channel_id, detail)
-        try:
+        with contextlib.suppress(ConditionFailedError):  # closed twice at once: the audit log has both
             self.store.delete(item.key, item.version)
-        except ConditionFailedError:
-            return Empty()  # closed twice at once: the audit log has both, the channel is gone
         return Empty()
 
     def record_refusal(self, body: RefusalIn) -> Empty:

@@ -11,11 +11,12 @@ from nightingale.contract.vocabulary import AuditTag, Status
 from nightingale.domain.history import HistoryEntry
 from nightingale.ports.audit_log import PLATFORM_STREAM, AuditEvent, AuditLog
 from nightingale.ports.clock import Clock
-from nightingale.ports.machines import Machines
+from nightingale.ports.machines import Machines, MachineUnavailableError
 from nightingale.ports.store import Store
 from nightingale.services import records
 
 _LOG = logging.getLogger(__name__)
+_OVER = frozenset({Status.STOPPED, Status.TERMINATED})
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,34 @@ class Reconcile:
     """A machine is left this long after its instance stopped, in case its build is still ending it."""
 
     def end_orphans(self) -> int:
-        """End machines whose instance is stopped, terminated or was never there; return how many."""
+        """End machines whose instance is stopped, terminated or was never there; return how many.
+
+        A place that cannot be asked, or a machine that cannot be ended, is left for the next time.
+        """
         ended = 0
-        now = self.clock.now()
         for place, machines in self.machines.items():
-            for instance_id in machines.find_all():
-                page = self.store.query(
-                    records.history_partition(instance_id), prefix="HISTORY#", limit=1, is_reversed=True
-                )
-                entry = records.decode(page.items[0], HistoryEntry) if page.items else None
-                if entry is not None and entry.after not in {Status.STOPPED, Status.TERMINATED}:
-                    continue
-                if entry is not None and now - entry.at < self.orphan_after:
-                    continue
-                _LOG.warning("ending a machine that no instance owns", extra={"instance": instance_id})
-                machines.end_orphan(instance_id)
-                detail = {"place": place, "history": entry.after.value if entry is not None else "none"}
-                tag = AuditTag.ORPHAN_ENDED.value
-                self.audit.append(AuditEvent(PLATFORM_STREAM, now, tag, "platform", instance_id, detail))
-                ended += 1
+            try:
+                found = machines.find_all()
+            except MachineUnavailableError as error:
+                _LOG.warning("a place cannot be asked for its machines", extra={"place": place, "why": str(error)})
+                continue
+            for instance_id in found:
+                ended += self._end_if_orphan(place, machines, instance_id)
         return ended
+
+    def _end_if_orphan(self, place: str, machines: Machines, instance_id: str) -> bool:
+        page = self.store.query(records.history_partition(instance_id), prefix="HISTORY#", limit=1, is_reversed=True)
+        entry = records.decode(page.items[0], HistoryEntry) if page.items else None
+        now = self.clock.now()
+        if entry is not None and (entry.after not in _OVER or now - entry.at < self.orphan_after):
+            return False
+        _LOG.warning("ending a machine that no instance owns", extra={"instance": instance_id})
+        try:
+            machines.end_orphan(instance_id)
+        except MachineUnavailableError as error:
+            _LOG.error("an orphan did not end", extra={"instance": instance_id, "why": str(error)})
+            return False
+        detail = {"place": place, "history": entry.after.value if entry is not None else "none"}
+        tag = AuditTag.ORPHAN_ENDED.value
+        self.audit.append(AuditEvent(PLATFORM_STREAM, now, tag, "platform", instance_id, detail))
+        return True
