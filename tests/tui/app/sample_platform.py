@@ -44,6 +44,7 @@ class SamplePlatform:
         self.is_down = False
         self.is_expired = False
         self.hold: threading.Event | None = None
+        self.is_held = threading.Event()
         self.refusals: dict[str, tuple[int, s.ErrorOut]] = {}
         self.calls: list[tuple[str, tuple[str, ...], Any]] = []
 
@@ -56,6 +57,7 @@ class SamplePlatform:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.hold is not None:
+            self.is_held.set()
             self.hold.wait(20)
         if self.is_down:
             raise httpx.ConnectError("connection refused", request=request)

@@ -29,18 +29,28 @@ async def test_enter_in_a_field_launches_too(parts: Parts):
         assert len(parts.platform.called("launch_instance")) == 1
 
 
-async def test_the_price_follows_each_change_and_only_the_last_of_a_burst_is_asked_for(parts: Parts):
+async def test_the_price_follows_each_change(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("l")
+        await until(pilot, lambda: "$0.031/h" in said(parts, "#price"))
+        parts.app.screen.query_one("#stop_after").focus()
+        await pilot.press(*"10h")
+        await until(pilot, lambda: "10h 00m cost $0.310" in said(parts, "#price"))
+        parts.app.screen.query_one("#gpu").value = "l"
+        await until(pilot, lambda: "$3.231/h" in said(parts, "#price"))
+
+
+async def test_only_the_last_of_a_burst_of_changes_is_priced(parts: Parts):
     async with parts.app.run_test() as pilot:
         await loaded(pilot)
         await pilot.press("l")
         await until(pilot, lambda: "$0.031/h" in said(parts, "#price"))
         asked = len(parts.platform.called("create_estimate"))
-        parts.app.screen.query_one("#stop_after").focus()
-        await pilot.press(*"10h")
-        await until(pilot, lambda: "10h 00m cost $0.310" in said(parts, "#price"))
-        assert len(parts.platform.called("create_estimate")) - asked <= 2
-        parts.app.screen.query_one("#gpu").value = "l"
-        await until(pilot, lambda: "$3.231/h" in said(parts, "#price"))
+        for hours in ("1h", "10h", "100h"):
+            parts.app.screen._change("stop_after", hours)
+        await until(pilot, lambda: "4d 04h cost $3.100" in said(parts, "#price"))
+        assert [body.for_seconds for body in parts.platform.called("create_estimate")[asked:]] == [360_000]
 
 
 async def test_what_can_be_seen_to_be_wrong_is_never_sent(parts: Parts):

@@ -42,7 +42,7 @@ async def test_a_slow_platform_never_blocks_a_key(parts: Parts):
     async with parts.app.run_test() as pilot:
         await loaded(pilot)
         parts.platform.hold = threading.Event()
-        await until(pilot, lambda: parts.app.controller.asked_at)
+        await until(pilot, parts.platform.is_held.is_set)
         parts.clock.step(seconds=8)
         parts.app.controller.publish()
         await pilot.press("j", "j")
@@ -113,7 +113,7 @@ async def test_a_changed_cell_draws_that_cell_only(parts: Parts):
         control.feed = state.instance_changed(control.feed, one)
         control.publish()
         assert "0.900" in str(table.get_row(one.id)[4])
-        assert [(region.width, region.height) for region in dirty] == [(10, 1)]
+        assert [(region.width, region.height) for region in dirty] == [(3, 1)]
 
 
 async def test_filter_keeps_what_matches_and_escape_clears_it(parts: Parts):
@@ -177,6 +177,30 @@ async def test_a_detail_screen_without_answers_stays_open(parts: Parts):
         await until(pilot, lambda: "platform unreachable" in stale_line(parts))
         assert isinstance(parts.app.screen, DetailScreen)
         assert not len(parts.app._notifications)
+
+
+async def test_a_log_that_loses_its_first_lines_is_not_written_anew():
+    log = LogLines("nothing")
+    written: list[list[str]] = []
+    log.write_lines = written.append
+    log.show_lines(["a", "b", "c"])
+    log.show_lines(["b", "c", "d"])
+    log.show_lines(["x"])
+    assert written == [["a", "b", "c"], ["d"], ["x"]]
+
+
+async def test_details_that_take_longer_than_a_second_still_arrive(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        parts.platform.hold = threading.Event()
+        await pilot.press("enter", "2")
+        screen = parts.app.screen
+        asked = len([worker for worker in parts.app.workers if worker.group == "detail" and worker.is_running])
+        screen._read()
+        screen._read()
+        assert len([worker for worker in parts.app.workers if worker.group == "detail"]) <= asked + 1
+        parts.platform.hold.set()
+        await until(pilot, lambda: "retry_asked" in str(screen.query_one("#history-text", Line).content))
 
 
 async def test_usage_changes_the_month_but_not_into_the_future(parts: Parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.tui.app.running import Parts, loaded, make_parts, until
@@ -10,6 +11,11 @@ from textual.pilot import Pilot
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Steps = Callable[[Pilot[int], Parts], Awaitable[None]]
+
+
+def is_settled(parts: Parts) -> bool:
+    screen = parts.app.screen
+    return screen.focused is not None or not any(table.display for table in screen.query("#instances"))
 
 
 @pytest.fixture
@@ -24,9 +30,14 @@ def looks_the_same(snap_compare):
             parts.app.workers.cancel_group(parts.app, "poll")  # what is seen now is what is compared
             for cursor in parts.app.screen.query("Input"):
                 cursor.cursor_blink = False
+            # a footer and a focus settle in their own time
+            await until(pilot, lambda: is_settled(parts))
+            await pilot.pause()
             await pilot.pause()
 
-        return snap_compare(parts.app, terminal_size=size, run_before=before)
+        # asyncio.run in the main thread would drop the loop that pytest-asyncio keeps there, unclosed
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(snap_compare, parts.app, terminal_size=size, run_before=before).result()
 
     return check
 

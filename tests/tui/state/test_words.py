@@ -13,7 +13,7 @@ from nightingale_tui.tunnels import has_browser
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.build_words import build_line, build_lines
 from nightingale_tui.widgets.instance_rows import Moment, columns_for, rows_for
-from nightingale_tui.widgets.row_table import fitted
+from nightingale_tui.widgets.row_table import changed_span, fitted
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,16 @@ def test_usage_is_dearest_first_with_names_for_ids_and_a_bar_of_its_share():
 )
 def test_no_browser_is_started_inside_an_ssh_session(environ: dict[str, str], platform: str, has: bool):  # noqa: FBT001 - a table's column
     assert has_browser(environ, platform) is has
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "span"),
+    [
+        ("◐ starting", "◓ starting", (0, 1)),
+        ("1h 01m", "1h 02m", (4, 5)),
+        ("same", "same", (4, 4)),
+        ("日本", "日語", (2, 4)),
+    ],
+)
+def test_only_the_cells_that_differ_are_drawn(before: str, after: str, span: tuple[int, int]):
+    assert changed_span(before, after) == span

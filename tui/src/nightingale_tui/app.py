@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
@@ -26,6 +26,8 @@ from nightingale_tui.tunnels import Doors, Tunnels, open_browser
 from nightingale_tui.widgets import words
 
 _TICK_S = 1.0
+_OPENING_S = 25.0
+"""ssh is given up on after 20 seconds."""
 
 
 def utc_now() -> datetime:
@@ -80,6 +82,10 @@ class NightingaleApp(App[int]):
     def on_unmount(self) -> None:
         """Close the tunnels on the way out, however the app ends."""
         self.tunnels.close_all()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Offer the theme; the rest of the stock commands has keys here or is of no use in this app."""
+        yield from (command for command in super().get_system_commands(screen) if command.title == "Theme")
 
     # --- what every screen offers -------------------------------------------------------------------------------------
 
@@ -149,8 +155,8 @@ class NightingaleApp(App[int]):
             self.screen.select(instance_id)
 
 
-def run_app(api: Api, settings: Settings, project: str) -> int:
-    """Run the app until the person quits; return the exit status (0 when it ended as it should)."""
+def make_app(api: Api, settings: Settings, project: str) -> NightingaleApp:
+    """Return the app as it runs for a person: tunnels by the system's ssh, logins renewed from the session's file."""
 
     def renew() -> None:
         session = load_session(settings)
@@ -158,6 +164,12 @@ def run_app(api: Api, settings: Settings, project: str) -> int:
             api.with_token(session.token)
 
     doors = Doors(lambda of, name: Tunnel.open(api, settings, of, name), open_browser)
-    app = NightingaleApp(api, project, doors, renew=renew)
+    return NightingaleApp(api, project, doors, renew=renew)
+
+
+def run_app(api: Api, settings: Settings, project: str) -> int:
+    """Run the app until the person quits; return the exit status (0 when it ended as it should)."""
+    app = make_app(api, settings, project)
     app.run()
+    app.tunnels.settle(_OPENING_S)
     return app.return_code or 0

@@ -7,9 +7,8 @@ waits for one is simply let go. Screens never see HTTP; they ask the controller 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,52 +23,13 @@ from nightingale.contract.vocabulary import LogSource
 from nightingale_tui import actions, state
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
-from nightingale_tui.state import Feed, ListView, LogView, Problem
+from nightingale_tui.details import Detail, read_detail
+from nightingale_tui.state import Feed, ListView, Problem
+from nightingale_tui.threads import in_thread
 
 T = TypeVar("T")
 _PAGE = 500
 _MOST_PAGES = 20
-_TAIL = 300
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Return what `call` returns, run in a daemon thread; raise what it raises. Cancelling leaves the thread behind."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def deliver(result: T | None, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type] # no error, so there is a result
-
-    def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = call()
-        except BaseException as raised:  # noqa: BLE001 - handed to whoever waits
-            error = raised
-        try:
-            loop.call_soon_threadsafe(deliver, result, error)
-        except RuntimeError:
-            return  # the app has quit and nobody waits any more
-
-    threading.Thread(target=run, daemon=True, name="nightingale-call").start()
-    return await answer
-
-
-@dataclass(frozen=True)
-class Detail:
-    """What the detail screen has beside the instance."""
-
-    instance: s.InstanceOut
-    history: tuple[s.HistoryEntryOut, ...] = ()
-    history_of: datetime | None = None
-    build_log: LogView = field(default_factory=LogView)
-    jupyter_log: LogView = field(default_factory=LogView)
 
 
 class Controller:
@@ -170,10 +130,16 @@ class Controller:
             except ClientError as error:
                 self.feed = state.poll_failed(self.feed, state.problem_of(error))
                 if self.feed.problem is not None and self.feed.problem.is_login:
-                    await in_thread(self._renew)
+                    await self._renew_login()
             self.asked_at = None
             self.publish()
             await asyncio.sleep(state.poll_delay(self.feed))
+
+    async def _renew_login(self) -> None:
+        try:
+            await in_thread(self._renew)
+        except ClientError as error:
+            self.feed = replace(self.feed, problem=state.problem_of(error))
 
     def _list(self, project: str, *, includes_all: bool) -> tuple[s.InstanceOut, ...]:
         found: list[s.InstanceOut] = []
@@ -234,6 +200,8 @@ class Controller:
                 result = await in_thread(call)
             except ClientError as error:
                 target.post_message(self.Refused(what, state.problem_of(error)))
+            except OSError as error:  # a full disk, no more processes: this machine's trouble, told like any other
+                target.post_message(self.Refused(what, Problem("local_trouble", str(error))))
             else:
                 target.post_message(answer(result))
 
@@ -305,37 +273,7 @@ class Controller:
         self.ask(
             target,
             f"details of {before.instance.name}",
-            lambda: self._detail(project, known, before, source),
+            lambda: read_detail(self.api, project, known, before, source),
             self.DetailLoaded,
             group="detail",
         )
-
-    def _detail(self, project: str, known: s.InstanceOut | None, before: Detail, source: LogSource | None) -> Detail:
-        instance = known or self.api.get_instance(project, before.instance.id)
-        detail = replace(before, instance=instance)
-        if detail.history_of != instance.status_at or not detail.history:
-            detail = replace(detail, history=self._history(project, instance.id), history_of=instance.status_at)
-        if source is LogSource.BUILD:
-            log = state.log_subject_changed(detail.build_log, instance.build_id or "")
-            return replace(detail, build_log=self._log(project, instance.id, source, log))
-        if source is LogSource.JUPYTER:
-            log = state.log_subject_changed(detail.jupyter_log, str(instance.generation))
-            return replace(detail, jupyter_log=self._log(project, instance.id, source, log))
-        return detail
-
-    def _history(self, project: str, instance: str) -> tuple[s.HistoryEntryOut, ...]:
-        entries: list[s.HistoryEntryOut] = []
-        cursor: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = self.api.list_history(project, instance, cursor=cursor, limit=_PAGE)
-            entries.extend(page.entries)
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        return tuple(entries)
-
-    def _log(self, project: str, instance: str, source: LogSource, log: LogView) -> LogView:
-        if log.is_complete:
-            return log
-        tail = _TAIL if log.next_offset is None else None
-        return state.log_read(log, self.api.read_log(project, instance, source, offset=log.next_offset, tail=tail))

@@ -89,7 +89,7 @@ def checked(draft: LaunchDraft) -> LaunchDraft:
     if not draft.name:
         wrong["name"] = "A name is needed."
     elif not _NAME.match(draft.name):
-        wrong["name"] = "Lower case letters, digits, dashes; a letter first; not i-…"
+        wrong["name"] = "Lower case, digits, dashes; a letter first, not i-."
     try:
         parse_duration(draft.stop_after)
     except ValueError as error:

@@ -71,7 +71,8 @@ class Tunnels:
         self._controller = controller
         self._doors = doors
         self._open: dict[str, OpenTunnel] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._opening = 0
         self._is_over = False
 
     @property
@@ -89,9 +90,7 @@ class Tunnels:
                 self.close(instance.id)
                 kept = None
             if kept is None:
-                tunnel = self._doors.open_tunnel(project, instance.name)
-                kept = OpenTunnel(instance.id, instance.name, project, instance.generation, since, tunnel)
-                self._keep(kept)
+                kept = self._opened(project, instance, since)
             url = kept.tunnel.url(self._controller.api.open_jupyter(project, instance.id))
             return url, self._doors.open_browser(url)
 
@@ -102,6 +101,24 @@ class Tunnels:
             lambda answer: self.Opened(instance, *answer),
             group=f"open-{instance.id}",
         )
+
+    def _opened(self, project: str, instance: InstanceOut, since: datetime) -> OpenTunnel:
+        with self._lock:
+            self._opening += 1
+        try:
+            tunnel = self._doors.open_tunnel(project, instance.name)
+            kept = OpenTunnel(instance.id, instance.name, project, instance.generation, since, tunnel)
+            self._keep(kept)
+        finally:
+            with self._lock:
+                self._opening -= 1
+                self._lock.notify_all()
+        return kept
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait until no tunnel is just being opened: a process that ends before would leave its ssh behind."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._opening, timeout_s)
 
     def _keep(self, kept: OpenTunnel) -> None:
         with self._lock:

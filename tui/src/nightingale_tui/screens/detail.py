@@ -13,7 +13,8 @@ from textual.widgets import Footer, TabbedContent, TabPane
 from nightingale.contract.schemas import InstanceOut
 from nightingale.contract.vocabulary import LogSource
 from nightingale_tui import state
-from nightingale_tui.controller import Controller, Detail
+from nightingale_tui.controller import Controller
+from nightingale_tui.details import Detail
 from nightingale_tui.screens.base import InstanceScreen
 from nightingale_tui.tunnels import Tunnels
 from nightingale_tui.widgets.build_words import build_lines
@@ -41,6 +42,8 @@ class DetailScreen(InstanceScreen):
         """Show this instance, with what is known of it from the start."""
         super().__init__(controller, tunnels)
         self._detail = Detail(instance)
+        self._is_reading = False
+        """A slow answer is waited for: asking anew each second would never let one arrive."""
 
     def compose(self) -> ComposeResult:
         """Lay out the tabs."""
@@ -75,19 +78,22 @@ class DetailScreen(InstanceScreen):
         return state.find(self.controller.feed, self._detail.instance.id) or self._detail.instance
 
     def _read(self) -> None:
-        if not self.is_current:
+        if not self.is_current or self._is_reading:
             return
+        self._is_reading = True
         source = {"build": LogSource.BUILD, "jupyter": LogSource.JUPYTER}.get(self.query_one(TabbedContent).active)
         self.controller.load_detail(self, self._detail, source)
 
     @on(Controller.DetailLoaded)
     def _loaded(self, event: Controller.DetailLoaded) -> None:
+        self._is_reading = False
         self._detail = event.detail
         self._show()
 
     @on(Controller.Refused)
     def _unread(self, event: Controller.Refused) -> None:
         if event.what.startswith("details of "):
+            self._is_reading = False
             event.prevent_default()  # the stale line tells it each second; a notification each second would not help
             event.stop()
 
@@ -119,6 +125,7 @@ class DetailScreen(InstanceScreen):
         tabs.active = name
         pane = tabs.get_pane(name)
         pane.query("VerticalScroll, LogLines").first().focus()
+        self._is_reading = False  # what is under way is not what is looked at now
         self._read()
 
     def action_leave(self) -> None:

@@ -22,7 +22,7 @@ from nightingale_tui.widgets.instance_rows import Moment, columns_for, rows_for
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.row_table import Cell, RowTable
 
-_TURN_S = 0.5
+_TURN_S = 1.0
 _WIDE = 100
 
 
@@ -105,6 +105,8 @@ class InstancesScreen(InstanceScreen):
         self.query_one("#empty").display = empty is not None
         if empty is not None:
             self.query_one("#empty", Static).update(empty)
+        elif self.focused is None:
+            self.set_focus(table)  # it could not have the focus while it was hidden
         self._show_facts()
 
     def _show_line(self, selector: str, text: str) -> None:

@@ -7,6 +7,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Log
 
+from nightingale_tui.state import KEPT_LOG_LINES
+
 
 class LogLines(Log):
     """Lines of text, never markup; control characters are shown as `·`, so a log cannot steer the terminal."""
@@ -19,7 +21,7 @@ class LogLines(Log):
 
     def __init__(self, when_empty: str, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         """Say `when_empty` while there is no line."""
-        super().__init__(id=id, auto_scroll=True)
+        super().__init__(id=id, auto_scroll=True, max_lines=KEPT_LOG_LINES)
         self._when_empty = when_empty
         self._shown: list[str] | None = None
 
@@ -28,12 +30,24 @@ class LogLines(Log):
         before = self._shown
         if before == lines:
             return
-        if before and lines[: len(before)] == before:
-            self.write_lines([_plain(line) for line in lines[len(before) :]])
+        if not lines:
+            before = None
+        new = _behind(before or [], lines)
+        if before and new is not None:
+            self.write_lines([_plain(line) for line in new])
         else:
             self.clear()
             self.write_lines([_plain(line) for line in lines] or [self._when_empty])
         self._shown = list(lines)
+
+
+def _behind(before: list[str], lines: list[str]) -> list[str] | None:
+    """Return the lines that follow those of `before`, whose first ones may be gone; None when nothing fits."""
+    for dropped in range(len(before)):
+        kept = len(before) - dropped
+        if before[dropped] == lines[0] and before[dropped:] == lines[:kept]:
+            return lines[kept:]
+    return None
 
 
 def _plain(line: str) -> str:

@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
 from textual.geometry import Region
 from textual.widgets import DataTable
 
@@ -47,6 +48,18 @@ def fitted(text: str, width: int, *, is_right: bool = False) -> str:
     if cell_len(text) > width:
         return set_cell_size(text, max(0, width - 1)) + "…" if width else ""
     return text.rjust(width - cell_len(text) + len(text)) if is_right else set_cell_size(text, width)
+
+
+def changed_span(before: str, after: str) -> tuple[int, int]:
+    """Return the first cell in which two texts of one width differ, and the cell behind the last."""
+    head = _same(before, after)
+    tail = _same(before[head:][::-1], after[head:][::-1])
+    return cell_len(after[:head]), cell_len(after[: len(after) - tail])
+
+
+def _same(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 class RowTable(DataTable[Text]):
@@ -118,13 +131,20 @@ class RowTable(DataTable[Text]):
             self.scroll_to(y=scroll, animate=False)
 
     def _put(self, row_at: int, column_at: int, cell: Cell) -> None:
-        row_key, column_key = self.coordinate_to_cell_key((row_at, column_at))  # type: ignore[arg-type] # a NamedTuple of two
+        place = Coordinate(row_at, column_at)
+        before, after = self.get_cell_at(place), self._text(cell, self._columns[column_at])
         self._is_quiet = True
         try:
-            self.update_cell(row_key, column_key, self._text(cell, self._columns[column_at]))
+            self.update_cell_at(place, after)
         finally:
             self._is_quiet = False
-        self.refresh_coordinate((row_at, column_at))  # type: ignore[arg-type] # a NamedTuple of two
+        start, end = changed_span(before.plain, after.plain)
+        if before.spans != after.spans:
+            start, end = 0, self._columns[column_at].width
+        left = sum(column.width + 2 * self.cell_padding for column in self._columns[:column_at]) + self.cell_padding
+        region = Region(left + start, row_at + self.header_height, end - start, 1).translate(-self.scroll_offset)
+        if self.header_height <= region.y < self.size.height:
+            self.refresh(region)
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False

@@ -75,11 +75,11 @@ def duration(seconds: float) -> str:
 
 
 def ago(then: datetime | None, now: datetime) -> str:
-    """Return `just now`, `12m ago`; `-` when it never happened."""
+    """Return `just now` within a minute, so that nothing ticks each second, else `12m ago`; `-` for never."""
     if then is None:
         return "-"
     seconds = (now - then).total_seconds()
-    return "just now" if seconds < 2 else f"{duration(seconds)} ago"  # noqa: PLR2004 - two seconds are now
+    return "just now" if seconds < MINUTE else f"{duration(seconds)} ago"
 
 
 def until(then: datetime | None, now: datetime) -> str:

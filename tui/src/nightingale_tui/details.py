@@ -1,0 +1,66 @@
+"""Reading what the detail screen shows beside the instance: its history and the log in sight, only what is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from nightingale.contract import schemas as s
+from nightingale.contract.vocabulary import LogSource
+from nightingale_tui import state
+from nightingale_tui.api.client import Api
+from nightingale_tui.state import LogView
+
+_PAGE = 500
+_MOST_PAGES = 20
+_TAIL = 300
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What is known of one instance so far; `history_of` is the change up to which its history was read."""
+
+    instance: s.InstanceOut
+    history: tuple[s.HistoryEntryOut, ...] = ()
+    history_of: datetime | None = None
+    build_log: LogView = field(default_factory=LogView)
+    jupyter_log: LogView = field(default_factory=LogView)
+
+
+def read_detail(
+    api: Api, project: str, known: s.InstanceOut | None, before: Detail, source: LogSource | None
+) -> Detail:
+    """Return `before` with what is new: the history once its instance changed, and the lines of the log `source`.
+
+    `known` is the instance as the list has it; None asks for it. Raises ClientError.
+    """
+    instance = known or api.get_instance(project, before.instance.id)
+    detail = replace(before, instance=instance)
+    if detail.history_of != instance.status_at or not detail.history:
+        detail = replace(detail, history=_history(api, project, instance.id), history_of=instance.status_at)
+    if source is LogSource.BUILD:
+        log = state.log_subject_changed(detail.build_log, instance.build_id or "")
+        return replace(detail, build_log=_log(api, project, instance.id, source, log))
+    if source is LogSource.JUPYTER:
+        log = state.log_subject_changed(detail.jupyter_log, str(instance.generation))
+        return replace(detail, jupyter_log=_log(api, project, instance.id, source, log))
+    return detail
+
+
+def _history(api: Api, project: str, instance: str) -> tuple[s.HistoryEntryOut, ...]:
+    entries: list[s.HistoryEntryOut] = []
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = api.list_history(project, instance, cursor=cursor, limit=_PAGE)
+        entries.extend(page.entries)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tuple(entries)
+
+
+def _log(api: Api, project: str, instance: str, source: LogSource, log: LogView) -> LogView:
+    if log.is_complete:
+        return log
+    tail = _TAIL if log.next_offset is None else None
+    return state.log_read(log, api.read_log(project, instance, source, offset=log.next_offset, tail=tail))
