@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.history import Reason
@@ -32,6 +34,19 @@ _TIMEOUT_WORDS = {
     Status.RESIZING: "resizing did not end",
     Status.TERMINATING: "deleting did not end",
 }
+
+
+LIFETIME_OVER = Reason(
+    ReasonCode.LIFETIME_REACHED,
+    "the time it was launched for is over",
+    "Start it again; nightingale extend moves the time while it runs.",
+)
+
+
+def silence_reason(since: datetime, log_tail: tuple[str, ...]) -> Reason:
+    """Return why a server failed that lives and does not answer."""
+    words = f"the Jupyter server has not answered since {since:%H:%M:%S} UTC, though its process lives"
+    return Reason(ReasonCode.UNREACHABLE, words, _RETRY, log_tail=log_tail)
 
 
 def crash_reason(seen: MachineSeen, log_tail: tuple[str, ...]) -> Reason:

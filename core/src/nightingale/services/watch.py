@@ -20,9 +20,9 @@ from functools import partial
 from msgspec import convert
 
 from nightingale.contract.schemas import LimitOut
-from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, ReasonCode, Status
+from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, Status
 from nightingale.domain.errors import RefusedError
-from nightingale.domain.history import Event, EventName, Reason
+from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import Machines, MachineSeen, MachineState, MachineUnavailableError
@@ -32,7 +32,7 @@ from nightingale.services import records
 from nightingale.services.activity import activity_edge
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
-from nightingale.services.reasons import crash_reason, deadline_reason
+from nightingale.services.reasons import LIFETIME_OVER, crash_reason, deadline_reason, silence_reason
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "platform"
@@ -169,13 +169,8 @@ class Watch:
                 reason = deadline_reason(instance, self.lifecycle.deadlines)
                 self._keep(instance, partial(self.lifecycle.expire, instance, reason))
             if instance.status is Status.RUNNING and instance.stops_at is not None and now >= instance.stops_at:
-                reason = Reason(
-                    ReasonCode.LIFETIME_REACHED,
-                    "the time it was launched for is over",
-                    "Start it again; nightingale extend moves the time while it runs.",
-                )
                 build_id = self.lifecycle.ids.new("b")
-                self._apply(instance, Event(EventName.STOP, _ACTOR, reason=reason, build_id=build_id))
+                self._apply(instance, Event(EventName.STOP, _ACTOR, reason=LIFETIME_OVER, build_id=build_id))
 
     # --- the slow beat: what runs -------------------------------------------------------------------------------------
 
@@ -211,12 +206,7 @@ class Watch:
             if now - good >= self.limits.silent_for:
                 self._apply(instance, Event(EventName.WENT_UNREACHABLE, _ACTOR, last_good_at=good))
         elif now - instance.unreachable_since >= self.lifecycle.deadlines.unreachable:
-            reason = Reason(
-                ReasonCode.UNREACHABLE,
-                f"the Jupyter server has not answered since {good:%H:%M:%S} UTC, though its process lives",
-                "Retry starts it anew; what was not saved in a notebook is lost, the home is kept.",
-                log_tail=self._tail(instance),
-            )
+            reason = silence_reason(good, self._tail(instance))
             self._apply(instance, Event(EventName.STAYED_AWAY, _ACTOR, reason=reason, last_good_at=good))
 
     def _look_at_suspects(self) -> None:
