@@ -112,7 +112,7 @@ class BuildRunner:
         """Make the instance what the specification wants. Raises BuildFailedError, OSError."""
         deadline = time.monotonic() + spec.timeout_seconds
         # Loaded here: a build that cannot be read or has no folder needs none of it.
-        from nightingale_build.terraform_run import SETTINGS, TerraformRun, find_terraform  # noqa: PLC0415
+        from nightingale_build.terraform_run import SETTINGS, TerraformRun, find_terraform  # noqa: PLC0415 - see above
 
         binary = find_terraform(os.environ)
         module = find_module(spec.place)

@@ -76,6 +76,7 @@ class TerraformRun:
         return self._wait(
             self._terraform.apply(
                 skip_plan=True,
+                var=None,  # variables lie in the module's folder; else the library leaves a file in /tmp each time
                 json=IsFlagged,
                 synchronous=False,
                 capture_output=False,

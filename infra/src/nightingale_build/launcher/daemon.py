@@ -48,8 +48,6 @@ def run_detached(launch: Launch, lock: int) -> None:
 
 def _live(launch: Launch, lock: int, telling: int) -> None:
     """Be the launcher."""
-    import traceback  # noqa: PLC0415 - only this process needs it, after the provisioner went on
-
     _let_go(launch, (lock, telling))
 
     def report() -> None:
@@ -68,12 +66,18 @@ def _live(launch: Launch, lock: int, telling: int) -> None:
 
         supervisor.run(report_once)
     except OSError as error:
-        traceback.print_exc()
+        _print_exception()
         if not is_started:
             launch.folders.record.unlink(missing_ok=True)
             os.write(telling, from_os_error(error).line().encode())
     except Exception:  # noqa: BLE001 - the last frame of a process: what it does not write is lost
-        traceback.print_exc()
+        _print_exception()
+
+
+def _print_exception() -> None:
+    import traceback  # noqa: PLC0415 - 10 ms that a start without trouble does not pay
+
+    traceback.print_exc()
 
 
 def _let_go(launch: Launch, kept: tuple[int, int]) -> None:
