@@ -99,11 +99,12 @@ class InstanceLife(RuleBasedStateMachine):
         assert (entry.before, entry.after, entry.event) == (before.status, after.status, name)
         assert (entry.seq, entry.at, entry.size, entry.generation) == (
             after.seq,
-            after.status_at,
+            after.changed_at,
             after.size,
             after.generation,
         )
         assert entry.at >= self.now
+        assert after.status_at == (before.status_at if after.status is before.status else entry.at)
         asks_for_build = after.status in BUILDS
         assert after.generation == before.generation + (1 if asks_for_build else 0)
         assert after.build_id == (event.build_id if asks_for_build else before.build_id)
