@@ -1,4 +1,5 @@
 from tests.tui.app.running import Parts, loaded, until
+from textual.widgets import Input
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import ErrorOut
@@ -59,6 +60,18 @@ async def test_what_can_be_seen_to_be_wrong_is_never_sent(parts: Parts):
         await pilot.press("l", *"Unet", "ctrl+s")
         assert "Lower case" in said(parts, "#wrong-name")
         assert parts.platform.called("launch_instance") == []
+
+
+async def test_a_key_that_overtakes_the_last_letter_loses_nothing(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("l")
+        form = parts.app.screen
+        with form.prevent(Input.Changed):
+            form.query_one("#name").value = "unet"
+        form.action_launch()
+        await until(pilot, lambda: parts.platform.called("launch_instance"))
+        assert parts.platform.called("launch_instance")[0].name == "unet"
 
 
 async def test_a_refusal_stands_beside_its_field_and_nothing_typed_is_lost(parts: Parts):

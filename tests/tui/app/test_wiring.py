@@ -4,12 +4,15 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from tests.tui.app.running import FakeDoors, FakeTunnel, Parts, loaded, make_parts, until
 from tests.tui.app.sample_data import INSTANCES, NOW
 
 from nightingale_tui.api.client import Api
 from nightingale_tui.app import NightingaleApp, make_app
-from nightingale_tui.settings import Session, Settings, save_session
+from nightingale_tui.keys import load_keys
+from nightingale_tui.screens.dialogs import ConfirmScreen
+from nightingale_tui.settings import Session, Settings, SettingsError, save_session
 from nightingale_tui.tunnels import Doors
 
 URL = "http://127.0.0.1:8470"
@@ -37,6 +40,26 @@ def test_a_login_made_in_another_shell_is_taken_up(tmp_path: Path):
     save_session(settings, Session(url=URL, person="ada", token="new", expires_at=NOW + timedelta(hours=1)))
     app.controller._renew()
     assert api.has_token
+
+
+async def test_a_person_may_choose_their_own_keys(parts: Parts, tmp_path: Path):
+    (tmp_path / "keys.toml").write_text('"instance.stop" = "x"\n')
+    app = NightingaleApp(
+        parts.platform.api(), "heart-mri", parts.doors.doors(), now=parts.clock, keys=load_keys(tmp_path)
+    )
+    async with app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("s")
+        assert not isinstance(app.screen, ConfirmScreen)
+        await pilot.press("x")
+        assert isinstance(app.screen, ConfirmScreen)
+
+
+@pytest.mark.parametrize("content", ['"instance.stop" = 3', "not toml"])
+def test_a_bad_file_of_keys_is_refused_in_words(tmp_path: Path, content: str):
+    (tmp_path / "keys.toml").write_text(content)
+    with pytest.raises(SettingsError, match=r"keys\.toml"):
+        load_keys(tmp_path)
 
 
 async def test_a_session_file_that_cannot_be_used_is_told_and_crashes_nothing(tmp_path: Path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -15,6 +16,7 @@ from nightingale_tui.api.client import Api
 from nightingale_tui.commands import InstanceCommands, KeyCommands, ProjectCommands
 from nightingale_tui.controller import Controller
 from nightingale_tui.draft import LaunchDraft
+from nightingale_tui.keys import load_keys
 from nightingale_tui.screens.dialogs import PickScreen
 from nightingale_tui.screens.help import HelpScreen
 from nightingale_tui.screens.instances import InstancesScreen
@@ -63,12 +65,17 @@ class NightingaleApp(App[int]):
         *,
         now: Callable[[], datetime] = utc_now,
         renew: Callable[[], None] = lambda: None,
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Show `project` of the platform behind `api`; `doors` lead to tunnels and the browser."""
+        """Show `project` of the platform behind `api`; `doors` lead to tunnels and the browser.
+
+        `keys` are a person's own, by binding id.
+        """
         super().__init__()
         self.controller = Controller(self, api, project, now, renew)
         self.tunnels = Tunnels(self.controller, doors)
         self._draft: LaunchDraft | None = None
+        self.set_keymap(dict(keys))
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the list of instances."""
@@ -156,7 +163,10 @@ class NightingaleApp(App[int]):
 
 
 def make_app(api: Api, settings: Settings, project: str) -> NightingaleApp:
-    """Return the app as it runs for a person: tunnels by the system's ssh, logins renewed from the session's file."""
+    """Return the app as it runs for a person: tunnels by the system's ssh, logins renewed from the session's file.
+
+    Raises SettingsError when the file of the person's own keys cannot be used.
+    """
 
     def renew() -> None:
         session = load_session(settings)
@@ -164,7 +174,7 @@ def make_app(api: Api, settings: Settings, project: str) -> NightingaleApp:
             api.with_token(session.token)
 
     doors = Doors(lambda of, name: Tunnel.open(api, settings, of, name), open_browser)
-    return NightingaleApp(api, project, doors, renew=renew)
+    return NightingaleApp(api, project, doors, renew=renew, keys=load_keys(settings.config_dir))
 
 
 def run_app(api: Api, settings: Settings, project: str) -> int:

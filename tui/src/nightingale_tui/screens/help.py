@@ -19,7 +19,8 @@ _WORDS = """\
 The list is asked for each second. Older data is dimmed, with its age above it; keys work all the same.
 COST is at list price, from the first second to now; what your project pays is on the usage screen (u).
 A stopped instance costs its disk only. Deleting it ends that too, and its home folder with it.
-Keys can be changed: each has an id, in brackets on a wide screen.
+Your own keys go into keys.toml beside config.toml, by the ids that a wide screen shows in brackets:
+    "instance.stop" = "x"
 """
 
 
@@ -62,5 +63,5 @@ class HelpScreen(ModalScreen[None]):
 
     def _signs(self) -> Content:
         labels = [words.label_of(status) for status in (Status.RUNNING, Status.STOPPED, Status.FAILED)]
-        signs = "   ".join(f"{label.sign} {label.word}" for label in labels)
-        return Content(f"   signs  {signs}   ○ running idle   ? unreachable   ▲ quarantined   ◐ on its way\n")
+        signs = "  ".join(f"{label.sign} {label.word}" for label in labels)
+        return Content(f"   signs  {signs}  ○ idle  ? unreachable  ▲ quarantined  ◐ on its way\n")

@@ -158,6 +158,8 @@ class LaunchScreen(ModalScreen[str | None]):
         """Launch, if nothing is wrong that can be seen from here; once only, however often the key is pressed."""
         if self._is_launching:
             return
+        for field in self.query(Input):  # the key can overtake the news of the last letter typed or pasted
+            self._change(field.id or "", field.value)
         self.draft = d.checked(self.draft)
         self._show_wrong()
         if self.draft.wrong:
