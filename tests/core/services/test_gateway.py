@@ -10,8 +10,9 @@ import pytest
 
 from doubles.clocks import FixedClock
 from doubles.clusters import apply_cluster
-from doubles.platforms import FakePlatform
+from doubles.platforms import FakePlatform, team_cluster, with_dataset
 from nightingale.adapters.sqlite import SqliteStore
+from nightingale.contract.schemas import DatasetIn
 from nightingale.contract.vocabulary import AuditTag
 from nightingale.ports.audit_log import PLATFORM_STREAM
 from nightingale.services import records
@@ -96,6 +97,14 @@ async def test_a_name_in_two_projects_must_be_said_whole(platform: FakePlatform)
 def test_only_a_running_instance_is_reached(platform: FakePlatform) -> None:
     platform.launch()
     assert platform.refusal("open_channel", "gateway", None, channel(platform)) == "not_allowed_now"
+
+
+async def test_no_tunnel_leads_to_data_of_tier_3() -> None:
+    cluster = team_cluster()
+    secret = with_dataset(cluster, DatasetIn(name="mr-demo", version="2", tier=3, local="/data/mr"))
+    platform = FakePlatform(cluster=secret)
+    await platform.run(datasets=["mr-demo"])
+    assert platform.refusal("open_channel", "gateway", None, channel(platform)) == "forbidden"
 
 
 async def opened(platform: FakePlatform) -> str:

@@ -14,8 +14,8 @@ from doubles.platforms import FakePlatform, given, with_dataset, without_dataset
 from doubles.stores import FailingStore
 from nightingale.contract.schemas import DatasetIn
 from nightingale.contract.vocabulary import BuildState, Status
-from nightingale.domain.history import Event, EventName
 from nightingale.domain.deadlines import Deadlines
+from nightingale.domain.history import Event, EventName
 from nightingale.ports.store import Put, StoreUnavailableError
 from nightingale.services import records
 from nightingale.services.activity import with_activity

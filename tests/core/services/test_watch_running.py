@@ -187,8 +187,9 @@ async def test_it_stops_by_itself_when_nothing_else_moves(platform: FakePlatform
     stopping = platform.get()
     assert (stopping.status, given(stopping.reason).code) == ("stopping", "lifetime_reached")
     await platform.settle()
-    assert platform.get().status == "stopped"
-    assert platform.get().stops_at is None
+    stopped = platform.get()
+    assert (stopped.status, stopped.stops_at) == ("stopped", None)
+    assert given(stopped.reason).code == "lifetime_reached"
 
 
 async def test_an_extension_at_the_last_moment_is_not_overrun(platform: FakePlatform) -> None:

@@ -35,6 +35,9 @@ from nightingale.services.instances import JUPYTER_PORT
 from nightingale.services.lifecycle import Lifecycle
 
 LEASE_SECONDS = 30
+NO_TUNNEL_FROM = 3
+"""The tier from which no tunnel is granted at all."""
+
 _CHANNEL_KEPT = timedelta(days=2)
 
 
@@ -218,6 +221,12 @@ class GatewayService:
     def _require_running(instance: Instance) -> None:
         if instance.is_quarantined:
             raise RefusedError(ErrorCode.FORBIDDEN, f"{instance.name} is in quarantine", "Talk to the administrator.")
+        if instance.tier >= NO_TUNNEL_FROM:
+            raise RefusedError(
+                ErrorCode.FORBIDDEN,
+                f"{instance.name} holds data of tier {instance.tier}: no tunnel leads to it",
+                "Submit code, or enter it by the platform's browser where that is offered.",
+            )
         if instance.status is not Status.RUNNING:
             raise RefusedError(
                 ErrorCode.NOT_ALLOWED_NOW,

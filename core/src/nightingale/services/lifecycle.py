@@ -223,7 +223,8 @@ class Lifecycle:
         build, version = found
         ended = build.ended(result)
         also = (Put(records.build_item(ended, version)),)
-        event = Event(name, actor="platform", reason=ended.reason)
+        # Where there is no new reason the old one stands: a stop that its lifetime asked for says so when it is done.
+        event = Event(name, actor="platform", reason=ended.reason or instance.reason)
         return self._write(instance.project, instance.id, event, seen=instance, also=also)
 
     def _write(
