@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 
 import msgspec
@@ -20,7 +21,7 @@ from nightingale.domain.history import EventName
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.store import ConditionFailedError, StoreUnavailableError
 from nightingale.services import records
-from nightingale.services.catalog import CatalogService
+from nightingale.services.catalog import CatalogService, ClusterMeta
 from nightingale.services.cluster import ClusterService
 from nightingale.services.cluster_state import read_stored
 
@@ -361,3 +362,37 @@ def test_a_slow_applier_that_was_taken_over_writes_no_more(store, clock, audit_l
     assert isinstance(caught.value.__cause__, ConditionFailedError)
     assert slow.then is not None
     assert everything(store) == slow.then
+
+
+def test_what_runs_is_given_as_a_file_that_changes_nothing(store, service):
+    cluster = small_cluster()
+    brain = cluster.projects[0]
+    apply_cluster(store, replace(cluster, projects=(cluster.projects[1], replace(brain, members=brain.members[::-1]))))
+    left = replace(small_cluster(), people=(*small_cluster().people, s.PersonIn(name="leaver", keys=())))
+    apply_cluster(store, left)
+    apply_cluster(store)
+    found = service.get(ADMIN)
+    assert found.revision == 3
+    assert plan(service, found.cluster) == []
+    assert [(person.name, person.uid) for person in found.cluster.people] == [
+        ("ada", 10_000),
+        ("grace", 20_000),
+        ("root", 10_001),
+    ]
+    assert [size.name for size in found.cluster.sizes.cpu] == ["s", "m", "xl"]
+    assert list(found.cluster.rates[1].cpu) == ["s", "m"]
+    wire = msgspec.json.encode(found)
+    assert msgspec.json.decode(wire, type=s.ClusterOut) == found
+    assert msgspec.json.encode(service.get(ADMIN)) == wire
+
+
+def test_a_cluster_that_is_none_or_is_being_changed_is_not_given(store, service):
+    with pytest.raises(RefusedError) as none_yet:
+        service.get(ADMIN)
+    assert none_yet.value.code is ErrorCode.NOT_FOUND
+    apply_cluster(store)
+    item = store.get(records.CLUSTER_META)
+    store.put(dataclasses.replace(item, document=records.encode(ClusterMeta(1, "EUR", is_applying=True))))
+    with pytest.raises(RefusedError) as changing:
+        service.get(ADMIN)
+    assert changing.value.code is ErrorCode.CLUSTER_CHANGED

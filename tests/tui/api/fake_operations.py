@@ -223,6 +223,11 @@ class FakeOperations(FakeState):
         page, next_cursor = page_of(rows, cursor, limit)
         return s.UsageRecordsOut(records=page, next_cursor=next_cursor)
 
+    def on_get_cluster(self, _: str) -> s.ClusterOut:
+        if self.cluster is None:
+            raise Refused(ErrorCode.NOT_FOUND, "This platform has no cluster yet.")
+        return s.ClusterOut(revision=self.revision, cluster=self.cluster)
+
     def on_plan_cluster(self, _: str, body: s.ClusterPlanIn) -> s.ClusterPlanOut:
         people = {person.name for person in body.cluster.people}
         details = tuple(
@@ -233,14 +238,32 @@ class FakeOperations(FakeState):
         )
         if details:
             raise Refused(ErrorCode.INVALID, "The cluster file does not hold together.", details)
-        return s.ClusterPlanOut(base=self.revision, changes=self.changes)
+        return s.ClusterPlanOut(base=self.revision, changes=self._changes(body.cluster))
+
+    def _changes(self, cluster: s.ClusterIn) -> tuple[s.ClusterChangeOut, ...]:
+        """Return what the test said, or one change a person and project that differs (the core compares finer)."""
+        if self.changes or self.cluster is None:
+            return self.changes
+        found: list[s.ClusterChangeOut] = []
+        for section in ("people", "projects"):
+            old = {entry.name: entry for entry in getattr(self.cluster, section)}
+            new = {entry.name: entry for entry in getattr(cluster, section)}
+            for name in sorted(old.keys() | new.keys()):
+                if old.get(name) != new.get(name):
+                    verb = "add" if name not in old else "remove" if name not in new else "change"
+                    found.append(s.ClusterChangeOut(verb=verb, key=f"{section}.{name}"))
+        return tuple(found)
 
     def on_apply_cluster(self, _: str, body: s.ClusterApplyIn) -> s.ClusterApplyOut:
+        if self.overtaking:
+            self.revision += 1
+            self.cluster = self.overtaking.pop(0)
         if body.base != self.revision:
             raise Refused(ErrorCode.CLUSTER_CHANGED, "The cluster changed after the plan.")
+        changes = self._changes(body.cluster)
         self.applied.append(body.cluster)
         self.revision += 1
-        changes, self.changes = self.changes, ()
+        self.changes, self.cluster = (), body.cluster
         return s.ClusterApplyOut(revision=self.revision, changes=changes)
 
     def on_list_audit_events(

@@ -43,6 +43,9 @@ class FakeState:
         self.gateway = s.GatewayOut(host="127.0.0.1", port=2222, host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB")
         self.changes: tuple[s.ClusterChangeOut, ...] = ()
         self.revision = 1
+        self.cluster: s.ClusterIn | None = None
+        self.overtaking: list[s.ClusterIn] = []
+        """Clusters that somebody else applies just before each apply."""
         self.applied: list[s.ClusterIn] = []
         self.records: tuple[s.UsageRecordOut, ...] = ()
         self.moves_on_read = False

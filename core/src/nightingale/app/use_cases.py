@@ -112,6 +112,7 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "renew_channel": lambda c: gateway.renew_channel(c.path["channel"], c.body),
         "close_channel": lambda c: gateway.close_channel(c.path["channel"], c.body),
         "record_refusal": lambda c: gateway.record_refusal(c.body),
+        "get_cluster": lambda c: services.cluster.get(c.principal),
         "plan_cluster": lambda c: services.cluster.plan(c.principal, c.body),
         "apply_cluster": lambda c: services.cluster.apply(c.principal, c.body),
         "list_audit_events": lambda c: services.audit_events(

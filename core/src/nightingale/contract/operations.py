@@ -273,6 +273,14 @@ OPERATIONS: tuple[Operation, ...] = (
         201,
     ),
     Operation(
+        "get_cluster",
+        "GET",
+        "/v1/admin/cluster",
+        Permission.CLUSTER_READ,
+        s.ClusterOut,
+        "The cluster as it runs, as a file",
+    ),
+    Operation(
         "plan_cluster",
         "POST",
         "/v1/admin/cluster/plan",

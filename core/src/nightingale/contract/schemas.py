@@ -647,6 +647,13 @@ class ClusterIn(In, frozen=True):
     datasets: Annotated[tuple[DatasetIn, ...], Meta(max_length=5_000)] = ()
 
 
+class ClusterOut(Out, frozen=True):
+    """The cluster as it runs, as the file that would make it so. `revision` is the `base` to change it from."""
+
+    revision: int
+    cluster: ClusterIn
+
+
 class ClusterPlanIn(In, frozen=True):
     """Ask what applying this cluster would change."""
 

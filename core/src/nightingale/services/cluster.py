@@ -17,6 +17,7 @@ from nightingale.contract.schemas import (
     ClusterApplyOut,
     ClusterChangeOut,
     ClusterIn,
+    ClusterOut,
     ClusterPlanIn,
     ClusterPlanOut,
 )
@@ -41,9 +42,16 @@ from nightingale.ports.store import (
     Write,
 )
 from nightingale.services import records
-from nightingale.services.catalog import ClusterMeta, query_all, snapshot
+from nightingale.services.catalog import ClusterMeta, query_all, read_meta, snapshot
 from nightingale.services.cluster_check import Mistake, find_mistakes
-from nightingale.services.cluster_state import ClusterState, StoredCluster, changes_between, read_stored, wanted_state
+from nightingale.services.cluster_state import (
+    ClusterState,
+    StoredCluster,
+    changes_between,
+    file_of,
+    read_stored,
+    wanted_state,
+)
 from nightingale.services.metering import find_billable
 
 _MOST_DETAILS = 100
@@ -60,6 +68,25 @@ class ClusterService:
         self._clock = clock
         self._audit_log = audit_log
         self._signatures = signatures
+
+    def get(self, principal: Principal) -> ClusterOut:
+        """Return the running cluster as a file that changes nothing when it is applied.
+
+        Raises RefusedError: `not_found` before the first apply; `cluster_changed` while one is under way or was cut
+        short, since what is stored then is of two files.
+        """
+        del principal  # as for a plan
+        stored = read_stored(self._store)
+        meta, version = read_meta(self._store)
+        if meta.is_applying or version != stored.version:
+            raise _changed("an apply is under way, or was cut short and has to be made again")
+        if not meta.revision:
+            raise RefusedError(
+                ErrorCode.NOT_FOUND,
+                "this platform has no cluster yet",
+                "Apply a first file: nightingale admin apply cluster.yaml.",
+            )
+        return ClusterOut(revision=meta.revision, cluster=file_of(stored.state))
 
     def plan(self, principal: Principal, asked: ClusterPlanIn) -> ClusterPlanOut:
         """Return the difference between the cluster and the file. Raises RefusedError `invalid` with every mistake."""

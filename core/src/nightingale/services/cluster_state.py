@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nightingale.contract.schemas import ClusterChangeOut, ClusterIn, PersonIn, ProjectIn, RateIn
+from nightingale.contract.schemas import ClusterChangeOut, ClusterIn, PersonIn, ProjectIn, RateIn, SizesIn
 from nightingale.contract.vocabulary import Role
 from nightingale.domain.catalog import Person, PersonKey
 from nightingale.ports.signatures import SignatureVerifier
@@ -103,6 +103,56 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
             keys=tuple(sorted((_key(line, signatures) for line in entry.keys), key=lambda key: key.fingerprint)),
         )
     return ClusterState(cluster.currency, entries, people)
+
+
+def file_of(state: ClusterState) -> ClusterIn:
+    """Return the file that asks for this state: each list in one order (sizes: the smallest first).
+
+    People who left are not in it; the others keep their uids wherever the file is applied.
+    """
+
+    def entries(kind: str, size: str = "") -> tuple[Any, ...]:
+        by_name = state.entries[kind]
+        return tuple(sorted(by_name.values(), key=lambda entry: (getattr(entry, size, 0), getattr(entry, "name", ""))))
+
+    sizes = SizesIn(
+        cpu=entries("CPU", "cores"),
+        memory=entries("MEMORY", "gib"),
+        disk=entries("DISK", "gib"),
+        gpu=entries("GPU", "count"),
+    )
+    people = (state.people[name] for name in sorted(state.people))
+    return ClusterIn(
+        version=1,
+        currency=state.currency,
+        people=tuple(
+            PersonIn(
+                name=person.name,
+                keys=tuple(key.line for key in person.keys),
+                full_name=person.full_name,
+                uid=person.uid,
+                is_admin=person.is_admin,
+            )
+            for person in people
+            if person.is_active
+        ),
+        projects=entries("PROJECT"),
+        sizes=sizes,
+        images=entries("IMAGE"),
+        places=entries("PLACE"),
+        rates=tuple(_in_order(rate, sizes) for _, rate in sorted(state.entries["RATE"].items())),
+        datasets=entries("DATASET"),
+    )
+
+
+def _in_order(rate: RateIn, sizes: SizesIn) -> RateIn:
+    """Return the rate with its prices in order of the sizes."""
+    prices = {}
+    for resource in ("cpu", "memory", "gpu"):
+        rank = {entry.name: position for position, entry in enumerate(getattr(sizes, resource))}
+        priced: Mapping[str, Decimal] = getattr(rate, resource)
+        prices[resource] = {name: priced[name] for name in sorted(priced, key=lambda name: (rank.get(name, -1), name))}
+    return msgspec.structs.replace(rate, **prices)
 
 
 def _key(line: str, signatures: SignatureVerifier) -> PersonKey:

@@ -232,6 +232,11 @@ class Api:
 
     # --- administrators -----------------------------------------------------------------------------------------------
 
+    def get_cluster(self) -> s.ClusterOut:
+        """Return the cluster as it runs, as a file that would change nothing."""
+        answer: s.ClusterOut = self._call("get_cluster")
+        return answer
+
     def plan_cluster(self, body: s.ClusterPlanIn) -> s.ClusterPlanOut:
         """Return what applying this cluster would change."""
         answer: s.ClusterPlanOut = self._call("plan_cluster", body=body)
