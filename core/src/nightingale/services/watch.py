@@ -89,7 +89,9 @@ class Watch:
                 for instance in read.values()
             }
             self._last_good.forget_all_but(self._known.keys())
-            self._asked_builder_at = {key: at for key, at in self._asked_builder_at.items() if key in self._known}
+            self._asked_builder_at = {
+                key: at for key, at in tuple(self._asked_builder_at.items()) if key in self._known
+            }
             self._suspects &= self._known.keys()
 
     def load_last_good(self) -> None:
