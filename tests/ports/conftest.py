@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from doubles.dynamo_server import fresh_store, running
+from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.file_audit_log import FileAuditLog
 
 pytest.register_assert_rewrite("ports.store_suite", "ports.store_machine")
@@ -26,3 +29,18 @@ def folder(tmp_path: Path) -> Path:
 def path(tmp_path: Path) -> Path:
     """Where a sqlite store may be made."""
     return tmp_path / "nightingale.db"
+
+
+@pytest.fixture(scope="module")
+def dynamo_endpoint() -> Iterator[str]:
+    """The URL of DynamoDB's double, in a process of its own for this module."""
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def dynamo(dynamo_endpoint: str) -> Iterator[DynamoStore]:
+    """An empty table's store."""
+    store = fresh_store(dynamo_endpoint)
+    yield store
+    store.close()
