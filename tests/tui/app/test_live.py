@@ -16,7 +16,7 @@ from nightingale_tui.screens.help import HelpScreen
 from nightingale_tui.screens.usage import UsageScreen
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.log_lines import LogLines
-from nightingale_tui.widgets.row_table import RowTable
+from nightingale_tui.widgets.row_table import Cell, Column, Row, RowTable
 
 
 def stale_line(parts: Parts) -> str:
@@ -248,3 +248,45 @@ async def test_every_binding_has_an_id_and_a_tooltip(parts: Parts):
         assert len(ours) > 20
         assert all(binding.id and binding.tooltip for binding in ours)
         assert len({binding.id for binding in ours}) == len(ours)
+
+
+@pytest.mark.parametrize("keys", [("u", "escape"), ("enter", "escape"), ("u", "q", "u", "escape", "enter", "q")])
+async def test_screens_come_and_go(parts: Parts, keys: tuple[str, ...]):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.2)
+        assert parts.app.screen.query_one(RowTable).row_count == 11
+        parts.app.theme = "nord"
+        await pilot.press("u")
+        await until(pilot, lambda: parts.app.screen.query_one("#by-instance", RowTable).row_count == 3)
+        parts.app.theme = "textual-light"
+        await pilot.pause()
+        await pilot.press("escape")
+        await until(pilot, lambda: parts.app.screen.query("#instances"))
+
+
+async def test_an_answer_for_a_screen_that_was_left_crashes_nothing(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("u")
+        screen = parts.app.screen
+        table = screen.query_one("#by-instance", RowTable)
+        await until(pilot, lambda: table.row_count == 3)
+        await pilot.press("escape")
+        await until(pilot, lambda: not table.is_attached)
+        table._styles.clear()
+        table._recolour()
+        table.show_rows((Column("a", "A", 4),), [Row("x", (Cell("text", "strong"),))])
+        assert parts.app.is_running
+
+
+async def test_another_theme_recolours_the_rows(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        table = parts.app.screen.query_one(RowTable)
+        before = table.get_row("i-0000000001")[1].spans
+        parts.app.theme = "textual-light"
+        await until(pilot, lambda: table.get_row("i-0000000001")[1].spans != before)
+        assert parts.app.screen.selected.name == "fastmri-unet"

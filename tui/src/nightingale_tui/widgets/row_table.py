@@ -164,15 +164,21 @@ class RowTable(DataTable[Text]):
         return text
 
     def _tone(self, tone: str) -> Style:
+        if not self.is_attached:
+            return Style.null()  # an answer that came after its screen was left; there are no colours any more
         if tone not in self._styles:
             self._styles[tone] = self.get_component_rich_style(f"rows--{tone}", partial=True)
         return self._styles[tone]
 
-    def notify_style_update(self) -> None:
-        """Forget the colours of the theme before, and draw every row in the new ones."""
-        super().notify_style_update()
-        if getattr(self, "_styles", None):
-            self._styles = {}
-            columns, rows = self._columns, self._rows
-            self._columns = ()
-            self.call_after_refresh(self._rebuild, columns, rows, is_faded=self._faded)
+    def on_mount(self) -> None:
+        """Hear of another theme."""
+        self.app.theme_changed_signal.subscribe(self, self._theme_changed)
+
+    def _theme_changed(self, _theme: object) -> None:
+        self.call_after_refresh(self._recolour)
+
+    def _recolour(self) -> None:
+        self._styles = {}
+        if self.is_attached and self._rows:
+            columns, self._columns = self._columns, ()
+            self._rebuild(columns, self._rows, is_faded=self._faded)
