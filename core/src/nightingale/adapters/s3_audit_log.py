@@ -24,15 +24,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from itertools import islice
 from typing import Any
 
-from nightingale.adapters.audit_records import DamagedRecordError, from_line, holds, seal, to_line
+from nightingale.adapters.audit_records import DamagedRecordError, from_line, seal, to_line
 from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
+from nightingale.adapters.s3_audit_head import Head, behind, following
 from nightingale.adapters.s3_audit_keys import FIRST_HOUR, AuditKeys, Place
-from nightingale.contract.canonical import GENESIS
 from nightingale.ports.audit_log import AuditEvent, AuditLogUnavailableError, SealedEvent
 from nightingale.ports.clock import Ids
 
@@ -45,20 +45,9 @@ _TRIES = 200
 """Each lost race means that another writer's record was kept: losing so many in a row is a fault, not bad luck."""
 
 _STREAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_HEAD = re.compile(rb"([0-9]{12}) ([0-9a-f]{64}) ([0-9T-]{13})\n")
 _READERS = 16
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
-
-
-@dataclass(frozen=True)
-class _Head:
-    """The last record, the hour in which the next is filed, and the ETag of the head object it was read from."""
-
-    seq: int = 0
-    hash: str = GENESIS
-    hour: str = FIRST_HOUR
-    etag: str | None = None
 
 
 class S3AuditLog:
@@ -79,7 +68,7 @@ class S3AuditLog:
         self._ids = ids
         self._client = LazyClient("s3", region=region, endpoint=endpoint, client=client)
         self._keys = AuditKeys(self._client, bucket, prefix)
-        self._heads: dict[str, _Head] = {}
+        self._heads: dict[str, Head] = {}
         self._appending = threading.Lock()
 
     def append(self, event: AuditEvent) -> SealedEvent:
@@ -95,13 +84,13 @@ class S3AuditLog:
             own_hour = max(f"{event.at.astimezone(UTC):%Y-%m-%dT%H}" for event in events)
             for _ in range(_TRIES):
                 if own_hour > head.hour:
-                    is_ours = self._put_next(stream, head, b"", turn=own_hour)
+                    is_ours = self._putfollowing(stream, head, b"", turn=own_hour)
                     head = replace(head, hour=own_hour) if is_ours else self._follow(stream, head)
                     continue
                 sealed: list[SealedEvent] = []
                 for event in events:
                     sealed.append(seal(event, head.seq + len(sealed) + 1, sealed[-1].hash if sealed else head.hash))
-                if self._put_next(stream, head, b"".join(to_line(one) for one in sealed)):
+                if self._putfollowing(stream, head, b"".join(to_line(one) for one in sealed)):
                     after = replace(head, seq=sealed[-1].seq, hash=sealed[-1].hash)
                     self._heads[stream] = self._write_head(stream, after)
                     return tuple(sealed)
@@ -134,7 +123,7 @@ class S3AuditLog:
             return None
         with _translated(stream, "verified"):
             head = self._read_head(stream)  # read first: what is appended meanwhile only comes on top
-            at = _Head()
+            at = Head()
             for place, body, turn in self._contents(stream, self._keys.places(stream, "")):
                 if place != Place(at.hour, at.seq + 1):
                     return at.seq + 1
@@ -143,17 +132,17 @@ class S3AuditLog:
                     continue
                 lines = body.splitlines(keepends=True)
                 for line in lines:
-                    following = _next(stream, at, line)
-                    if following is None or (head and following.seq == head.seq and following.hash != head.hash):
+                    one = following(stream, at, line)
+                    if one is None or (head is not None and one.seq == head.seq and one.hash != head.hash):
                         return at.seq + 1
-                    at = following
+                    at = one
                 if not lines:
                     return at.seq + 1
         return at.seq + 1 if head is not None and at.seq < head.seq else None
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def _put_next(self, stream: str, head: _Head, body: bytes, turn: str = "") -> bool:
+    def _putfollowing(self, stream: str, head: Head, body: bytes, turn: str = "") -> bool:
         """Put what stands behind `head`, once; return whether this call put it. Raises what the SDK raises."""
         place = Place(head.hour, head.seq + 1)
         writer = self._ids.secret()
@@ -179,9 +168,9 @@ class S3AuditLog:
             raise
         return True
 
-    def _write_head(self, stream: str, head: _Head) -> _Head:
+    def _write_head(self, stream: str, head: Head) -> Head:
         """Write the head unless it stands further; return it with its ETag. Its failure costs the next writer time."""
-        body = b"%012d %s %s\n" % (head.seq, head.hash.encode(), head.hour.encode())
+        body = head.to_bytes()
         try:
             for _ in range(3):
                 condition = {"IfMatch": head.etag} if head.etag is not None else {"IfNoneMatch": "*"}
@@ -207,30 +196,27 @@ class S3AuditLog:
 
     # --- finding the end ----------------------------------------------------------------------------------------------
 
-    def _find_head(self, stream: str) -> _Head:
+    def _find_head(self, stream: str) -> Head:
         return self._read_head(stream) or self._head_from_records(stream)
 
-    def _read_head(self, stream: str) -> _Head | None:
+    def _read_head(self, stream: str) -> Head | None:
         found = self._get(self._keys.head(stream))
-        match = _HEAD.fullmatch(found["Body"].read()) if found is not None else None
-        if found is None or match is None:
-            return None
-        return _Head(int(match[1]), match[2].decode(), match[3].decode(), etag=str(found["ETag"]))
+        return Head.from_bytes(found["Body"].read(), str(found["ETag"])) if found is not None else None
 
-    def _head_from_records(self, stream: str) -> _Head:
+    def _head_from_records(self, stream: str) -> Head:
         """Return the end of a stream whose head is gone."""
         last = self._keys.last_hour(stream)
         head = self._end_of(stream, last)
         # Nothing but a turn in the last hour: the last record lies further back.
         return head if head.seq or last == FIRST_HOUR else self._end_of(stream, "")
 
-    def _end_of(self, stream: str, hour: str) -> _Head:
-        head = _Head(hour=hour or FIRST_HOUR)
+    def _end_of(self, stream: str, hour: str) -> Head:
+        head = Head(hour=hour or FIRST_HOUR)
         for place, body, turn in self._contents(stream, self._keys.places(stream, hour)):
-            head = _behind(stream, replace(head, hour=place.hour), body, turn)
+            head = behind(stream, replace(head, hour=place.hour), body, turn)
         return head
 
-    def _follow(self, stream: str, head: _Head) -> _Head:
+    def _follow(self, stream: str, head: Head) -> Head:
         """Return where the stream stands after a lost race: behind the head object, or behind what stands after it."""
         stored = self._read_head(stream)
         if stored is not None and stored.seq > head.seq:
@@ -238,7 +224,7 @@ class S3AuditLog:
         found = self._get(self._keys.key(stream, Place(head.hour, head.seq + 1)))
         if found is None:
             return head
-        return _behind(stream, head, found["Body"].read(), str(found["Metadata"].get("turn", "")))
+        return behind(stream, head, found["Body"].read(), str(found["Metadata"].get("turn", "")))
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -274,26 +260,6 @@ def _check(events: Sequence[AuditEvent]) -> None:
             raise ValueError(f"{event.stream!r} is no stream name here: {words}")
         if event.at.tzinfo is None:
             raise ValueError("an audit event's time is aware")
-
-
-def _next(stream: str, head: _Head, line: bytes) -> _Head | None:
-    """Return the head after this line, None when it is not the record that comes next, unchanged."""
-    try:
-        sealed = from_line(line)
-    except DamagedRecordError:
-        return None
-    is_next = sealed.event.stream == stream and holds(sealed, head.seq + 1, head.hash)
-    return replace(head, seq=sealed.seq, hash=sealed.hash) if is_next else None
-
-
-def _behind(stream: str, head: _Head, body: bytes, turn: str) -> _Head:
-    """Return the head behind an object. Raises DamagedRecordError."""
-    if not body:
-        return replace(head, hour=max(head.hour, turn), etag=None)
-    sealed = from_line(body.splitlines(keepends=True)[-1])
-    if sealed.event.stream != stream:
-        raise DamagedRecordError("the record belongs to another stream")
-    return replace(head, seq=sealed.seq, hash=sealed.hash, etag=None)
 
 
 @contextmanager
