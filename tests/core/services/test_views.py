@@ -174,8 +174,23 @@ async def test_following_a_log_misses_no_line_of_one_that_has_ended(platform: Fa
     assert found == lines
 
 
-async def test_logs_of_a_place_that_cannot_be_asked_are_unavailable_or_empty(platform: FakePlatform) -> None:
+async def test_a_log_is_complete_only_once_nobody_can_write_it_any_more(platform: FakePlatform) -> None:
+    def is_complete() -> bool:
+        answer = platform.ask("read_log", "grace", "scan", source="jupyter")
+        assert answer["lines"] == []
+        return bool(answer["is_complete"])
+
     platform.launch()
-    answer = platform.ask("read_log", "grace", "scan", source="jupyter")
-    assert (answer["lines"], answer["is_complete"]) == ([], True)
+    seen = {platform.get().status: is_complete()}
+    await platform.settle()
+    seen[platform.get().status] = is_complete()
+    platform.ask("stop_instance", "grace", "scan")
+    seen[platform.get().status] = is_complete()
+    await platform.settle()
+    seen[platform.get().status] = is_complete()
+    assert seen == {"provisioning": False, "running": False, "stopping": False, "stopped": True}
+
+
+def test_there_are_two_logs_and_no_third(platform: FakePlatform) -> None:
+    platform.launch()
     assert platform.refusal("read_log", "grace", "scan", source="elsewhere") == "not_found"

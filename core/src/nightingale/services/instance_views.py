@@ -109,7 +109,7 @@ class InstanceViews:
             lines, after = _read(partial(builder.read_log, found[0].id), offset, limit)
         else:
             machines = self.machines.get(instance.place)
-            has_ended = instance.status not in {Status.STARTING, Status.RUNNING}
+            has_ended = instance.status in {Status.STOPPED, Status.FAILED, Status.TERMINATED}
             if machines is None:
                 return LogOut(source=source, lines=(), next_offset=offset or 0, is_complete=has_ended)
             start = offset if offset is not None else machines.log_tail_offset(instance.id, limit)
