@@ -45,14 +45,16 @@ class AnyOrder(RuleBasedStateMachine):
             self.platform.token(person)
         self.watchers = [self.platform.watch, self.platform.another_watch()]
         self.launched: set[str] = set()
-        self.runner = asyncio.Runner()
+        # Not asyncio.Runner: it unsets the thread's own loop when it closes, which is the test framework's.
+        self.loop = asyncio.new_event_loop()
 
     def teardown(self) -> None:
         try:
             self.heal()
             self.check_settled()
         finally:
-            self.runner.close()
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.close()
 
     # --- people ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), beat=st.sampled_from(["beat_in_flight", "beat_in_flight", "beat_running"]))
     def beat(self, which: int, beat: str) -> None:
         try:
-            self.runner.run(getattr(self.watchers[which], beat)())
+            self.loop.run_until_complete(getattr(self.watchers[which], beat)())
         except StoreUnavailableError:
             return  # the scheduler logs it and goes on
 
@@ -186,8 +188,8 @@ class AnyOrder(RuleBasedStateMachine):
                 self.platform.builder.finish(spec.build_id)
             for watch in self.watchers:
                 watch.refresh()
-                self.runner.run(watch.beat_in_flight())
-                self.runner.run(watch.beat_running())
+                self.loop.run_until_complete(watch.beat_in_flight())
+                self.loop.run_until_complete(watch.beat_running())
         self.platform.made.reconcile().end_orphans()
 
     def check_settled(self) -> None:
@@ -217,7 +219,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.platform.builder.finish(spec.build_id)
             for watch in self.watchers:
                 watch.refresh()
-                self.runner.run(watch.beat_in_flight())
+                self.loop.run_until_complete(watch.beat_in_flight())
             self.platform.clock.advance(1)
 
 
