@@ -104,6 +104,27 @@ def test_twenty_threads_lose_and_double_no_increment_while_replies_get_lost(
     assert faults.count > 50
 
 
+def test_the_double_keeps_a_token_as_dynamodb_does(dynamo: DynamoStore) -> None:
+    client = client_of(dynamo)
+
+    def add(step: str) -> None:
+        key = {"pk": {"S": HERE}, "sk": {"S": "sum"}}
+        update = {
+            "TableName": dynamo.table,
+            "Key": key,
+            "UpdateExpression": "ADD n :step",
+            "ExpressionAttributeValues": {":step": {"N": step}},
+        }
+        client.transact_write_items(TransactItems=[{"Update": update}], ClientRequestToken="token-1")
+
+    add("1")
+    add("1")
+    with pytest.raises(client.exceptions.IdempotentParameterMismatchException):
+        add("2")
+    found = client.get_item(TableName=dynamo.table, Key={"pk": {"S": HERE}, "sk": {"S": "sum"}})["Item"]
+    assert found["n"] == {"N": "1"}
+
+
 def test_a_server_that_loses_its_replies_is_survived_too() -> None:
     with running("--lost", "0.2", "--late", "0.2", "--late-seconds", "0.01", "--seed", "4") as url:
         create_table("t", endpoint=url)
@@ -173,6 +194,12 @@ def test_what_dynamodb_refuses_is_said_in_our_words(dynamo: DynamoStore, kind: s
         with pytest.raises(StoreUnavailableError, match=words) as told:
             ask()
         assert "their words" not in str(told.value)
+
+
+def test_waits_are_bounded_and_retries_few(dynamo: DynamoStore) -> None:
+    config = client_of(dynamo).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
 
 
 def test_throttling_is_tried_three_times_and_then_told(dynamo: DynamoStore) -> None:

@@ -41,7 +41,8 @@ class DynamoStore:
     """One table, shared by threads, processes and machines.
 
     With a `clock`, items past their `expires_at` are seen as absent, by reads and by conditions: DynamoDB itself drops
-    them up to some days later. A call ends within some 20 s: connecting takes at most 2 s, an answer 5 s, three times.
+    them up to some days later. Connecting takes at most 2 s, an answer 5 s, each tried three times: a read ends within
+    some 20 s, a write, which goes on while it is in doubt, within 30.
     """
 
     def __init__(

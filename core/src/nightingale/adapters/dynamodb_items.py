@@ -1,8 +1,8 @@
 """One table's items as PynamoDB sees them. Loads PynamoDB and botocore: half a second, so import it late.
 
-The document is one attribute of JSON text. A native map takes a quarter less of the table, but a quarter more of the wire
-and two to three times the time to write and read, and it does not take everything: DynamoDB refuses an empty name and
-more than 32 levels. Typical items stay within the same unit of billing either way (`docs/reference/data.md`).
+The document is one attribute of JSON text. A native map takes a quarter less of the table, but a quarter more of the
+wire and two to three times the time to write and read, and it does not take everything: DynamoDB refuses an empty name
+and more than 32 levels. Items stay within the same unit of billing either way (`docs/reference/data.md`).
 """
 
 from __future__ import annotations

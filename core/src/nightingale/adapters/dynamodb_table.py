@@ -1,4 +1,4 @@
-"""Makes the DynamoDB table, for tests and for endpoints on one machine. In an account Terraform makes it."""
+"""Makes the DynamoDB table: for tests, for endpoints on one machine, and for a first run in an account."""
 
 from __future__ import annotations
 
