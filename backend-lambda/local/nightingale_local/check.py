@@ -6,7 +6,6 @@ the API and the system's ssh.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -15,12 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from nightingale.adapters.system_clock import SystemClock
 from nightingale.contract.build import LauncherRecord
@@ -29,8 +26,19 @@ from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_local import control, demo
 from nightingale_local.demo_material import CT_FILE, DATASET, VERSION
 from nightingale_local.folders import Folders, read_json
-from nightingale_local.jupyter_client import JupyterClient
 from nightingale_local.leftovers import processes_of
+from nightingale_local.measures import (
+    KEPT_CELL,
+    LIMIT_CELL,
+    READ_CELL,
+    SHAPE_PROGRAM,
+    CheckFailedError,
+    ask_status,
+    jupyter_process,
+    require,
+    run_cell,
+    seconds_by_hand,
+)
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.settings import Settings as ClientSettings
@@ -40,32 +48,6 @@ _NAME = "check"
 _READY_SECONDS = 60.0
 _CRASH_BOUND_SECONDS = 2
 _BILL_SECONDS = 30.0
-
-_READ_CELL = f"""
-import os, pathlib, pydicom
-scan = pydicom.dcmread(pathlib.Path(os.environ["NIGHTINGALE_DATA"], {DATASET!r}, {CT_FILE!r}))
-pathlib.Path.home().joinpath("kept.txt").write_text("kept")
-print(scan.pixel_array.shape)
-"""
-_LIMIT_CELL = """
-import os, resource
-print(len(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_DATA)[0])
-"""
-_KEPT_CELL = """
-import pathlib
-print(pathlib.Path.home().joinpath("kept.txt").read_text())
-"""
-_SHAPE = "import sys, pydicom; print(pydicom.dcmread(sys.argv[1]).pixel_array.shape)"
-
-
-class CheckFailedError(Exception):
-    """Something did not hold; the message says what was expected and what was seen."""
-
-
-def require(holds: object, words: str) -> None:
-    """Raise CheckFailedError with these words unless it holds."""
-    if not holds:
-        raise CheckFailedError(words)
 
 
 class Check:
@@ -98,18 +80,19 @@ class Check:
         folder = Path(tempfile.mkdtemp(prefix="ng-check-"))
         folders = Folders(folder)
         roots: set[int] = set()
+        held = is_clean = False
         try:
             with self._step("start"):
                 control.up_detached(folders, 0, host)
                 roots.update(entry["pid"] for entry in control.status(folders)["processes"])
             self._play(folders)
             held = True
-        except (TimeoutError, CheckFailedError, ClientError, OSError, subprocess.SubprocessError) as error:
-            self._note(f"failed: {error}")
-            held = False
-        held = self._clean_up(folders, roots) and held
-        self.report["ok"] = held
-        return held
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the report is written and all is cleaned up
+            self._note(f"failed: {type(error).__name__}: {error}")
+        finally:
+            is_clean = self._clean_up(folders, roots)
+        self.report["ok"] = held and is_clean
+        return held and is_clean
 
     def _play(self, folders: Folders) -> None:
         with self._step("apply"):
@@ -138,7 +121,7 @@ class Check:
             with self._step("start again"):
                 api.start_instance(demo.PROJECT, _NAME)
                 self._until(api, Status.RUNNING)
-                require(self._cell(api, settings, _KEPT_CELL).strip() == "kept", "the home folder was lost")
+                require(self._cell(api, settings, KEPT_CELL).strip() == "kept", "the home folder was lost")
             with self._step("delete"):
                 api.delete_instance(demo.PROJECT, _NAME)
                 self._until(api, Status.TERMINATED, name=launched.id)
@@ -157,15 +140,15 @@ class Check:
         with self._step("tunnel"):
             jupyter = api.open_jupyter(demo.PROJECT, _NAME)
             with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
-                self.report["tunnel_status"] = asyncio.run(_status(tunnel.local_port, jupyter.token))
-                without = asyncio.run(_status(tunnel.local_port, "wrong"))
+                self.report["tunnel_status"] = ask_status(tunnel.local_port, jupyter.token)
+                without = ask_status(tunnel.local_port, "wrong")
             require(self.report["tunnel_status"] == 200, f"/api/status said {self.report['tunnel_status']}")  # noqa: PLR2004 - HTTP's own
             require(without == 403, f"/api/status with a wrong token said {without}, not 403")  # noqa: PLR2004 - HTTP's own
         with self._step("cell"):
-            output = self._cell(api, settings, _READ_CELL).strip()
+            output = self._cell(api, settings, READ_CELL).strip()
             self.report["cell_output"] = output
             scan = folders.datasets / DATASET / VERSION / CT_FILE
-            command = [str(control.find_image_python()), "-I", "-c", _SHAPE, str(scan)]
+            command = [str(control.find_image_python()), "-I", "-c", SHAPE_PROGRAM, str(scan)]
             direct = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
             require(output == direct, f"the cell printed {output!r}, pydicom read directly says {direct!r}")
 
@@ -174,7 +157,7 @@ class Check:
             time.sleep(2.5)  # let a few seconds of use stand on the bill
             launcher = self._launcher(folders, instance_id)
             require(launcher is not None, "the running instance has no launcher record")
-            victim = _jupyter_process(launcher.pid if launcher is not None else 0)
+            victim = jupyter_process(launcher.pid if launcher is not None else 0)
             killed_at, began = self._clock.now(), time.monotonic()
             os.kill(victim, signal.SIGKILL)
             failed = self._until(api, Status.FAILED)
@@ -199,10 +182,10 @@ class Check:
 
     def _resize(self, api: Api, settings: ClientSettings) -> None:
         with self._step("resize"):
-            small = self._cell(api, settings, _LIMIT_CELL).split()
+            small = self._cell(api, settings, LIMIT_CELL).split()
             api.resize_instance(demo.PROJECT, _NAME, ResizeIn(cpu="m", memory="m"))
             self._until(api, Status.RUNNING)
-            large = self._cell(api, settings, _LIMIT_CELL).split()
+            large = self._cell(api, settings, LIMIT_CELL).split()
             require(int(large[1]) > int(small[1]), f"memory limit before the resize {small[1]}, after it {large[1]}")
             if (os.cpu_count() or 1) > 1:
                 require(int(large[0]) > int(small[0]), f"cores before the resize {small[0]}, after it {large[0]}")
@@ -277,7 +260,7 @@ class Check:
     def _cell(self, api: Api, settings: ClientSettings, code: str) -> str:
         jupyter = api.open_jupyter(demo.PROJECT, _NAME)
         with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
-            return asyncio.run(_run_cell(tunnel.local_port, jupyter.token, code))
+            return run_cell(tunnel.local_port, jupyter.token, code)
 
     def _history(self, api: Api, name: str) -> list[HistoryEntryOut]:
         entries: list[HistoryEntryOut] = []
@@ -292,41 +275,3 @@ class Check:
     @staticmethod
     def _launcher(folders: Folders, instance_id: str) -> LauncherRecord | None:
         return read_json(folders.root / "instances" / instance_id / "launcher.json", LauncherRecord)
-
-
-def seconds_by_hand(entries: list[HistoryEntryOut]) -> int:
-    """Return billed compute seconds, counted one by one: a second counts if it began while the instance ran."""
-    total = 0
-    running_from: datetime | None = None
-    for entry in entries:
-        is_running = entry.after is Status.RUNNING
-        if is_running and running_from is None:
-            running_from = entry.at
-        elif not is_running and running_from is not None:
-            second, end = running_from, entry.billed_until or entry.at
-            while second < end:
-                total += 1
-                second += timedelta(seconds=1)
-            running_from = None
-    return total
-
-
-def _jupyter_process(launcher: int) -> int:
-    """Return the pid of the Jupyter server below a launcher: the innermost process that runs the entry point."""
-    found = [
-        process
-        for process in psutil.Process(launcher).children(recursive=True)
-        if "nightingale_instance.serve" in process.cmdline() and "python" in Path(process.cmdline()[0]).name
-    ]
-    require(found, "no Jupyter server below the launcher")
-    return max(found, key=lambda process: len(process.parents())).pid
-
-
-async def _status(port: int, token: str) -> int:
-    async with JupyterClient(f"http://localhost:{port}", token) as client:
-        return await client.status()
-
-
-async def _run_cell(port: int, token: str, code: str) -> str:
-    async with JupyterClient(f"http://localhost:{port}", token) as client:
-        return await client.run(code)

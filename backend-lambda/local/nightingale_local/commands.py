@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from nightingale_tui.api.errors import ClientError
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.console import Console
 
 _DEFAULT_DIR = ".nightingale"
+_LAST_PORT = 65_535
 
 
 def _folder(args: argparse.Namespace) -> Any:
@@ -25,11 +30,27 @@ def _add_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
+    return int(text)
+
+
+@contextmanager
+def _folder_errors() -> Iterator[None]:
+    """Turn what the system says of the data folder into words and a next step."""
+    try:
+        yield
+    except OSError as error:
+        words = f"The platform's data folder cannot be used: {error.filename or ''} {error.strerror or error}."
+        raise ClientError("folder", " ".join(words.split()), "Name another folder with --dir.") from error
+
+
 def _configure_local(parser: argparse.ArgumentParser) -> None:
     rooms = parser.add_subparsers(dest="local_command", required=True, metavar="COMMAND")
     up = rooms.add_parser("up", help="start the platform on this machine")
     _add_dir(up)
-    up.add_argument("--port", type=int, metavar="P", help="port of the API; 0 for any free one (default: the last)")
+    up.add_argument("--port", type=_port, metavar="P", help="port of the API; 0 for any free one (default: the last)")
     up.add_argument("--detach", action="store_true", help="return once it serves; end it with `local down`")
     up.add_argument("--host", default="chalice", help=argparse.SUPPRESS)
     for name, words in (
@@ -48,26 +69,23 @@ def _configure_local(parser: argparse.ArgumentParser) -> None:
 def _run_local(args: argparse.Namespace, console: Console) -> int:
     console.is_json = console.is_json or args.json
     run = {"up": _up, "status": _status, "down": _down, "apply-demo": _apply_demo}[args.local_command]
-    return run(args, console)
+    with _folder_errors():
+        return run(args, console)
 
 
 def _up(args: argparse.Namespace, console: Console) -> int:
     from nightingale_local import control  # noqa: PLC0415 - `--help` needs none of the platform
-    from nightingale_local.folders import FolderError  # noqa: PLC0415 - same
 
     folders = _folder(args)
-    try:
-        if args.detach:
-            settings = control.up_detached(folders, args.port, args.host)
-            _say_up(console, folders, settings)
-            return 0
-        folders.prepare()
-        settings = control.choose_settings(folders, args.port)
+    if args.detach:
+        _say_up(console, folders, control.up_detached(folders, args.port, args.host))
+        return 0
+
+    def note(settings: Any) -> None:
         _say_up(console, folders, settings)
         console.note("Ctrl-C ends it; instances run on.")
-        control.supervise(str(folders.root), args.host)
-    except FolderError as error:
-        raise control.LocalError("folder", str(error), "Name another folder with --dir.") from error
+
+    control.up(folders, args.port, args.host, note)
     return 0
 
 
@@ -129,7 +147,14 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
 def _run_demo(args: argparse.Namespace, console: Console) -> int:
     console.is_json = console.is_json or args.json
     if args.check or not console.has_terminal:
+        if not args.check:
+            console.note("There is no terminal for the app: the check plays the whole job instead, in its own folder.")
         return _check(console)
+    with _folder_errors():
+        return _demo(args, console)
+
+
+def _demo(args: argparse.Namespace, console: Console) -> int:
     from nightingale_local import control, demo  # noqa: PLC0415 - `--help` needs none of the platform
     from nightingale_tui.app import run_app  # noqa: PLC0415 - same
 
@@ -149,6 +174,10 @@ def _run_demo(args: argparse.Namespace, console: Console) -> int:
 def _check(console: Console) -> int:
     from nightingale_local.check import Check  # noqa: PLC0415 - `--help` needs none of the platform
 
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)  # whoever ends it (a time limit, say) gets the clean-up too
     check = Check(console.note)
     held = check.run()
     if console.is_json:

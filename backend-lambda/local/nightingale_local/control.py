@@ -10,16 +10,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from nightingale.adapters.local_build import LocalBuilder
+from nightingale.adapters.local_files import is_held
 from nightingale.adapters.local_machines import LocalMachines
 from nightingale.contract.build import LauncherRecord
 from nightingale_local.folders import Folders, Ready, Settings, read_json, write_json
-from nightingale_local.supervisor import Supervisor, held, is_up
+from nightingale_local.supervisor import Supervisor, already_up, held, is_up
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.settings import DEFAULT_URL
@@ -81,11 +83,12 @@ def find_image_python() -> Path:
 
 def up_detached(folders: Folders, port: int | None, host: str = "chalice") -> Settings:
     """Start the platform in the background and return once it serves; one that is up already is left as it is."""
-    if is_up(folders):
-        settings = read_json(folders.settings, Settings)
-        if settings is not None:
-            _wait_until_up(folders, settings, None)
-            return settings
+    settings = read_json(folders.settings, Settings)
+    if is_up(folders) and settings is not None:
+        if port not in {None, 0, settings.port}:
+            raise already_up(folders)
+        _wait_until_up(folders, settings, None)
+        return settings
     folders.prepare()
     settings = choose_settings(folders, port)
     log = folders.logs / "supervisor.log"
@@ -102,8 +105,17 @@ def up_detached(folders: Folders, port: int | None, host: str = "chalice") -> Se
     return settings
 
 
+def up(folders: Folders, port: int | None, host: str, note: Callable[[Settings], None]) -> None:
+    """Run the platform until this process is told to end. Raises FolderError, LocalError."""
+    folders.prepare()
+    if is_up(folders):
+        raise already_up(folders)
+    note(choose_settings(folders, port))
+    supervise(str(folders.root), host)
+
+
 def supervise(root: str, host: str) -> None:
-    """Run the supervisor in this process until it is told to end."""
+    """Run the supervisor in this process until it is told to end. Raises FolderError."""
     folders = Folders(Path(root))
     settings = read_json(folders.settings, Settings)
     if settings is None:
@@ -134,17 +146,21 @@ def _wait_until_up(folders: Folders, settings: Settings, process: subprocess.Pop
 
 
 def down(folders: Folders, *, with_instances: bool) -> int:
-    """End the platform; with `with_instances` the instances' machines too. Return how many instances run on."""
-    if is_up(folders):
+    """End the platform; with `with_instances` builds and machines too. Return how many instances run on."""
+    told = 0
+    until = time.monotonic() + _STOP_SECONDS
+    while is_up(folders):
+        # One that has just started may not have written its pid yet.
         ready = read_json(folders.ready("supervisor"), Ready)
-        if ready is not None:
+        if ready is not None and ready.pid != told:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(ready.pid, signal.SIGTERM)
-        until = time.monotonic() + _STOP_SECONDS
-        while is_up(folders):
-            if time.monotonic() > until:
-                raise LocalError("still_up", "The platform did not end in time.", f"See {folders.logs}.")
-            time.sleep(0.05)
+            told = ready.pid
+        if time.monotonic() > until:
+            raise LocalError("still_up", "The platform did not end in time.", f"See {folders.logs}.")
+        time.sleep(0.05)
+    if with_instances:
+        _end_builds(folders)  # first: one that runs on would start a machine after the others have ended
     machines = LocalMachines(folders.root, python=sys.executable)
     running = machines.find_all()
     if with_instances:
@@ -152,6 +168,17 @@ def down(folders: Folders, *, with_instances: bool) -> int:
             machines.end_orphan(instance_id)
         return len(machines.find_all())
     return len(running)
+
+
+def _end_builds(folders: Folders) -> None:
+    builder = LocalBuilder(folders.root, python=sys.executable)
+    until = time.monotonic() + _STOP_SECONDS
+    while running := [lock.parent.name for lock in folders.root.glob("builds/*/lock") if is_held(lock)]:
+        for build_id in running:
+            builder.cancel(build_id)
+        if time.monotonic() > until:
+            raise LocalError("still_up", f"Builds did not end in time: {', '.join(running)}.", "Try again.")
+        time.sleep(0.05)
 
 
 def status(folders: Folders) -> dict[str, Any]:

@@ -37,7 +37,18 @@ def operator_api(folders: Folders) -> Api:
 
 
 def apply_demo(folders: Folders) -> ClusterApplyOut:
-    """Write the demo's dataset, keys and cluster file where they are not there yet, and apply the cluster file."""
+    """Write the demo's dataset, keys and cluster file where they are not there yet, and apply the cluster file.
+
+    Raises LocalError when no platform has run on the folder: then nothing is written.
+    """
+    with contextlib.closing(operator_api(folders)) as api:
+        cluster = load_cluster_file(_write_material(folders)).cluster
+        plan = api.plan_cluster(ClusterPlanIn(cluster=cluster))
+        return api.apply_cluster(ClusterApplyIn(cluster=cluster, base=plan.base))
+
+
+def _write_material(folders: Folders) -> Path:
+    """Return the demo's cluster file, made with what it names where it is not there."""
     try:
         write_datasets(folders.datasets, find_image_python())
         people = {name: public_key(folders, name) for name in PEOPLE}
@@ -47,10 +58,7 @@ def apply_demo(folders: Folders) -> ClusterApplyOut:
     path = folders.demo / "cluster.yaml"
     if not path.exists():
         path.write_text(text, "utf-8")
-    cluster = load_cluster_file(path).cluster
-    with contextlib.closing(operator_api(folders)) as api:
-        plan = api.plan_cluster(ClusterPlanIn(cluster=cluster))
-        return api.apply_cluster(ClusterApplyIn(cluster=cluster, base=plan.base))
+    return path
 
 
 def key_file(folders: Folders, person: str) -> Path:

@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from nightingale_tui.api.errors import ClientError
+
 T = TypeVar("T")
 
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 _SOCKET_SUFFIX = "/instances/i-0123456789/run/jupyter.sock"
 
 
-class FolderError(Exception):
-    """The data folder cannot be used; the message says why and what to do."""
+class FolderError(ClientError):
+    """The data folder cannot be used; says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,18 @@ class Folders:
         needed = len(os.fsencode(str(self.root) + _SOCKET_SUFFIX))
         if needed > _SOCKET_BYTES:
             most = _SOCKET_BYTES - len(_SOCKET_SUFFIX)
-            raise FolderError(f"the data folder's path is too long for a socket: {self.root} (at most {most} bytes)")
+            raise FolderError(
+                "path_too_long",
+                f"The data folder's path is too long for the sockets in it: {self.root}.",
+                f"Name a folder whose path has at most {most} bytes with --dir.",
+            )
         try:
             for folder in (self.root, self.secrets, self.run, self.logs, self.audit):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise FolderError(f"the data folder {self.root} cannot be made: {error.strerror}") from error
+            raise FolderError(
+                "folder", f"The data folder {self.root} cannot be made: {error.strerror}.", "Name another with --dir."
+            ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -104,7 +112,7 @@ def read_json(path: Path, kind: type[T]) -> T | None:
     """Return the value in a file, None when it is not there or not one."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
 
 

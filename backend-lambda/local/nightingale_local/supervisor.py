@@ -6,7 +6,6 @@ Instances and builds are no children of it: they outlive its restart.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import signal
@@ -20,8 +19,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from nightingale.adapters.local_files import is_held, take
 from nightingale_local.container import local_platform
-from nightingale_local.folders import FolderError, Folders, Ready, Settings, write_json
+from nightingale_local.folders import FolderError, Folders, Ready, Settings, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
@@ -31,37 +31,34 @@ _CALM_SECONDS = 30.0
 """A child that lived this long is started again at once; one that keeps dying waits longer each time."""
 
 
-class AlreadyUpError(FolderError):
-    """Another supervisor holds this data folder."""
-
-
 @contextmanager
 def held(folders: Folders) -> Iterator[None]:
-    """Hold the data folder's lock: one supervisor a folder. Raises AlreadyUpError."""
-    descriptor = os.open(folders.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the data folder's lock: one supervisor a folder. Raises FolderError `already_up`."""
+    descriptor = take(folders.run / "supervisor.lock")
+    if descriptor is None:
+        raise already_up(folders)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlreadyUpError(f"a platform already runs on {folders.root}") from error
         yield
     finally:
         os.close(descriptor)
 
 
+def already_up(folders: Folders) -> FolderError:
+    """Return the refusal for a folder on which a platform runs."""
+    settings = read_json(folders.settings, Settings) or Settings()
+    return FolderError(
+        "already_up",
+        f"A platform already runs on {folders.root}, at {settings.url}.",
+        f"Use it, or end it first: nightingale local down --dir {folders.root}.",
+    )
+
+
 def is_up(folders: Folders) -> bool:
     """Return whether a supervisor holds the folder. A lock file keeps its dead pid: only the held lock means alive."""
     try:
-        descriptor = os.open(folders.run / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        return is_held(folders.run / "supervisor.lock")
+    except NotADirectoryError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 @dataclass

@@ -67,7 +67,11 @@ class TerraformRun:
         """Run `terraform init` and return its exit status. Raises BuildFailedError when the time is up."""
         return self._wait(
             self._terraform.init(
-                synchronous=False, capture_output=False, reconfigure=IsNotFlagged, lock_timeout=LOCK_TIMEOUT
+                var=None,  # as below
+                synchronous=False,
+                capture_output=False,
+                reconfigure=IsNotFlagged,
+                lock_timeout=LOCK_TIMEOUT,
             )
         )
 
