@@ -1,10 +1,11 @@
-"""The API on AWS Lambda. Registration only: `chalicelib.http` says how a request reaches the core."""
+"""The API and the jobs on AWS Lambda. Registration only: `chalicelib.http` says how a request reaches the core."""
 
 from __future__ import annotations
 
 from chalice import Chalice
 
-from chalicelib.http import register
+from chalicelib import http, jobs
 
 app = Chalice(app_name="nightingale")
-register(app)
+http.register(app)
+watch_first, watch_second, close_hours, end_orphans, build_ended = jobs.register(app)

@@ -1,16 +1,44 @@
-"""The one place of this host that knows which adapters it runs on."""
+"""The one place of this host that knows which adapters it runs on. Everything is made by the first request or job."""
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.settings import Settings, SettingsError
 from nightingale.app.dispatch import Dispatcher
 
+if TYPE_CHECKING:
+    from chalicelib.watching import Pace
+    from nightingale.app.wiring import Platform
+    from nightingale.contract.schemas import GatewayOut
+    from nightingale.ports.prober import Prober
+
+PLACE = "aws"
+
 _HELD: list[Dispatcher] = []
+_WIRED: list[Wired] = []
+_MAKING = threading.Lock()
 
 
 class NotWiredError(Exception):
     """The host was started without a platform behind it."""
 
-    next_step = "On one machine: `nightingale local up`."
+    next_step = (
+        "On one machine: `nightingale local up`. In AWS: set them on the function, see docs/how-to/deploy-to-lambda.md."
+    )
+
+
+@dataclass(frozen=True)
+class Wired:
+    """What jobs run on: a platform, who probes for it, and how time passes while they wait."""
+
+    platform: Platform
+    make_prober: Callable[[], Prober]
+    pace: Pace
 
 
 def use(dispatcher: Dispatcher) -> None:
@@ -18,17 +46,84 @@ def use(dispatcher: Dispatcher) -> None:
     _HELD[:] = [dispatcher]
 
 
+def use_wired(wired: Wired) -> None:
+    """Answer requests and run jobs with this platform from now on."""
+    _WIRED[:] = [wired]
+    use(wired.platform.dispatcher())
+
+
 def use_nothing() -> None:
-    """Answer no request from now on."""
+    """Answer no request and run no job from now on, unless the environment says on what."""
     _HELD.clear()
+    _WIRED.clear()
 
 
 def dispatcher() -> Dispatcher:
-    """Return what answers requests. Raises NotWiredError.
-
-    On one machine the local host hands it in. In AWS it will be made here, on DynamoDB and CodeBuild, from the
-    function's settings; those adapters do not exist yet, so a deployed function says so instead of guessing.
-    """
+    """Return what answers requests: what was handed in, or what the function's settings make. Raises NotWiredError."""
     if not _HELD:
-        raise NotWiredError("no platform is wired to this host")
+        wired()
     return _HELD[0]
+
+
+def wired() -> Wired:
+    """Return what jobs run on, as `dispatcher` does. Raises NotWiredError."""
+    with _MAKING:
+        if not _WIRED:
+            use_wired(make(os.environ))
+        return _WIRED[0]
+
+
+def make(environment: Mapping[str, str]) -> Wired:
+    """Return a platform on DynamoDB, S3 and CodeBuild, none of which is asked anything yet. Raises NotWiredError.
+
+    It has no machines: until the place `aws` can be looked at, no instance launches there, and the rest of the API
+    works without any place.
+    """
+    try:
+        settings = Settings.read(environment)
+    except SettingsError as error:
+        raise NotWiredError(f"no platform is wired to this host: {error}") from error
+    # Loaded by whoever is first to need a platform: `import app` is what every cold start pays for.
+    from chalicelib.watching import WallPace  # noqa: PLC0415 - see above
+    from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - same
+    from nightingale.adapters.dynamodb import DynamoStore  # noqa: PLC0415 - same
+    from nightingale.adapters.s3_audit_log import S3AuditLog  # noqa: PLC0415 - same
+    from nightingale.adapters.ssh_signatures import SshSignatures  # noqa: PLC0415 - same
+    from nightingale.adapters.system_clock import SystemClock  # noqa: PLC0415 - same
+    from nightingale.adapters.system_ids import SystemIds  # noqa: PLC0415 - same
+    from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
+
+    clock, ids = SystemClock(), SystemIds()
+    region, endpoint = settings.region, settings.endpoint
+    builder = CodeBuildBuilder(
+        settings.codebuild_project, settings.builds_bucket, clock=clock, region=region, endpoint=endpoint
+    )
+    made = platform(
+        Adapters(
+            store=DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock),
+            audit=S3AuditLog(settings.audit_bucket, ids=ids, region=region, endpoint=endpoint),
+            clock=clock,
+            ids=ids,
+            signatures=SshSignatures(),
+            builders={PLACE: builder},
+            machines={},
+            networks={},
+            images={},
+            addresses=settings.addresses,
+            find_gateway=lambda: _gateway(settings),
+        )
+    )
+    return Wired(made, _make_prober, WallPace())
+
+
+def _gateway(settings: Settings) -> GatewayOut | None:
+    from nightingale.contract.schemas import GatewayOut  # noqa: PLC0415 - see `make`
+
+    told = settings.gateway
+    return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
+
+
+def _make_prober() -> Prober:
+    from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: PLC0415 - aiohttp, for the watchers only
+
+    return JupyterProber()

@@ -1,0 +1,171 @@
+"""The platform that a function in AWS makes for itself from its settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from chalice.test import Client
+from moto import mock_aws
+
+import app as lambda_app
+from chalicelib import container
+from chalicelib.settings import GatewaySettings, Settings, SettingsError
+from doubles.clusters import small_cluster
+from nightingale.adapters.dynamodb_table import create_table
+from nightingale.contract.schemas import LOGIN_NAMESPACE, ClusterIn, login_message
+
+ENVIRONMENT = {
+    "NIGHTINGALE_TABLE": "nightingale",
+    "NIGHTINGALE_AUDIT_BUCKET": "audit",
+    "NIGHTINGALE_BUILDS_BUCKET": "builds",
+    "NIGHTINGALE_CODEBUILD_PROJECT": "nightingale-builds",
+    "NIGHTINGALE_ADDRESSES": "https://api.example.org/api, https://nightingale.example.org/",
+    "AWS_REGION": "eu-central-1",
+}
+ADDRESS = "https://api.example.org/api"
+GATEWAY = {
+    "NIGHTINGALE_GATEWAY_HOST": "gateway.example.org",
+    "NIGHTINGALE_GATEWAY_PORT": "22",
+    "NIGHTINGALE_GATEWAY_HOST_KEY": "ssh-ed25519 AAAA",
+}
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_read_whole() -> None:
+    settings = Settings.read({**ENVIRONMENT, **GATEWAY})
+    assert settings.addresses == {"https://api.example.org/api", "https://nightingale.example.org"}
+    assert settings.gateway == GatewaySettings("gateway.example.org", 22, "ssh-ed25519 AAAA")
+    assert (settings.region, settings.endpoint) == ("eu-central-1", None)
+    assert Settings.read(ENVIRONMENT).gateway is None
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENT))
+def test_a_missing_setting_is_named(name: str) -> None:
+    for environment in ({k: v for k, v in ENVIRONMENT.items() if k != name}, {**ENVIRONMENT, name: ""}):
+        with pytest.raises(SettingsError, match=f"not set: {name}$"):
+            Settings.read(environment)
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(container.NotWiredError) as raised:
+        container.make({})
+    assert all(name in str(raised.value) for name in ENVIRONMENT)
+    assert "deploy-to-lambda" in raised.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"NIGHTINGALE_ADDRESSES": "api.example.org"}, "api.example.org"),
+        ({"NIGHTINGALE_GATEWAY_HOST": "gateway.example.org"}, "whole or not at all"),
+        ({**GATEWAY, "NIGHTINGALE_GATEWAY_PORT": "70000"}, "no port"),
+        ({**GATEWAY, "NIGHTINGALE_GATEWAY_PORT": "ssh"}, "no port"),
+    ],
+)
+def test_a_setting_that_says_nothing_is_refused_in_words(wrong: Mapping[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings.read({**ENVIRONMENT, **wrong})
+
+
+# --- the API on AWS's services, without any place ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The app as a function finds it: nothing handed in, settings in the environment, services (of moto) around it."""
+    for name, value in {**ENVIRONMENT, **GATEWAY}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    container.use_nothing()
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="eu-central-1")
+        for bucket in ("audit", "builds"):
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        create_table("nightingale", region="eu-central-1")
+        with Client(lambda_app.app) as client:
+            yield client
+    container.use_nothing()
+
+
+def ask(client: Client, method: str, path: str, token: str = "", body: Any = None) -> tuple[int, Any]:
+    answer = client.http.request(
+        method,
+        path,
+        headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
+        body=msgspec.json.encode(body) if body is not None else b"",
+    )
+    return answer.status_code, json.loads(answer.body) if answer.body else None
+
+
+def make_key(folder: Path, name: str) -> str:
+    """Make an SSH key and return its public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)], check=True)
+    return (folder / f"{name}.pub").read_text(encoding="utf-8").strip()
+
+
+def login(client: Client, key: Path) -> str:
+    """Log in as people do, with the key's signature over address and nonce; return the token."""
+    nonce = ask(client, "POST", "/v1/login/challenges", body={})[1]["nonce"]
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", LOGIN_NAMESPACE, "-f", str(key)]
+    signed = subprocess.run(command, input=login_message(ADDRESS, nonce), capture_output=True, check=True)
+    body = {"nonce": nonce, "server": ADDRESS, "signature": signed.stdout.decode()}
+    status, session = ask(client, "POST", "/v1/sessions", body=body)
+    assert status == 201, session
+    return str(session["token"])
+
+
+def apply(client: Client, folder: Path) -> ClusterIn:
+    """Make keys for the people of the small cluster and apply it as the operator; return it."""
+    operator = container.wired().platform.services.login.create_service_session("operator", timedelta(days=1))
+    cluster = small_cluster()
+    people = tuple(msgspec.structs.replace(one, keys=(make_key(folder, one.name),)) for one in cluster.people)
+    cluster = msgspec.structs.replace(cluster, people=people)
+    status, plan = ask(client, "POST", "/v1/admin/cluster/plan", operator, {"cluster": cluster})
+    assert status == 200, plan
+    body = {"cluster": cluster, "base": plan["base"]}
+    status, applied = ask(client, "POST", "/v1/admin/cluster/apply", operator, body)
+    assert status == 200, applied
+    return cluster
+
+
+def test_a_function_serves_everything_that_needs_no_place(deployed: Client, tmp_path: Path) -> None:
+    assert ask(deployed, "GET", "/openapi.json")[0] == 200
+    assert ask(deployed, "GET", "/health")[1]["status"] == "ok"
+    cluster = apply(deployed, tmp_path)
+    ada, root = login(deployed, tmp_path / "ada"), login(deployed, tmp_path / "root")
+    assert ask(deployed, "GET", "/v1/me", ada)[1]["person"] == "ada"
+    assert ask(deployed, "GET", "/v1/projects/brain/usage", ada)[0] == 200
+    assert ask(deployed, "GET", "/v1/projects/brain/instances", ada)[1]["instances"] == []
+    assert ask(deployed, "GET", "/v1/gateway", ada)[1]["host"] == "gateway.example.org"
+    assert ask(deployed, "POST", "/v1/admin/cluster/plan", ada, {"cluster": cluster})[0] == 403
+    status, audit = ask(deployed, "GET", "/v1/admin/audit/platform", root)
+    assert status == 200
+    tags = [event["tag"] for event in audit["events"]]
+    assert tags == ["cluster:apply:succeeded", *["login:create:succeeded"] * 2, "operation:call:denied"]
+    assert container.wired().platform.adapters.audit.verify("platform") is None
+
+
+def test_a_launch_is_refused_while_no_place_can_be_looked_at(deployed: Client, tmp_path: Path) -> None:
+    apply(deployed, tmp_path)
+    token = login(deployed, tmp_path / "ada")
+    body = {"name": "scan", "place": "aws", "size": {"cpu": "s", "memory": "s", "disk": "s"}}
+    status, answer = ask(deployed, "POST", "/v1/projects/brain/instances", token, body)
+    assert (status, answer["code"]) == (422, "invalid")
+    assert "aws" in answer["message"]
+
+
+def test_jobs_run_on_the_same_services(deployed: Client) -> None:
+    event = deployed.events.generate_cw_event("aws.events", "Scheduled Event", {}, [])
+    assert deployed.lambda_.invoke("close_hours", event).payload == {"written": 0}
+    assert deployed.lambda_.invoke("end_orphans", event).payload == {"ended": 0}
