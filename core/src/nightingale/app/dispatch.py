@@ -13,6 +13,7 @@ import msgspec
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.openapi import PATH_PATTERNS
 from nightingale.contract.operations import BY_NAME, Operation, Query, QueryKind
+from nightingale.contract.refusals import in_words
 from nightingale.contract.schemas import MAX_BODY_BYTES, ErrorDetail, ErrorOut
 from nightingale.contract.vocabulary import AuditTag, Permission, Reach
 from nightingale.domain.access import Access, Principal
@@ -158,10 +159,11 @@ def _body(operation: Operation, request: Request) -> Any:
     try:
         return msgspec.json.decode(request.body, type=operation.request)
     except msgspec.ValidationError as error:
-        message, path = split_path(str(error))
+        words = in_words(str(error))
+        message, path = split_path(words)
         raise RefusedError(
             ErrorCode.INVALID,
-            f"the body is not valid: {_short(str(error))}",
+            f"the body is not valid: {_short(words)}",
             "See /openapi.json.",
             details=((_short(path), _short(message)),),
         ) from error

@@ -28,22 +28,58 @@ MAX_BODY_BYTES = 1_048_576
 
 # Python's `$` lets one line break pass behind it, JSON Schema's does not: hence `$(?!\n)`.
 Name = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$(?!\n)|^[a-z]$(?!\n)", description="lower case, digits, dashes")
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$(?!\n)|^[a-z]$(?!\n)",
+        description="a name is lower case letters, digits and dashes, up to 32, starts with a letter, ends in no dash",
+    ),
 ]
 InstanceName = Annotated[
     str,
-    Meta(pattern=r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$(?!\n)", description="a name that is no instance id"),
+    Meta(
+        pattern=r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$(?!\n)",
+        description="a name is lower case letters, digits and dashes, up to 32, starts with a letter, "
+        "ends in no dash, and is no instance id (i-...)",
+    ),
 ]
-SizeName = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,12}$(?!\n)", description="t-shirt size, such as s, m, l, none")]
+SizeName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]{1,12}$(?!\n)",
+        description="a t-shirt size is lower case letters and digits, up to 12, such as s, m, l, none",
+    ),
+]
 Note = Annotated[str, Meta(max_length=500)]
 Seconds = Annotated[int, Meta(ge=60, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days")]
 PublicKey = Annotated[
-    str, Meta(max_length=2048, pattern=r"^(ssh-|ecdsa-|sk-)[^\n\r]+$(?!\n)", description="OpenSSH line")
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^(ssh-|ecdsa-|sk-)[^\n\r]+$(?!\n)",
+        description="a public key is one OpenSSH line, the content of a .pub file",
+    ),
 ]
-Fingerprint = Annotated[str, Meta(max_length=100, pattern=r"^SHA256:[A-Za-z0-9+/]+$(?!\n)")]
+Fingerprint = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=r"^SHA256:[A-Za-z0-9+/]+$(?!\n)",
+        description="a fingerprint is SHA256: and letters, as ssh-keygen -l shows it",
+    ),
+]
 ShortText = Annotated[str, Meta(max_length=200)]
 Amount = Decimal  # msgspec has no bounds for Decimal: the cluster service checks that it is finite and not negative
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="a currency is three capitals, as in ISO 4217")]
+DatasetVersion = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$(?!\n)",
+        description="a version is letters, digits, dots, dashes and underscores, up to 41",
+    ),
+]
+PlaceKind = Annotated[
+    str, Meta(pattern=r"^(local|aws|azure|gcp)$(?!\n)", description="the place's kind is local, aws, azure or gcp")
+]
 
 
 class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -539,112 +575,150 @@ class UsageRecordsOut(Out, frozen=True):
 class PersonIn(In, frozen=True):
     """A person: one name, one uid, their SSH keys."""
 
-    name: Name
-    keys: Annotated[tuple[PublicKey, ...], Meta(max_length=20)]
-    full_name: ShortText = ""
-    uid: Annotated[int, Meta(ge=10_000, le=60_000_000)] | None = None
-    is_admin: bool = False
+    name: Annotated[Name, Meta(description="the person's name, also of their account inside instances")]
+    keys: Annotated[
+        tuple[PublicKey, ...],
+        Meta(max_length=20, description="SSH public keys (the content of .pub files) that log in and pass the gateway"),
+    ]
+    full_name: Annotated[ShortText, Meta(description="as people call them")] = ""
+    uid: (
+        Annotated[
+            int,
+            Meta(
+                ge=10_000,
+                le=60_000_000,
+                description="the number of their account, given once and never to another; left out: the next free one",
+            ),
+        ]
+        | None
+    ) = None
+    is_admin: Annotated[bool, Meta(description="may plan and apply this file and read the audit log")] = False
 
 
 class MemberIn(In, frozen=True):
     """A person's role in a project."""
 
-    person: Name
-    role: Role
+    person: Annotated[Name, Meta(description="a name of this file's people")]
+    role: Annotated[
+        Role,
+        Meta(description="researcher: own instances; lead: every instance of the project; auditor: only reads"),
+    ]
 
 
 class ProjectIn(In, frozen=True):
     """A project: its plan, its members, the datasets its people may mount."""
 
-    name: Name
-    title: ShortText = ""
-    plan: Plan = Plan.NONPROFIT
-    members: Annotated[tuple[MemberIn, ...], Meta(max_length=500)] = ()
-    datasets: Annotated[tuple[Name, ...], Meta(max_length=500)] = ()
+    name: Annotated[Name, Meta(description="the project's name")]
+    title: Annotated[ShortText, Meta(description="as people call it")] = ""
+    plan: Annotated[
+        Plan, Meta(description="who pays: nonprofit is free of charge, private by usage; usage is recorded for both")
+    ] = Plan.NONPROFIT
+    members: Annotated[
+        tuple[MemberIn, ...], Meta(max_length=500, description="the people of the project, one role each")
+    ] = ()
+    datasets: Annotated[
+        tuple[Name, ...], Meta(max_length=500, description="names of this file's datasets that its people may mount")
+    ] = ()
 
 
 class CpuIn(In, frozen=True):
     """A cpu size."""
 
-    name: SizeName
-    cores: Annotated[int, Meta(ge=1, le=1024)]
+    name: Annotated[SizeName, Meta(description="the size's name, such as m")]
+    cores: Annotated[int, Meta(ge=1, le=1024, description="processor cores")]
 
 
 class GibIn(In, frozen=True):
     """A memory or disk size."""
 
-    name: SizeName
-    gib: Annotated[int, Meta(ge=1, le=65536)]
+    name: Annotated[SizeName, Meta(description="the size's name, such as m")]
+    gib: Annotated[int, Meta(ge=1, le=65536, description="GiB (1024 MiB)")]
 
 
 class GpuIn(In, frozen=True):
     """A gpu size; `none` has count 0."""
 
-    name: SizeName
-    count: Annotated[int, Meta(ge=0, le=64)]
-    model: ShortText = ""
+    name: Annotated[SizeName, Meta(description="the size's name, such as m; none has count 0")]
+    count: Annotated[int, Meta(ge=0, le=64, description="how many")]
+    model: Annotated[ShortText, Meta(description="as its maker calls it")] = ""
 
 
 class SizesIn(In, frozen=True):
     """The t-shirt sizes of each resource."""
 
-    cpu: Annotated[tuple[CpuIn, ...], Meta(min_length=1, max_length=20)]
-    memory: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20)]
-    disk: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20)]
-    gpu: Annotated[tuple[GpuIn, ...], Meta(max_length=20)] = ()
+    cpu: Annotated[tuple[CpuIn, ...], Meta(min_length=1, max_length=20, description="sizes of the processor")]
+    memory: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20, description="sizes of the memory")]
+    disk: Annotated[tuple[GibIn, ...], Meta(min_length=1, max_length=20, description="sizes of the home folder's disk")]
+    gpu: Annotated[
+        tuple[GpuIn, ...],
+        Meta(max_length=20, description="sizes of the graphics processors; none is there without being named"),
+    ] = ()
 
 
 class ImageIn(In, frozen=True):
     """An image by name; `local` names the environment on one machine (`default`: the one that was set up)."""
 
-    name: Name
-    title: ShortText = ""
-    local: Annotated[str, Meta(max_length=1000)] | None = None
+    name: Annotated[Name, Meta(description="the image's name")]
+    title: Annotated[ShortText, Meta(description="as people call it")] = ""
+    local: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1000,
+                description="on one machine: an interpreter's absolute path, or default for the one that was set up",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class DatasetIn(In, frozen=True):
     """A dataset version and where it lies. A tier left out is 3, the strictest."""
 
-    name: Name
-    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$(?!\n)")]
-    title: ShortText = ""
-    tier: Annotated[int, Meta(ge=0, le=3)] = 3
-    local: Annotated[str, Meta(max_length=1000)] | None = None
+    name: Annotated[Name, Meta(description="the dataset's name; it is mounted at /data/NAME")]
+    version: Annotated[DatasetVersion, Meta(description="which state of the data this is, as text")]
+    title: Annotated[ShortText, Meta(description="as people call it")] = ""
+    tier: Annotated[
+        int, Meta(ge=0, le=3, description="0 open, 1 controlled, 2 sensitive, 3 restricted; left out: 3")
+    ] = 3
+    local: Annotated[str, Meta(max_length=1000, description="on one machine: the folder's absolute path")] | None = None
     """Absolute folder on one machine."""
 
 
 class PlaceIn(In, frozen=True):
     """A place: `kind` is its Terraform module."""
 
-    name: Name
-    kind: Annotated[str, Meta(pattern=r"^(local|aws|azure|gcp)$(?!\n)")]
-    title: ShortText = ""
-    region: ShortText = ""
+    name: Annotated[Name, Meta(description="the place's name")]
+    kind: Annotated[PlaceKind, Meta(description="the Terraform module: local, aws, azure or gcp")]
+    title: Annotated[ShortText, Meta(description="as people call it")] = ""
+    region: Annotated[ShortText, Meta(description="the cloud's own name of it")] = ""
 
 
 class RateIn(In, frozen=True):
     """Prices an hour from a date on (00:00 UTC): per size of cpu, memory and gpu, per GiB of disk."""
 
-    effective: date
-    place: Name
-    cpu: dict[str, Amount]
-    memory: dict[str, Amount]
-    disk_gib: Amount
-    gpu: dict[str, Amount] = {}
+    effective: Annotated[date, Meta(description="the day from which on these prices hold, from 00:00 UTC")]
+    place: Annotated[Name, Meta(description="a name of this file's places")]
+    cpu: Annotated[dict[str, Amount], Meta(description="price an hour of each cpu size")]
+    memory: Annotated[dict[str, Amount], Meta(description="price an hour of each memory size")]
+    disk_gib: Annotated[Amount, Meta(description="price an hour of one GiB of disk")]
+    gpu: Annotated[dict[str, Amount], Meta(description="price an hour of each gpu size")] = {}
 
 
 class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
-    currency: Currency
-    people: Annotated[tuple[PersonIn, ...], Meta(max_length=10_000)]
-    projects: Annotated[tuple[ProjectIn, ...], Meta(max_length=2_000)]
-    sizes: SizesIn
-    images: Annotated[tuple[ImageIn, ...], Meta(max_length=100)]
-    places: Annotated[tuple[PlaceIn, ...], Meta(max_length=50)]
-    rates: Annotated[tuple[RateIn, ...], Meta(max_length=1_000)]
-    datasets: Annotated[tuple[DatasetIn, ...], Meta(max_length=5_000)] = ()
+    version: Annotated[int, Meta(ge=1, le=1, description="of this format: 1")]
+    currency: Annotated[Currency, Meta(description="of every price, for good")]
+    people: Annotated[tuple[PersonIn, ...], Meta(max_length=10_000, description="everybody who may log in")]
+    projects: Annotated[tuple[ProjectIn, ...], Meta(max_length=2_000, description="who works on what, and who pays")]
+    sizes: Annotated[SizesIn, Meta(description="t-shirt sizes of each resource; any combination may be launched")]
+    images: Annotated[tuple[ImageIn, ...], Meta(max_length=100, description="what runs inside instances")]
+    places: Annotated[tuple[PlaceIn, ...], Meta(max_length=50, description="where instances run")]
+    rates: Annotated[tuple[RateIn, ...], Meta(max_length=1_000, description="prices, each from a day on")]
+    datasets: Annotated[
+        tuple[DatasetIn, ...], Meta(max_length=5_000, description="what may be mounted, read-only")
+    ] = ()
 
 
 class ClusterOut(Out, frozen=True):
