@@ -44,6 +44,12 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_connections: _Count = 1000
     max_connections_per_client: _Count = 100
     """By address; a whole hospital may stand behind one."""
+    connections_at_once: _Count = 10
+    connections_per_second: Annotated[float, Meta(gt=0, le=100_000)] = 10.0
+    """New connections of one address are greeted so fast, after a first burst; the rest waits, then is dropped."""
+    post_quantum_only: bool = False
+    """Refuse the classic key exchange: OpenSSH before 9.9 (Debian 12) can then not connect to a machine that has no
+    liboqs. What passes today may be read in some decades otherwise, if somebody keeps it."""
     max_channels_per_connection: _Count = 64
     """A browser holds six connections to a server, and one web socket for each open notebook and terminal."""
 

@@ -17,6 +17,7 @@ from asyncssh import kex, mac
 from nightingale_gateway.channels import Channel
 from nightingale_gateway.config import ConfigError, GatewayConfig
 from nightingale_gateway.connection import Connection
+from nightingale_gateway.doorkeeper import Doorkeeper, Turn
 from nightingale_gateway.jsonlog import note, warn
 from nightingale_gateway.keys import SIGNATURES, load_host_key, public_line
 from nightingale_gateway.platform_api import PlatformApi
@@ -27,10 +28,11 @@ _OVERRUN = 2  # times a limit of connections
 _HIGH_WATER = 1024 * 1024  # bytes that may wait for a client before its instances are not read any more
 
 # No SHA-1, no NIST curves in the key exchange, no encrypt-and-MAC, no CBC, no CTR: within ssh-audit's hardened profile.
-# mlkem is there when asyncssh finds it in the cryptography library of this machine.
-_KEX = ("mlkem768x25519-sha256", "sntrup761x25519-sha512@openssh.com", "curve25519-sha256")
-_KEX_OLD_NAME = "curve25519-sha256@libssh.org"
-_CIPHERS = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com")
+# No ChaCha20 either: a client that was not mended against Terrapin (CVE-2023-48795) would be open to it.
+# mlkem is there when asyncssh finds it in the cryptography library of this machine, sntrup761 with liboqs.
+_KEX_POST_QUANTUM = ("mlkem768x25519-sha256", "sntrup761x25519-sha512@openssh.com")
+_KEX_CLASSIC = "curve25519-sha256"  # what OpenSSH before 9.9 (Debian 12) has in common with a machine without liboqs
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "umac-128-etm@openssh.com")
 
 
@@ -44,12 +46,34 @@ class ReadyFile(msgspec.Struct, frozen=True):
 
 
 class _Wire(asyncssh.SSHServerConnection):
-    """asyncssh's connection, which lets us hear of three things it has no callback for."""
+    """asyncssh's connection, which waits for its turn and lets us hear of three things it has no callback for."""
+
+    def __init__(self, gateway: Gateway, options: asyncssh.SSHServerConnectionOptions) -> None:
+        super().__init__(gateway.loop, options)
+        self._gateway = gateway
+        self._turn: Turn | None = None
+        self._is_greeted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server makes
+        wait = self._gateway.wait_for_turn(transport)
+        if wait is None:
+            transport.abort()
+        elif wait:
+            self._turn = Turn(transport, wait, lambda: self._greet(transport))
+        else:
+            self._greet(transport)
+
+    def _greet(self, transport: asyncio.Transport) -> None:
+        self._is_greeted = True
         super().connection_made(transport)
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.set_write_buffer_limits(high=_HIGH_WATER)
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        if self._is_greeted:
+            super().connection_lost(exc)
+        elif self._turn is not None:
+            self._turn.cancel()
 
     def pause_writing(self) -> None:
         if isinstance(self._owner, Connection):
@@ -84,6 +108,15 @@ class Gateway:
         self._connections: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._channels: set[Channel] = set()
+        self._doorkeeper = Doorkeeper(config.connections_per_second, config.connections_at_once, self.loop.time)
+
+    def wait_for_turn(self, transport: asyncio.Transport) -> float | None:
+        """Return the seconds until a new connection is greeted; None, and a record, when it must be dropped."""
+        peer = transport.get_extra_info("peername") or ("unknown", 0)
+        wait = self._doorkeeper.wait_for(str(peer[0]))
+        if wait is None:
+            self.refusals.record("too many new connections of this address", client=f"{peer[0]}:{peer[1]}")
+        return wait
 
     def admit(self, connection: Connection, address: str) -> str:
         """Count a connection in; return why it is one too many, empty when it is not."""
@@ -139,14 +172,18 @@ class Gateway:
     async def _options(self) -> asyncssh.SSHServerConnectionOptions:
         """Return what every connection runs with."""
         config = self.config
-        kexes = [name for name in _KEX if name.encode() in kex.get_kex_algs()]
+        kexes = [name for name in _KEX_POST_QUANTUM if name.encode() in kex.get_kex_algs()]
+        if not config.post_quantum_only:
+            kexes.append(_KEX_CLASSIC)
+        if not kexes:
+            raise ConfigError("post_quantum_only is set and this machine has no such key exchange: unset it")
         macs = [name for name in _MACS if name.encode() in mac.get_mac_algs()]
         options: asyncssh.SSHServerConnectionOptions = await asyncssh.SSHServerConnectionOptions.construct(
             config=None,
             server_factory=lambda: Connection(self),
             server_host_keys=[self._host_key],
             server_version="Nightingale",
-            kex_algs=[*kexes, _KEX_OLD_NAME],
+            kex_algs=kexes,
             encryption_algs=list(_CIPHERS),
             mac_algs=macs,
             compression_algs=["none"],
@@ -169,7 +206,7 @@ class Gateway:
     async def _listen(self, options: asyncssh.SSHServerConnectionOptions) -> asyncio.Server:
         host, port = self.config.listen_host, self.config.listen_port
         try:
-            return await self.loop.create_server(lambda: _Wire(self.loop, options), host, port)
+            return await self.loop.create_server(lambda: _Wire(self, options), host, port)
         except OSError as error:
             raise ConfigError(
                 f"{host}:{port} cannot be listened on ({os.strerror(error.errno or 0)}): stop what uses it, or set "

@@ -235,6 +235,7 @@ class GatewayProcess:
             "renew_seconds": 0.2,
             "silence_seconds": 1.0,
             "api_timeout_seconds": 0.5,
+            "connections_at_once": 1000,  # every laptop of the tests has the same address
             **settings,
         }
         self.config_file.write_text(json.dumps(config), encoding="ascii")
@@ -292,7 +293,7 @@ class Laptop:
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
             "BatchMode": "yes",
-            "Ciphers": "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com",
+            "Ciphers": "aes128-gcm@openssh.com",
         }
         return ["-F", "/dev/null", "-i", self.key, *(f"-o{key}={value}" for key, value in settings.items())]
 

@@ -1,0 +1,99 @@
+"""What ssh-audit says of the running gateway, and that the people it is for still get in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.gateway.conftest import FakeApi, GatewayProcess, Laptop
+
+SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
+NOT_HELD = {("curve25519-sha256", "does not provide protection against post-quantum attacks")}
+"""OpenSSH 9.2 (Debian 12) and asyncssh without liboqs have no post-quantum exchange in common: see the threat model."""
+
+SOCKET = "/nonexistent/jupyter.sock"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    running: list[GatewayProcess] = []
+
+    def make(api: FakeApi, **settings: Any) -> GatewayProcess:
+        running.append(GatewayProcess(tmp_path, api.url, **{"connections_at_once": 10} | settings))
+        return running[-1].wait_until_ready()
+
+    yield make
+    for gateway in running:
+        assert gateway.stop() == 0
+        assert not [line for line in gateway.raw_log if "raceback" in line]
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    made = FakeApi(SOCKET)
+    yield made
+    made.stop()
+
+
+def audit(gateway: GatewayProcess) -> tuple[int, Any]:
+    """Return exit status and report; its test of how fast connections are greeted is part of it."""
+    command = [str(SSH_AUDIT), "--json", "--port", str(gateway.port), "127.0.0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def complaints(report: Any, level: str) -> set[tuple[str, str]]:
+    """Return (algorithm, words) of every note of this level."""
+    rows = [row for part in ("kex", "key", "enc", "mac") for row in report[part]]
+    assert len(rows) > 5
+    return {(row["algorithm"], words) for row in rows for words in row["notes"].get(level, ())}
+
+
+def test_ssh_audit_has_nothing_critical_and_one_known_warning(start: Callable[..., GatewayProcess], api: FakeApi):
+    _, report = audit(start(api))
+    assert complaints(report, "fail") == set()
+    assert complaints(report, "warn") == NOT_HELD
+    assert report["additional_notes"] == []  # Terrapin, and how fast connections are greeted
+    assert report["cves"] == []
+    assert report["recommendations"].keys() <= {"warning"}
+
+
+def test_ssh_audit_has_nothing_to_say_when_only_post_quantum_exchanges_are_offered(
+    start: Callable[..., GatewayProcess], api: FakeApi
+):
+    status, report = audit(start(api, post_quantum_only=True))
+    assert complaints(report, "fail") | complaints(report, "warn") == set()
+    assert (status, report["additional_notes"], report["cves"], report["recommendations"]) == (0, [], [], {})
+
+
+KINDS = {
+    "ed25519": ["-t", "ed25519"],
+    "rsa-3072": ["-t", "rsa", "-b", "3072"],
+    "ecdsa-256": ["-t", "ecdsa", "-b", "256"],
+}
+
+
+def laptop_with(folder: Path, kind: str) -> Laptop:
+    key = folder / kind
+    command = ["ssh-keygen", "-q", *KINDS[kind], "-N", "", "-C", "", "-f", str(key)]
+    subprocess.run(command, check=True, timeout=30)
+    line = key.with_suffix(".pub").read_text(encoding="ascii").strip()
+    return Laptop(folder, str(key), " ".join(line.split()[:2]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_this_systems_own_ssh_logs_in_with_keys_of_every_kind(
+    start: Callable[..., GatewayProcess], api: FakeApi, tmp_path: Path, kind: str
+):
+    laptop = laptop_with(tmp_path, kind)
+    api.keys[laptop.public_key] = "ada"
+    gateway = start(api)
+    laptop.ssh(gateway, "-W", "xray:8888", "127.0.0.1")
+    assert api.wait_for("open_channel").person == "ada"
+    assert "logged_in" in gateway.events
