@@ -171,9 +171,9 @@ class Outside:
         records = self._pages(f"/v1/projects/{PROJECT}/usage/records", "records")
         return [one for one in records if one["instance_id"] == instance_id and one["kind"] == kind]
 
-    def audit(self) -> list[Any]:
-        """Return the facts of the platform's stream, as grace, an administrator, may read them."""
-        return self._pages("/v1/admin/audit/platform", "events", "grace")
+    def audit(self, stream: str = "platform") -> list[Any]:
+        """Return the facts of a stream, as grace, an administrator, may read them."""
+        return self._pages(f"/v1/admin/audit/{stream}", "events", "grace")
 
     def _pages(self, path: str, name: str, person: str = "ada") -> list[Any]:
         rows: list[Any] = []
@@ -188,11 +188,10 @@ class Outside:
     def settled_usage(self, instance_id: str) -> int:
         """Return the seconds of the usage records, once they say what the history says; fail when they never do."""
         expected = billed_seconds(self.history(instance_id))
-
-        def look() -> bool:
-            return sum(one["quantity"] for one in self.usage_records(instance_id)) == expected
-
-        wait_until(look, 20, f"usage records that hold {expected} s")
+        until = time.monotonic() + 20
+        while (found := sum(one["quantity"] for one in self.usage_records(instance_id))) != expected:
+            assert time.monotonic() < until, (found, expected, self.history(instance_id))
+            time.sleep(0.1)  # metering runs every few seconds; over HTTP there is no event to await
         return expected
 
     def launcher_pid(self, instance_id: str) -> int:

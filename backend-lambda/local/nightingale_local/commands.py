@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def _add_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _LAST_PORT:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
     return int(text)
 

@@ -71,12 +71,12 @@ def find_image_python() -> Path:
     """Return the interpreter of the image's environment. Raises LocalError `image_missing`."""
     named = os.environ.get("NIGHTINGALE_IMAGE_PYTHON")
     checkout = Path(__file__).resolve().parents[3] / "notebook-image" / ".venv" / "bin" / "python"
-    for candidate in (Path(named) if named else None, checkout):
-        if candidate is not None and candidate.exists():
-            return candidate.absolute()
+    python = Path(named).absolute() if named else checkout  # what was named is never replaced by another in silence
+    if python.is_file():
+        return python
     raise LocalError(
         "image_missing",
-        f"The image's environment is not there: {named or checkout}.",
+        f"The image's environment is not there: {python}.",
         "Make it with `./run setup`, or name its interpreter in NIGHTINGALE_IMAGE_PYTHON.",
     )
 
