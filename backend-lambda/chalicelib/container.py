@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.settings import Settings, SettingsError
-from nightingale.app.dispatch import Dispatcher
 
 if TYPE_CHECKING:
-    from chalicelib.watching import Pace
+    from chalicelib.pace import Pace
+    from nightingale.app.dispatch import Dispatcher
     from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
     from nightingale.ports.prober import Prober
@@ -84,7 +84,7 @@ def make(environment: Mapping[str, str]) -> Wired:
     except SettingsError as error:
         raise NotWiredError(f"no platform is wired to this host: {error}") from error
     # Loaded by whoever is first to need a platform: `import app` is what every cold start pays for.
-    from chalicelib.watching import WallPace  # noqa: PLC0415 - see above
+    from chalicelib.pace import WallPace  # noqa: PLC0415 - see above
     from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - same
     from nightingale.adapters.dynamodb import DynamoStore  # noqa: PLC0415 - same
     from nightingale.adapters.s3_audit_log import S3AuditLog  # noqa: PLC0415 - same

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice import Chalice, Response
 
 from chalicelib import container
-from nightingale.app.dispatch import Request, refused
-from nightingale.app.dispatch import Response as Answer
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
+
+if TYPE_CHECKING:
+    from nightingale.app.dispatch import Response as Answer
 
 _CONTENT_TYPES = ["*/*"]
 """Chalice would refuse other types in words of its own; all reach dispatch, which refuses all but JSON in ours."""
@@ -38,6 +39,8 @@ def register(app: Chalice) -> None:
 
 def _handler(app: Chalice, operation: Operation) -> Callable[..., Response]:
     def handle(**path: str) -> Response:
+        from nightingale.app.dispatch import Request, refused  # noqa: PLC0415 - half of what `import app` would cost
+
         request = app.current_request
         try:
             answer = container.dispatcher().handle(

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from chalicelib.container import Wired
 from chalicelib.leases import Leases
@@ -34,28 +32,6 @@ _SLOW_EVERY = 10
 _LAST_WAIT_S = 1.0
 _PASSING = (StoreUnavailableError, AuditLogUnavailableError, BuilderUnavailableError, OSError)
 """What may pass by itself: the beat is tried again."""
-
-
-class Pace(Protocol):
-    """How time passes for a loop."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
-
-
-class WallPace:
-    """Time as it passes."""
-
-    def monotonic(self) -> float:
-        """Return seconds since some moment."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
-        await asyncio.sleep(seconds)
 
 
 @dataclass

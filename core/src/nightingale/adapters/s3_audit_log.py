@@ -22,7 +22,6 @@ import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC
@@ -236,6 +235,8 @@ class S3AuditLog:
         def fetch(place: Place) -> tuple[Place, bytes, str]:
             found = self._client().get_object(Bucket=self._bucket, Key=self._keys.key(stream, place))
             return place, found["Body"].read(), str(found["Metadata"].get("turn", ""))
+
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for readers; most functions only append
 
         with ThreadPoolExecutor(ahead) as readers:
             while chunk := tuple(islice(places, ahead)):
