@@ -1,22 +1,26 @@
-"""Writes `api.md` and `cli.md` from the contract and the command line themselves, so that they cannot go stale.
+"""Writes the reference's pages and schemas from the contract and the command line, so that they cannot go stale.
 
-`.venv/bin/python docs/reference/make.py` writes both; a test fails when they differ from what this would write.
+`.venv/bin/python docs/reference/make.py` writes them; a test fails when they differ from what this would write.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
+from nightingale.contract.schemas import ErrorOut
 from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role, Status
 from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS
 from nightingale_local.commands import DEMO, LOCAL
+from nightingale_tui.api.errors import BadAnswerError, UnreachableError, refusal
 from nightingale_tui.cli.command import Command
-from nightingale_tui.cli.exit_codes import ExitCode
+from nightingale_tui.cli.exit_codes import MEANINGS, UsageError, exit_code_of
+from nightingale_tui.cli.json_schemas import cluster_schema, output_schema
 from nightingale_tui.cli.main import ADMIN, BUILT_IN
 
 HERE = Path(__file__).parent
@@ -25,8 +29,8 @@ _REACH = {Reach.NONE: "", Reach.OWN: "own", Reach.ANY: "any"}
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page by file name."""
-    return {"api.md": _api(), "cli.md": _cli()}
+    """Return the text of every page by its path beside this file."""
+    return {"api.md": _api(), "cli.md": _cli(), "exit-codes.md": _exit_codes(), **_schemas()}
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -117,10 +121,51 @@ def _cli() -> str:
             *_section("nightingale", BUILT_IN),
             *_section("nightingale admin", ADMIN),
             *_section("nightingale", (LOCAL, DEMO)),
-            "## Exit status\n",
-            _table(("status", "name"), ((str(code.value), code.name.lower()) for code in ExitCode)),
+            "See also [exit statuses](exit-codes.md), [the JSON of every command](json/) and",
+            "[the schema of the cluster file](cluster.schema.json).\n",
         )
     )
+
+
+# --- exit-codes.md, schemas -------------------------------------------------------------------------------------------
+
+
+def _exit_codes() -> str:
+    kinds = sorted(_error_kinds(), key=lambda pair: (pair[1], pair[0]))
+    return "\n".join(
+        (
+            _MADE,
+            "# Exit statuses\n",
+            "Scripts compare these: they do not change. With `--json` an error is one JSON object on stderr",
+            "([schema](json/error.schema.json)); its `code` is finer than the status, and as stable.\n",
+            _table(
+                ("status", "name", "meaning"),
+                ((f"`{code.value}`", name, meaning) for code, name, meaning in MEANINGS),
+            ),
+            "## From code to status\n",
+            "A code that is not listed, such as an instance's reason, gives `1`.\n",
+            _table(("code", "status"), ((f"`{code}`", f"`{status}`") for code, status in kinds)),
+        )
+    )
+
+
+def _error_kinds() -> Iterator[tuple[str, int]]:
+    for code in ErrorCode:
+        yield code.code, exit_code_of(refusal(code.status, ErrorOut(code=code.code, message="")))
+    yield "usage", exit_code_of(UsageError(""))
+    yield "unreachable", exit_code_of(UnreachableError("", ""))
+    yield "bad_answer", exit_code_of(BadAnswerError("", ""))
+
+
+def _schemas() -> dict[str, str]:
+    documents = {"cluster.schema.json": cluster_schema()}
+    for prefix, commands in (("", BUILT_IN), ("admin-", ADMIN)):
+        for command in commands:
+            if command.output:
+                title = f"nightingale {prefix.replace('-', ' ')}{command.name} --json"
+                documents[f"json/{prefix}{command.name}.schema.json"] = output_schema(title, command.output)
+    documents["json/error.schema.json"] = output_schema("an error of any command with --json, on stderr", (ErrorOut,))
+    return {name: json.dumps(document, indent=2) + "\n" for name, document in documents.items()}
 
 
 def _section(prefix: str, commands: Iterable[Command]) -> Iterator[str]:
@@ -163,6 +208,7 @@ def _name(action: argparse.Action) -> str:
 def main() -> int:
     """Write every page beside this file and return the exit status."""
     for name, text in pages().items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(text, encoding="utf-8")
         sys.stderr.write(f"docs/reference/{name}\n")
     return 0

@@ -1,6 +1,6 @@
 """What the fake platform offers: sizes with prices, datasets, one project, two people."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from nightingale.contract import schemas as s
@@ -13,6 +13,8 @@ MEMORY = {"s": (4, "0.02"), "m": (8, "0.04"), "l": (16, "0.08")}
 GPU = {"none": (0, "0"), "s": (1, "0.90"), "l": (4, "3.60")}
 DISK = {"s": (10, "0.001"), "m": (50, "0.005")}
 STREAM_HASH = "0" * 64
+ADAS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYDeNHrzj6iv2tdIvUEJU4U8QAGYdMyy0lw3jPqTkVM ada@laptop"
+BOBS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL0WEpsT9nT5tzTDtSSOvqqRjmhq2W3JSKzbB0YqGzqs bob@desk"
 
 MOVES = {
     Status.REQUESTED: Status.PROVISIONING,
@@ -104,4 +106,42 @@ def audit_events(stream: str) -> tuple[s.AuditEventOut, ...]:
             hash=STREAM_HASH,
         )
         for seq, tag in enumerate(("login:create:succeeded", "instance:launch:accepted"), start=1)
+    )
+
+
+def cluster() -> s.ClusterIn:
+    """Return a cluster file with two people and two projects."""
+    return s.ClusterIn(
+        version=1,
+        currency=CURRENCY,
+        people=(
+            s.PersonIn(name="ada", keys=(ADAS_KEY,), full_name="Ada", uid=10_000, is_admin=True),
+            s.PersonIn(name="bob", keys=(BOBS_KEY,), uid=10_001),
+        ),
+        projects=(
+            s.ProjectIn(
+                name="heart",
+                plan=Plan.PRIVATE,
+                members=(s.MemberIn(person="ada", role=Role.LEAD), s.MemberIn(person="bob", role=Role.RESEARCHER)),
+                datasets=("demo",),
+            ),
+            s.ProjectIn(name="lung", members=(s.MemberIn(person="bob", role=Role.LEAD),)),
+        ),
+        sizes=s.SizesIn(
+            cpu=tuple(s.CpuIn(name=name, cores=count) for name, (count, _) in CPU.items()),
+            memory=tuple(s.GibIn(name=name, gib=count) for name, (count, _) in MEMORY.items()),
+            disk=tuple(s.GibIn(name=name, gib=count) for name, (count, _) in DISK.items()),
+        ),
+        images=(s.ImageIn(name="default", local="default"),),
+        places=(s.PlaceIn(name="local", kind="local"),),
+        rates=(
+            s.RateIn(
+                effective=date(2026, 1, 1),
+                place="local",
+                cpu={name: Decimal(price) for name, (_, price) in CPU.items()},
+                memory={name: Decimal(price) for name, (_, price) in MEMORY.items()},
+                disk_gib=Decimal("0.0001"),
+            ),
+        ),
+        datasets=(s.DatasetIn(name="demo", version="1", tier=0),),
     )

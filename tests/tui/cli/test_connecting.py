@@ -9,8 +9,8 @@ from urllib.request import url2pathname
 
 import pytest
 
-from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
+from nightingale_tui.cli.documents import SshConfigOut
 from nightingale_tui.settings import load_settings
 from tui.api.fake_platform import FakePlatform
 from tui.api.small_gateway import Place, open_place
@@ -99,13 +99,68 @@ async def test_tunnel_json_names_the_port(place: Place, at: CommandLine, free_po
     }
 
 
-def test_ssh_config_prints_what_it_wrote(run: CommandLine) -> None:
-    ran = run("ssh-config")
+def test_ssh_config_without_include_prints_what_it_wrote(run: CommandLine) -> None:
+    ran = run("ssh-config", "--no-include")
     assert ran.status == 0
     assert ran.out == (load_settings(run.environ).ssh_dir / "ssh_config").read_text()
     assert "User ada" in ran.out
-    assert "Include" in ran.err
-    assert run("ssh-config", "--json").json(s.GatewayOut).port == 2222
+    assert not (run.folder / ".ssh").exists()
+    document = run("ssh-config", "--no-include", "--json").json(SshConfigOut)
+    assert (document.gateway.port, document.is_included) == (2222, False)
+
+
+def test_ssh_config_adds_one_line_once_and_takes_it_out(run: CommandLine) -> None:
+    config = run.folder / ".ssh" / "config"
+    config.parent.mkdir(mode=0o700)
+    config.write_text("Host *\n    User root\n")
+    first = run("ssh-config")
+    assert first.out.startswith("Host ng-127.0.0.1\n    HostName 127.0.0.1\n")
+    assert "ssh -N -L 8888:NAME:8888 ng-127.0.0.1" in first.err
+    added = config.read_text()
+    assert added.startswith("Include ")
+    assert run("ssh-config", "--json").json(SshConfigOut).is_included
+    assert config.read_text() == added
+    removed = run("ssh-config", "--remove", "--json").json(SshConfigOut)
+    assert (removed.is_included, removed.gateway) == (False, None)
+    assert config.read_text() == "Host *\n    User root\n"
+    assert run("ssh-config", "--remove").status == 0
+
+
+def test_the_line_stays_while_another_platform_needs_it(run: CommandLine) -> None:
+    config = run.folder / ".ssh" / "config"
+    other = {**run.environ, "NIGHTINGALE_URL": "https://ng.example.org"}
+    there = CommandLine(run.platform, run.folder, other)
+    there.log_in()
+    run("ssh-config")
+    assert there("ssh-config").out.startswith("Host ng-ng.example.org\n")
+    assert there("ssh-config", "--remove").status == 0
+    assert config.read_text().startswith("Include ")
+    assert run("ssh-config", "--remove").status == 0
+    assert not config.exists()
+
+
+async def test_plain_ssh_goes_through_the_included_host(place: Place, at: CommandLine, free_port: int) -> None:
+    at.environ["HOME"] = str(at.folder)
+    assert (await asyncio.to_thread(at, "ssh-config")).status == 0
+    config = at.folder / ".ssh" / "config"
+    forward = f"{free_port}:scan.heart:8888"
+    ssh = await asyncio.create_subprocess_exec("ssh", "-F", str(config), "-N", "-L", forward, "ng-127.0.0.1")
+    try:
+        reader = writer = None
+        while writer is None:
+            assert ssh.returncode is None
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", free_port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+        assert reader is not None
+        assert await reader.read() == b"this is scan.heart"
+        writer.close()
+        await writer.wait_closed()
+        assert place.gateway.users
+    finally:
+        ssh.terminate()
+        await ssh.wait()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
     configuration   config.toml      url = "…"  project = "…"  key = "…"
     state           sessions/*.json  one session per server, mode 0600
+                    names/*.json     what completion was told last, mode 0600
+                    ssh/included/    hosts for the person's own ~/.ssh/config
                     ssh/<server>/    ssh_config, known_hosts and identity.pub of that server's gateway
 
 The folders are the system's own (XDG on Linux); NIGHTINGALE_CONFIG_DIR puts both into one folder of your choice.
@@ -55,6 +57,11 @@ class Settings:
     def session_file(self) -> Path:
         """The session of this server."""
         return self.state_dir / "sessions" / f"{_slug(self.url)}.json"
+
+    @property
+    def names_file(self) -> Path:
+        """Names of this server that a shell was told some seconds ago."""
+        return self.state_dir / "names" / f"{_slug(self.url)}.json"
 
     @property
     def ssh_dir(self) -> Path:
@@ -172,7 +179,8 @@ def save_session(settings: Settings, session: Session) -> None:
 
 
 def forget_session(settings: Settings) -> bool:
-    """Remove this server's session from this machine; return whether there was one."""
+    """Remove this server's session and names from this machine; return whether there was a session."""
+    settings.names_file.unlink(missing_ok=True)
     try:
         settings.session_file.unlink()
     except FileNotFoundError:

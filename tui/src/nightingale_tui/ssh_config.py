@@ -7,12 +7,14 @@ not become an option (`ProxyCommand` runs programs).
 from __future__ import annotations
 
 import re
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightingale.contract.schemas import GatewayOut
 from nightingale_tui.api.errors import BadAnswerError, ClientError
-from nightingale_tui.settings import Settings, write_private
+from nightingale_tui.settings import DEFAULT_URL, Settings, write_private
+from nightingale_tui.ssh_include import add_include, include_line, is_included, remove_include
 
 HOST_ALIAS = "nightingale"
 """`ssh nightingale` (with the written configuration) means this server's gateway."""
@@ -23,13 +25,27 @@ _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@open
 """The client's order decides; with AES in hardware the first is nearly twice as quick as the last."""
 
 
+_USUAL_PORTS = frozenset({None, 80, 443, urllib.parse.urlsplit(DEFAULT_URL).port})
+
+
 @dataclass(frozen=True)
 class SshConfig:
-    """What was written. `text` is the host's block, to be used by hand too."""
+    """What was written. `text` is the host's block, to be used by hand too, `options` its lines but the first."""
 
     path: Path
     known_hosts: Path
     text: str
+    options: str
+
+
+@dataclass(frozen=True)
+class IncludedHost:
+    """A gateway as the person's own ssh knows it: by `host`, from `file`, which `config` includes."""
+
+    host: str
+    file: Path
+    config: Path
+    is_included: bool
 
 
 def write_ssh_config(settings: Settings, gateway: GatewayOut, *, person: str, identity: Path | None) -> SshConfig:
@@ -66,11 +82,51 @@ def write_ssh_config(settings: Settings, gateway: GatewayOut, *, person: str, id
     }
     if identity is not None:
         lines |= {"IdentityFile": _quoted(identity.expanduser().absolute()), "IdentitiesOnly": "yes"}
-    text = f"Host {HOST_ALIAS}\n" + "".join(f"    {name} {value}\n" for name, value in lines.items())
+    options = "".join(f"    {name} {value}\n" for name, value in lines.items())
+    text = f"Host {HOST_ALIAS}\n{options}"
     path = settings.ssh_dir / "ssh_config"
     write_private(known_hosts, f"{HOST_ALIAS}-gateway {gateway.host_key}\n".encode())
     write_private(path, text.encode())
-    return SshConfig(path, known_hosts, text)
+    return SshConfig(path, known_hosts, text, options)
+
+
+def host_alias(url: str) -> str:
+    """Return the name of a platform's gateway in the person's own ssh: `ng-HOST`, a rare port behind it."""
+    parts = urllib.parse.urlsplit(url)
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", parts.hostname or "")
+    return f"ng-{host}" if parts.port in _USUAL_PORTS else f"ng-{host}-{parts.port}"
+
+
+def include_host(settings: Settings, config: SshConfig, home: Path) -> IncludedHost:
+    """Let the ssh of the person whose home this is know the gateway. Raises SshIncludeError."""
+    host = included_host(settings, home)
+    write_private(host.file, f"Host {host.host}\n{config.options}".encode())
+    add_include(host.config, include_line(host.file.parent), made=_made(host))
+    return included_host(settings, home)
+
+
+def remove_host(settings: Settings, home: Path) -> IncludedHost:
+    """Undo include_host; the line goes with the last gateway. Raises SshIncludeError."""
+    host = included_host(settings, home)
+    host.file.unlink(missing_ok=True)
+    if not any(host.file.parent.glob("*.conf")):
+        remove_include(host.config, include_line(host.file.parent), made=_made(host))
+    return included_host(settings, home)
+
+
+def included_host(settings: Settings, home: Path) -> IncludedHost:
+    """Return where this server's gateway stands, or would stand, in the person's own configuration."""
+    file = settings.state_dir / "ssh" / "included" / f"{settings.ssh_dir.name}.conf"
+    config = home / ".ssh" / "config"
+    try:
+        is_there = file.exists() and is_included(config.read_bytes(), include_line(file.parent))
+    except OSError:
+        is_there = False
+    return IncludedHost(host_alias(settings.url), file, config, is_there)
+
+
+def _made(host: IncludedHost) -> Path:
+    return host.file.parent / ".made-config"
 
 
 def _quoted(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nightingale.contract import schemas as s
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError, NotLoggedInError
 from nightingale_tui.cli.command import Command
@@ -88,7 +89,7 @@ def _logout(args: argparse.Namespace, console: Console) -> int:
             "It ends by itself at its expiry; if others may have the token, tell your administrator.",
         )
     if console.is_json:
-        console.data({})
+        console.data(s.Empty())
     else:
         console.line(f"Logged out of {settings.url}." if was_there else f"You were not logged in to {settings.url}.")
     return ExitCode.OK
@@ -112,7 +113,7 @@ def _whoami(args: argparse.Namespace, console: Console) -> int:
 
 
 COMMANDS = (
-    Command("login", "log in with your SSH key", _configure_login, _login),
-    Command("logout", "end the session", add_server_flags, _logout),
-    Command("whoami", "who you are and which projects you are in", add_server_flags, _whoami),
+    Command("login", "log in with your SSH key", _configure_login, _login, (s.MeOut,)),
+    Command("logout", "end the session", add_server_flags, _logout, (s.Empty,)),
+    Command("whoami", "who you are and which projects you are in", add_server_flags, _whoami, (s.MeOut,)),
 )

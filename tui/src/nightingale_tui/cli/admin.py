@@ -7,15 +7,13 @@ from pathlib import Path
 
 from nightingale.contract import schemas as s
 from nightingale_tui.api.errors import ApiError
+from nightingale_tui.cli.changes import counted, print_changes
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import Connection, connect
-from nightingale_tui.cli.console import Colour, Console
+from nightingale_tui.cli.console import Console
 from nightingale_tui.cli.exit_codes import ExitCode
 from nightingale_tui.cli.pages import all_audit_events
 from nightingale_tui.cli.parser import add_dry_run, add_server_flags, add_yes
-
-_SIGNS = {"add": ("+", Colour.GREEN), "change": ("~", Colour.YELLOW), "remove": ("-", Colour.RED)}
-_LONGEST = 160
 
 
 def _configure_plan(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +41,7 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
     if console.is_json:
         console.data(plan)
     else:
-        _print_changes(console, plan.changes)
+        _show(console, plan.changes)
     return ExitCode.DIFFERENCE if plan.changes else ExitCode.OK
 
 
@@ -60,12 +58,12 @@ def _apply(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
         cluster, plan = _planned(args, connection)
         if not console.is_json:
-            _print_changes(console, plan.changes)
+            _show(console, plan.changes)
         if not plan.changes:
             if console.is_json:
                 console.data(s.ClusterApplyOut(revision=plan.base, changes=()))
             return ExitCode.OK
-        if not console.confirm(f"Apply {len(plan.changes)} change{'s' if len(plan.changes) > 1 else ''}?"):
+        if not console.confirm(f"Apply {counted(plan.changes)}?"):
             console.note("Nothing was done.")
             return ExitCode.FAILED
         applied = connection.api.apply_cluster(s.ClusterApplyIn(cluster=cluster, base=plan.base))
@@ -76,19 +74,10 @@ def _apply(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.OK
 
 
-def _print_changes(console: Console, changes: tuple[s.ClusterChangeOut, ...]) -> None:
+def _show(console: Console, changes: tuple[s.ClusterChangeOut, ...]) -> None:
     if not changes:
         console.line("Nothing to change: the cluster is as the file says.")
-    for change in changes:
-        sign, colour = _SIGNS.get(change.verb, ("?", None))
-        before, after = _short(change.before), _short(change.after)
-        value = f"{before} -> {after}" if before and after else before or after
-        console.line(f"{sign} {change.key}{f' = {value}' if value else ''}", colour)
-
-
-def _short(value: str | None) -> str:
-    text = value or ""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    print_changes(console, changes)
 
 
 def _configure_audit(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +101,9 @@ def _audit(args: argparse.Namespace, console: Console) -> int:
 
 
 COMMANDS = (
-    Command("plan", "what applying a cluster file would change", _configure_plan, _plan),
-    Command("apply", "make the cluster as the file says", _configure_apply, _apply),
-    Command("audit", "sealed facts of the platform or of one instance", _configure_audit, _audit),
+    Command("plan", "what applying a cluster file would change", _configure_plan, _plan, (s.ClusterPlanOut,)),
+    Command(
+        "apply", "make the cluster as the file says", _configure_apply, _apply, (s.ClusterApplyOut, s.ClusterPlanOut)
+    ),
+    Command("audit", "sealed facts of the platform or of one instance", _configure_audit, _audit, (s.AuditEventsOut,)),
 )

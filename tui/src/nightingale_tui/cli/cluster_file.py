@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 import yaml
 
+from nightingale.contract.refusals import in_words
 from nightingale.contract.schemas import MAX_BODY_BYTES, ClusterIn, ErrorDetail
 from nightingale_tui.api.errors import ApiError, ClientError
 
@@ -184,7 +185,7 @@ def _from_msgspec(name: str, lines: dict[Path_, int], words: str) -> ErrorDetail
     message = words[: at.start()] if at else words
     if unknown := _UNKNOWN_FIELD.search(message):
         path = f"{path}.{unknown.group(1)}"
-    return _located(name, lines, path, message)
+    return _located(name, lines, path, in_words(message))
 
 
 def _located(name: str, lines: dict[Path_, int], path: str, message: str) -> ErrorDetail:

@@ -18,12 +18,16 @@ GROUP = "nightingale.commands"
 
 @dataclass(frozen=True)
 class Command:
-    """One word of the command line. `run` returns the exit status; errors are raised as ClientError."""
+    """One word of the command line. `run` returns the exit status; errors are raised as ClientError.
+
+    `output` names what --json may write; docs/reference/json/ holds its schema.
+    """
 
     name: str
     summary: str
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Console], int]
+    output: tuple[type, ...] = ()
 
 
 def plugin_commands(console: Console, *, room: str, only: str | None) -> tuple[Command, ...]:
@@ -43,6 +47,15 @@ def plugin_commands(console: Console, *, room: str, only: str | None) -> tuple[C
         if command is not None:
             found.append(command)
     return tuple(found)
+
+
+def plugin_names(*, room: str) -> tuple[str, ...]:
+    """Return the names that other packages add to `room`, without loading any of them."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - as above
+
+    prefix = f"{room}." if room else ""
+    names = (point.name.removeprefix(prefix) for point in entry_points(group=GROUP) if point.name.startswith(prefix))
+    return tuple(sorted(name for name in names if "." not in name))
 
 
 def _load(point: EntryPoint, console: Console) -> Command | None:

@@ -12,29 +12,68 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from nightingale.contract.schemas import GatewayOut
 from nightingale_tui.cli.command import Command
-from nightingale_tui.cli.connection import Connection, connect
+from nightingale_tui.cli.connection import Connection, connect, settings_of
 from nightingale_tui.cli.console import Console
+from nightingale_tui.cli.documents import SshConfigOut, TunnelOut
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError
 from nightingale_tui.cli.parser import add_name, add_server_flags
 from nightingale_tui.cli.wording import whole
-from nightingale_tui.ssh_config import write_ssh_config
+from nightingale_tui.ssh_config import (
+    HOST_ALIAS,
+    IncludedHost,
+    include_host,
+    included_host,
+    remove_host,
+    write_ssh_config,
+)
 from nightingale_tui.tunnel import Tunnel, TunnelError, identity_of
 
 
+def _configure_ssh_config(parser: argparse.ArgumentParser) -> None:
+    add_server_flags(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--no-include", action="store_true", help="write and print it, leave ~/.ssh/config alone")
+    how.add_argument("--remove", action="store_true", help="take it out of ~/.ssh/config again")
+
+
 def _ssh_config(args: argparse.Namespace, console: Console) -> int:
+    home = Path(console.environ.get("HOME") or Path.home())
+    if args.remove:
+        host = remove_host(settings_of(args, console), home)
+        if console.is_json:
+            console.data(_document(host, None))
+        else:
+            console.line(f"{host.config} no longer knows {host.host}.")
+        return ExitCode.OK
     with connect(args, console) as connection:
         settings = connection.settings
         gateway = connection.api.get_gateway()
         person = connection.api.get_me().person
     config = write_ssh_config(settings, gateway, person=person, identity=identity_of(settings))
+    host = included_host(settings, home) if args.no_include else include_host(settings, config, home)
     if console.is_json:
-        console.data(gateway)
+        console.data(_document(host, gateway))
         return ExitCode.OK
-    console.line(config.text.rstrip())
-    console.note(f"Written to {config.path}; use it with `ssh -F`, or put `Include {config.path}` into ~/.ssh/config.")
-    console.note("Then: `ssh -N -L 8888:NAME:8888 nightingale`. There is no shell at the gateway.")
+    if args.no_include:
+        console.line(config.text.rstrip())
+        console.note(f"Written to {config.path}: `ssh -F {config.path} -N -L 8888:NAME:8888 {HOST_ALIAS}`.")
+        return ExitCode.OK
+    console.line(f"Host {host.host}\n{config.options.rstrip()}")
+    console.note(f"Written to {host.file}, which {host.config} includes; `nightingale ssh-config --remove` undoes it.")
+    console.note(f"Now: `ssh -N -L 8888:NAME:8888 {host.host}`. There is no shell at the gateway.")
     return ExitCode.OK
+
+
+def _document(host: IncludedHost, gateway: GatewayOut | None) -> SshConfigOut:
+    return SshConfigOut(
+        host=host.host,
+        file=str(host.file),
+        config=str(host.config),
+        is_included=host.is_included,
+        gateway=gateway,
+    )
 
 
 def _configure_tunnel(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +92,7 @@ def _tunnel(args: argparse.Namespace, console: Console) -> int:
     with _ended_by_signals(), connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
         address = f"http://127.0.0.1:{tunnel.local_port}"
         if console.is_json:
-            console.data({"host": "127.0.0.1", "port": tunnel.local_port, "url": address})
+            console.data(TunnelOut(host="127.0.0.1", port=tunnel.local_port, url=address))
         else:
             console.line(address)
         console.stdout.flush()
@@ -68,7 +107,7 @@ def _open(args: argparse.Namespace, console: Console) -> int:
         jupyter = connection.api.open_jupyter(connection.project(), args.name)
         url = tunnel.url(jupyter)
         if console.is_json:
-            console.data({"url": url, "host": "127.0.0.1", "port": tunnel.local_port})
+            console.data(TunnelOut(host="127.0.0.1", port=tunnel.local_port, url=url))
             console.stdout.flush()
             return _hold(tunnel, console, args.name)
         with tempfile.TemporaryDirectory(prefix="nightingale-") as folder:
@@ -136,7 +175,9 @@ def _hold(tunnel: Tunnel, console: Console, name: str) -> int:
 
 
 COMMANDS = (
-    Command("open", "open an instance's Jupyter in the browser, through a tunnel", _configure_open, _open),
-    Command("tunnel", "hold a tunnel to an instance's Jupyter", _configure_tunnel, _tunnel),
-    Command("ssh-config", "write and print ssh's configuration for the gateway", add_server_flags, _ssh_config),
+    Command(
+        "open", "open an instance's Jupyter in the browser, through a tunnel", _configure_open, _open, (TunnelOut,)
+    ),
+    Command("tunnel", "hold a tunnel to an instance's Jupyter", _configure_tunnel, _tunnel, (TunnelOut,)),
+    Command("ssh-config", "let plain ssh know the gateway", _configure_ssh_config, _ssh_config, (SshConfigOut,)),
 )

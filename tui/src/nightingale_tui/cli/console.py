@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Escape sequences and direction overrides: a log line or a reason must not drive the person's terminal."""
+
+
+_FIRST, _HOME, _ERASE_BELOW = "\x1b[2J", "\x1b[H", "\x1b[J"
 
 
 class Colour(Enum):
@@ -80,6 +83,19 @@ class Console:
         if not self.stdout.isatty():
             return None
         return shutil.get_terminal_size().columns
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether the result goes to a terminal whose lines can be written over."""
+        return self.stdout.isatty() and self.environ.get("TERM") != "dumb"
+
+    def picture(self, lines: Sequence[str], *, is_first: bool) -> None:
+        """Write `lines` over the picture before, with no empty screen in between; what has no room is counted."""
+        columns, rows = shutil.get_terminal_size()
+        room = max(2, rows - 1)
+        shown = [*lines] if len(lines) <= room else [*lines[: room - 1], f"... and {len(lines) - room + 1} more"]
+        body = "".join(f"{plain(line)[:columns]}\x1b[K\n" for line in shown)
+        print(f"{_FIRST if is_first else ''}{_HOME}{body}{_ERASE_BELOW}", end="", file=self.stdout)
 
     # --- stderr -------------------------------------------------------------------------------------------------------
 

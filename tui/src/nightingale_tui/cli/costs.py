@@ -87,4 +87,4 @@ def _records(console: Console, records: tuple[s.UsageRecordOut, ...]) -> int:
     return ExitCode.OK
 
 
-COMMANDS = (Command("cost", "usage and cost of a project's month", _configure, _cost),)
+COMMANDS = (Command("cost", "usage and cost of a project's month", _configure, _cost, (s.UsageOut, s.UsageRecordsOut)),)

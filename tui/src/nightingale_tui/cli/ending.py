@@ -85,7 +85,9 @@ def _extend(args: argparse.Namespace, console: Console) -> int:
 
 
 COMMANDS = (
-    Command("stop", "stop an instance; its home stays", _configure_stop, _stop),
-    Command("delete", "delete an instance and its home", _configure_delete, _delete),
-    Command("extend", "move the time at which an instance stops by itself", _configure_extend, _extend),
+    Command("stop", "stop an instance; its home stays", _configure_stop, _stop, (s.InstanceOut,)),
+    Command("delete", "delete an instance and its home", _configure_delete, _delete, (s.InstanceOut,)),
+    Command(
+        "extend", "move the time at which an instance stops by itself", _configure_extend, _extend, (s.InstanceOut,)
+    ),
 )

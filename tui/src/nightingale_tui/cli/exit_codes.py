@@ -33,6 +33,21 @@ class ExitCode(IntEnum):
     """Ctrl-C."""
 
 
+MEANINGS: tuple[tuple[ExitCode, str, str], ...] = (
+    (ExitCode.OK, "ok", "done; for `admin plan`: the cluster is as the file says"),
+    (ExitCode.FAILED, "failed", "refused for a reason without a number of its own, the instance failed, or a no"),
+    (ExitCode.USAGE, "usage", "wrong usage, or a yes was needed and there was no terminal to give it on"),
+    (ExitCode.DIFFERENCE, "difference", "`admin plan`, or a change with `--dry-run`: something would change"),
+    (ExitCode.NOT_LOGGED_IN, "not logged in", "no session, or one that has ended: `nightingale login`"),
+    (ExitCode.FORBIDDEN, "forbidden", "you may not do this"),
+    (ExitCode.NOT_FOUND, "not found", "no such thing, or none that you may see"),
+    (ExitCode.CONFLICT, "conflict", "not now: busy, the name is taken, the cluster was changed meanwhile"),
+    (ExitCode.UNREACHABLE, "unreachable", "the platform gave no answer; what was asked may have happened"),
+    (ExitCode.INTERRUPTED, "interrupted", "Ctrl-C"),
+)
+"""Every exit status, its name and its meaning. `usage` and `difference` share 2: their stderr tells them apart."""
+
+
 class UsageError(ClientError):
     """The command was called in a way it cannot be."""
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from nightingale.contract import schemas as s
+from nightingale.contract.refusals import in_words
 from nightingale.contract.vocabulary import Status
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import UnreachableError
@@ -152,7 +153,7 @@ def _valid(body: Body) -> Body:
         return msgspec.json.decode(msgspec.json.encode(body), type=type(body))
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"That cannot be: {error}.", "Names are lower case, digits and dashes, like `scan-2`."
+            f"That cannot be: {in_words(str(error))}.", "`nightingale sizes` lists what there is."
         ) from error
 
 
@@ -214,9 +215,12 @@ def _finish(
     return report_end(console, instance, wanted=wanted)
 
 
+_SPENDING = (s.InstanceOut, s.EstimateOut)
+"""With --dry-run it is the estimate."""
+
 COMMANDS = (
-    Command("up", "launch an instance", _configure_up, _up),
-    Command("start", "start a stopped instance", _configure_again, _start),
-    Command("retry", "try a failed instance's action again", _configure_retry, _retry),
-    Command("resize", "change an instance's size", _configure_resize, _resize),
+    Command("up", "launch an instance", _configure_up, _up, _SPENDING),
+    Command("start", "start a stopped instance", _configure_again, _start, _SPENDING),
+    Command("retry", "try a failed instance's action again", _configure_retry, _retry, (s.InstanceOut,)),
+    Command("resize", "change an instance's size", _configure_resize, _resize, _SPENDING),
 )

@@ -11,15 +11,15 @@ from nightingale_tui.api.errors import UnreachableError
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Colour, Console
+from nightingale_tui.cli.documents import ShowOut
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError
 from nightingale_tui.cli.pages import all_history, all_instances
 from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_flags
 from nightingale_tui.cli.table import print_table, table_lines
-from nightingale_tui.cli.wording import ago, amount, money, size, span, whole
+from nightingale_tui.cli.wording import ago, amount, meaning, money, size, span, whole
 
 _WATCH_S = 2.0
 _FOLLOW_S = 1.0
-_CLEAR = "\x1b[H\x1b[2J"
 _PS_HEADERS = ("NAME", "OWNER", "SIZE", "PLACE", "STATUS", "STOPS", "$/H", "COST", "LAUNCHED", "REASON")
 _NUMBERS = frozenset({"$/H", "COST"})
 
@@ -57,15 +57,16 @@ def _watch(api: Api, console: Console, project: str, *, include_all: bool) -> in
         except UnreachableError as error:
             console.note(f"{error.message} What is shown may be old; still trying.")
         else:
-            # To a terminal it is one picture that changes; to a file only changes are written, and time is none.
+            lines = _ps_lines(instances, console) or [f"No instances in {project}."]
+            # On a screen it is one picture that changes; to a file only news are written, and time is none.
             news = [(i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since) for i in instances]
-            if console.width is not None:
-                print(_CLEAR, end="", file=console.stdout)
-            if console.width is not None or news != shown:
-                shown = news
-                for line in _ps_lines(instances, console) or [f"No instances in {project}."]:
+            if console.is_screen:
+                console.picture(lines, is_first=shown is None)
+            elif news != shown:
+                for line in lines:
                     console.line(line)
-                console.stdout.flush()
+            shown = news
+            console.stdout.flush()
         console.sleep(_WATCH_S)
 
 
@@ -105,7 +106,7 @@ def _show(args: argparse.Namespace, console: Console) -> int:
         instance = connection.api.get_instance(project, args.name)
         history = all_history(connection.api, project, instance.id)
     if console.is_json:
-        console.data({"instance": instance, "history": history})
+        console.data(ShowOut(instance=instance, history=history))
         return ExitCode.OK
     now = console.now()
     for label, value in _facts(instance, console):
@@ -182,7 +183,7 @@ def _sizes(args: argparse.Namespace, console: Console) -> int:
             prices = (
                 amount(option.price_per_hour[place]) if place in option.price_per_hour else "-" for place in places
             )
-            rows.append((resource, option.name, _meaning(option), *prices))
+            rows.append((resource, option.name, meaning(option), *prices))
     headers = ("RESOURCE", "SIZE", "MEANS", *(f"{catalog.currency}/H {place}" for place in places))
     print_table(console, headers, rows, right=frozenset(headers[3:]))
     console.line()
@@ -192,14 +193,6 @@ def _sizes(args: argparse.Namespace, console: Console) -> int:
         [(d.name, d.version, str(d.tier), ", ".join(d.projects), d.title) for d in catalog.datasets],
     )
     return ExitCode.OK
-
-
-def _meaning(option: s.SizeOptionOut) -> str:
-    if option.cores is not None:
-        return f"{option.cores} core{'s' if option.cores != 1 else ''}"
-    if option.gib is not None:
-        return f"{option.gib} GiB"
-    return f"{option.count} {option.model or 'GPU'}" if option.count else "none"
 
 
 def _configure_logs(parser: argparse.ArgumentParser) -> None:
@@ -231,8 +224,8 @@ def _logs(args: argparse.Namespace, console: Console) -> int:
 
 
 COMMANDS = (
-    Command("ps", "list the project's instances", _configure_ps, _ps),
-    Command("show", "one instance: what it is, why, and its history", add_name, _show),
-    Command("sizes", "sizes, prices and datasets", add_server_flags, _sizes),
-    Command("logs", "the log of an instance's Jupyter server or build", _configure_logs, _logs),
+    Command("ps", "list the project's instances", _configure_ps, _ps, (s.InstancesOut,)),
+    Command("show", "one instance: what it is, why, and its history", add_name, _show, (ShowOut,)),
+    Command("sizes", "sizes, prices and datasets", add_server_flags, _sizes, (s.CatalogOut,)),
+    Command("logs", "the log of an instance's Jupyter server or build", _configure_logs, _logs, (s.LogOut,)),
 )

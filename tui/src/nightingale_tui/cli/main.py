@@ -10,8 +10,19 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from nightingale_tui.api.errors import ClientError
-from nightingale_tui.cli import accounts, admin, connecting, costs, ending, launching, looking
-from nightingale_tui.cli.command import Command, plugin_commands
+from nightingale_tui.cli import (
+    accounts,
+    admin,
+    completing,
+    connecting,
+    costs,
+    ending,
+    exporting,
+    launching,
+    looking,
+    people,
+)
+from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Console
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError, exit_code_of
@@ -24,8 +35,9 @@ BUILT_IN: tuple[Command, ...] = (
     *connecting.COMMANDS,
     *ending.COMMANDS,
     *costs.COMMANDS,
+    *completing.COMMANDS,
 )
-ADMIN: tuple[Command, ...] = admin.COMMANDS
+ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *exporting.COMMANDS, *people.COMMANDS)
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
 """Flags that may stand before the command's name and are followed by their value."""
@@ -58,24 +70,44 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
 
 
 def _run(words: list[str], console: Console) -> int:
-    named = _command_words(words)
+    if completing.ASKED in console.environ:
+        so_far = completing.line_so_far(console)
+        completing.answer(_parser(*_commands(so_far, console, only_names=True)), console)
     wants_help = any(word in {"-h", "--help"} for word in words)
-    top = [*BUILT_IN]
-    below = [*ADMIN]
-    first = named[0] if named else None
-    if first is None and wants_help:
-        top += plugin_commands(console, room="", only=None)
-    elif first is not None and first != _ADMIN and first not in {command.name for command in BUILT_IN}:
-        top += plugin_commands(console, room="", only=first)
-    elif first == _ADMIN:
-        second = named[1] if len(named) > 1 else None
-        if second not in {command.name for command in ADMIN}:
-            below += plugin_commands(console, room=_ADMIN, only=second)
-    args = _parser(top, below).parse_args(words)
+    args = _parser(*_commands(words, console, only_names=False, wants_all=wants_help)).parse_args(words)
     console.is_yes = getattr(args, "yes", False)
     console.is_json = getattr(args, "output", "text") == "json"
     command: Command | None = getattr(args, "command", None)
     return _open_app(args, console) if command is None else command.run(args, console)
+
+
+def _commands(
+    words: list[str], console: Console, *, only_names: bool, wants_all: bool = False
+) -> tuple[list[Command], list[Command]]:
+    """Return the commands of the top and of `admin` that `words` can mean; others' packages are loaded if they must be.
+
+    `only_names`: where a command's name is still to come, those of other packages are there without their flags.
+    """
+    named = _command_words(words)
+    top, below = [*BUILT_IN], [*ADMIN]
+    first = named[0] if named else None
+    second = named[1] if len(named) > 1 else None
+    if first is None and only_names:
+        top += _names_only("")
+    elif first is None and wants_all:
+        top += plugin_commands(console, room="", only=None)
+    elif first is not None and first != _ADMIN and first not in {command.name for command in BUILT_IN}:
+        top += plugin_commands(console, room="", only=first)
+    elif first == _ADMIN and second is None and only_names:
+        below += _names_only(_ADMIN)
+    elif first == _ADMIN and second not in {command.name for command in ADMIN}:
+        below += plugin_commands(console, room=_ADMIN, only=second)
+    return top, below
+
+
+def _names_only(room: str) -> Iterator[Command]:
+    for name in plugin_names(room=room):
+        yield Command(name, "", lambda _: None, lambda _, __: ExitCode.OK)
 
 
 def _parser(top: list[Command], below: list[Command]) -> Parser:

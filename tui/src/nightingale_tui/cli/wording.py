@@ -7,7 +7,7 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from nightingale.contract.schemas import Money, Size
+from nightingale.contract.schemas import Money, Size, SizeOptionOut
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?\Z")
@@ -79,3 +79,12 @@ def money(value: Money) -> str:
 def size(value: Size) -> str:
     """Return cpu/memory/gpu/disk, as the SIZE column shows it."""
     return f"{value.cpu}/{value.memory}/{value.gpu}/{value.disk}"
+
+
+def meaning(option: SizeOptionOut) -> str:
+    """Return what a size is: `4 cores`, `16 GiB`, `1 A100`."""
+    if option.cores is not None:
+        return f"{option.cores} core{'s' if option.cores != 1 else ''}"
+    if option.gib is not None:
+        return f"{option.gib} GiB"
+    return f"{option.count} {option.model or 'GPU'}" if option.count else "none"
