@@ -143,13 +143,13 @@ def test_a_function_serves_everything_that_needs_no_place(deployed: Client, tmp_
     assert ask(deployed, "GET", "/openapi.json")[0] == 200
     assert ask(deployed, "GET", "/health")[1]["status"] == "ok"
     cluster = apply(deployed, tmp_path)
-    ada, root = login(deployed, tmp_path / "ada"), login(deployed, tmp_path / "root")
+    ada, admin = login(deployed, tmp_path / "ada"), login(deployed, tmp_path / "hedy")
     assert ask(deployed, "GET", "/v1/me", ada)[1]["person"] == "ada"
     assert ask(deployed, "GET", "/v1/projects/brain/usage", ada)[0] == 200
     assert ask(deployed, "GET", "/v1/projects/brain/instances", ada)[1]["instances"] == []
     assert ask(deployed, "GET", "/v1/gateway", ada)[1]["host"] == "gateway.example.org"
     assert ask(deployed, "POST", "/v1/admin/cluster/plan", ada, {"cluster": cluster})[0] == 403
-    status, audit = ask(deployed, "GET", "/v1/admin/audit/platform", root)
+    status, audit = ask(deployed, "GET", "/v1/admin/audit/platform", admin)
     assert status == 200
     tags = [event["tag"] for event in audit["events"]]
     assert tags == ["cluster:apply:succeeded", *["login:create:succeeded"] * 2, "operation:call:denied"]

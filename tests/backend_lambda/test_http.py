@@ -76,25 +76,25 @@ def test_good_answers_carry_the_security_headers_and_a_request_id(client: httpx.
     ],
 )
 def test_an_unknown_path_is_not_found(server: ChaliceServer, path: str) -> None:
-    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode("latin-1")
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1")
     check_refusal(server.say(request), 404, "not_found")
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "BREW"])
 def test_a_wrong_method_is_refused_and_told_which_are_right(server: ChaliceServer, method: str) -> None:
-    answer = server.say(f"{method} /health HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = server.say(f"{method} /health HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     check_refusal(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
 
 
 def test_a_head_request_gets_headers_and_no_body(server: ChaliceServer) -> None:
-    answer = server.say(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = server.say(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (answer.status, answer.body) == (405, b"")
 
 
 def test_an_oversized_body_is_refused_before_it_is_read(server: ChaliceServer) -> None:
     with server.connect() as connection:
-        head = f"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
+        head = f"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
         connection.sendall(head.encode())  # and not a byte of the body
         check_refusal(read_answer(connection), 413, "body_too_large")
 
@@ -124,12 +124,12 @@ def test_the_widest_body_allowed_is_read(client: httpx.Client) -> None:
     ids=["chunked", "negative", "signed", "list", "word", "endless", "twice", "both"],
 )
 def test_a_body_whose_length_is_not_plain_is_a_bad_request(server: ChaliceServer, header: str) -> None:
-    request = f"POST /v1/sessions HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+    request = f"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
     check_refusal(server.say(request.encode()), 400, "bad_request")
 
 
 def test_a_body_without_a_length_is_no_body(server: ChaliceServer) -> None:
-    answer = server.say(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = server.say(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     check_refusal(answer, 400, "bad_request")
 
 
@@ -177,8 +177,8 @@ def test_a_name_in_the_path_that_cannot_be_one_is_not_found(
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /health\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / health HTTP/1.1\r\n\r\n",
+        b"GET /health\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /health HTTP/7.7\r\n\r\n",
         b"GET /health BLAH\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
@@ -199,7 +199,7 @@ def test_what_is_no_request_is_refused_in_words(server: ChaliceServer, request_b
     "value", ["", "Bearer", "Bearer ", "Basic eDp5", "Bearer \xe9\xff", "Bearer " + "x" * 5000, "bearer x y"]
 )
 def test_a_header_that_is_no_token_is_unauthenticated(server: ChaliceServer, value: str) -> None:
-    request = f"GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {value}\r\n\r\n"
+    request = f"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: {value}\r\n\r\n"
     check_refusal(server.say(request.encode("latin-1")), 401, "unauthenticated")
 
 
@@ -213,8 +213,8 @@ def test_a_connection_is_kept_for_the_next_request(client: httpx.Client) -> None
 
 
 def test_a_refused_body_is_never_read_as_the_next_request(server: ChaliceServer) -> None:
-    smuggled = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = f"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
+    smuggled = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
     answer = server.say(head + smuggled)
     assert answer.status == 404
     assert answer.body.count(b"HTTP/1.1") == 0
@@ -226,7 +226,7 @@ def test_slow_clients_hold_up_nobody(server: ChaliceServer, client: httpx.Client
         for connection in slow[:10]:
             connection.sendall(b"GET /health HT")
         for connection in slow[10:]:
-            connection.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            connection.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         began = time.monotonic()
         assert [client.get("/health").status_code for _ in range(20)] == [200] * 20
         assert time.monotonic() - began < 5
@@ -239,7 +239,7 @@ def test_a_client_that_leaves_early_costs_nothing(server: ChaliceServer, client:
     for _ in range(20):
         with server.connect() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # closing resets
-            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert client.get("/health").status_code == 200
 
 

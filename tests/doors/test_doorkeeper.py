@@ -32,32 +32,32 @@ def doorkeeper(watch: Watch) -> Doorkeeper:
     return Doorkeeper(per_second=10, burst=5, time=watch)
 
 
-def test_a_burst_is_greeted_at_once_and_the_rest_one_by_one(doorkeeper: Doorkeeper):
+def test_a_burst_is_greeted_at_once_and_the_rest_one_by_one(doorkeeper: Doorkeeper) -> None:
     waits = [doorkeeper.wait_for("192.0.2.1") for _ in range(8)]
     assert waits == pytest.approx([0, 0, 0, 0, 0, 0.1, 0.2, 0.3])
 
 
-def test_what_would_wait_too_long_is_dropped_and_takes_no_turn(doorkeeper: Doorkeeper, watch: Watch):
+def test_what_would_wait_too_long_is_dropped_and_takes_no_turn(doorkeeper: Doorkeeper, watch: Watch) -> None:
     waits = [doorkeeper.wait_for("192.0.2.1") for _ in range(200)]
     assert len([wait for wait in waits if wait is not None]) == 5 + LONGEST_WAIT * 10
     watch.at += 0.1
     assert doorkeeper.wait_for("192.0.2.1") == pytest.approx(LONGEST_WAIT)
 
 
-def test_one_address_holds_up_no_other(doorkeeper: Doorkeeper):
+def test_one_address_holds_up_no_other(doorkeeper: Doorkeeper) -> None:
     for _ in range(100):
         doorkeeper.wait_for("192.0.2.1")
     assert doorkeeper.wait_for("192.0.2.2") == 0
 
 
-def test_after_a_while_it_is_as_if_nobody_had_come(doorkeeper: Doorkeeper, watch: Watch):
+def test_after_a_while_it_is_as_if_nobody_had_come(doorkeeper: Doorkeeper, watch: Watch) -> None:
     for _ in range(100):
         doorkeeper.wait_for("192.0.2.1")
     watch.at += 60
     assert [doorkeeper.wait_for("192.0.2.1") for _ in range(5)] == [0] * 5
 
 
-def test_addresses_that_came_once_are_forgotten(doorkeeper: Doorkeeper, watch: Watch):
+def test_addresses_that_came_once_are_forgotten(doorkeeper: Doorkeeper, watch: Watch) -> None:
     for number in range(20_000):
         doorkeeper.wait_for(f"10.0.{number // 256}.{number % 256}")
         watch.at += 0.2
@@ -74,11 +74,11 @@ def test_addresses_that_came_once_are_forgotten(doorkeeper: Doorkeeper, watch: W
         ("unknown", "unknown"),
     ],
 )
-def test_with_ipv6_a_whole_network_counts_as_one(address: str, source: str):
+def test_with_ipv6_a_whole_network_counts_as_one(address: str, source: str) -> None:
     assert source_of(address) == source
 
 
-def test_a_connection_that_waits_is_greeted_in_its_turn_and_one_that_leaves_costs_nothing(tmp_path: Path):
+def test_a_connection_that_waits_is_greeted_in_its_turn_and_one_that_leaves_costs_nothing(tmp_path: Path) -> None:
     api = FakeApi("/nonexistent/jupyter.sock")
     gateway = GatewayProcess(tmp_path, api.url, connections_at_once=1, connections_per_second=4).wait_until_ready()
     try:
@@ -94,7 +94,7 @@ def test_a_connection_that_waits_is_greeted_in_its_turn_and_one_that_leaves_cost
     assert not [line for line in gateway.raw_log if "raceback" in line]
 
 
-def test_a_flood_is_dropped_and_recorded_and_the_next_person_gets_in(tmp_path: Path):
+def test_a_flood_is_dropped_and_recorded_and_the_next_person_gets_in(tmp_path: Path) -> None:
     api = FakeApi("/nonexistent/jupyter.sock")
     gateway = GatewayProcess(tmp_path, api.url, connections_at_once=1, connections_per_second=2).wait_until_ready()
     try:

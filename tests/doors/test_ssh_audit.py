@@ -55,7 +55,9 @@ def complaints(report: Any, level: str) -> set[tuple[str, str]]:
     return {(row["algorithm"], words) for row in rows for words in row["notes"].get(level, ())}
 
 
-def test_ssh_audit_has_nothing_critical_and_one_known_warning(start: Callable[..., GatewayProcess], api: FakeApi):
+def test_ssh_audit_has_nothing_critical_and_one_known_warning(
+    start: Callable[..., GatewayProcess], api: FakeApi
+) -> None:
     _, report = audit(start(api))
     assert complaints(report, "fail") == set()
     assert complaints(report, "warn") == NOT_HELD
@@ -66,7 +68,7 @@ def test_ssh_audit_has_nothing_critical_and_one_known_warning(start: Callable[..
 
 def test_ssh_audit_has_nothing_to_say_when_only_post_quantum_exchanges_are_offered(
     start: Callable[..., GatewayProcess], api: FakeApi
-):
+) -> None:
     status, report = audit(start(api, post_quantum_only=True))
     assert complaints(report, "fail") | complaints(report, "warn") == set()
     assert (status, report["additional_notes"], report["cves"], report["recommendations"]) == (0, [], [], {})
@@ -90,7 +92,7 @@ def laptop_with(folder: Path, kind: str) -> Laptop:
 @pytest.mark.parametrize("kind", KINDS)
 def test_this_systems_own_ssh_logs_in_with_keys_of_every_kind(
     start: Callable[..., GatewayProcess], api: FakeApi, tmp_path: Path, kind: str
-):
+) -> None:
     laptop = laptop_with(tmp_path, kind)
     api.keys[laptop.public_key] = "ada"
     gateway = start(api)

@@ -29,7 +29,7 @@ def small_cluster(**changes: Any) -> s.ClusterIn:
         people=(
             s.PersonIn(name="ada", full_name="Ada L", keys=(keys.key("ada"),)),
             s.PersonIn(name="grace", keys=(keys.key("grace"),), uid=20_000),
-            s.PersonIn(name="root", keys=(keys.key("root"),), is_admin=True),
+            s.PersonIn(name="hedy", keys=(keys.key("hedy"),), is_admin=True),
         ),
         projects=(
             s.ProjectIn(

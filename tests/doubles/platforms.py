@@ -45,7 +45,7 @@ URL = "http://127.0.0.1:8765"
 def team_cluster(**changes: Any) -> ClusterIn:
     """Return the small cluster with a researcher more, an auditor, and a place that this platform does not run.
 
-    In `brain`: ada is lead, grace and mary are researchers, otto is auditor; `root` is administrator and member of
+    In `brain`: ada is lead, grace and mary are researchers, otto is auditor; `hedy` is administrator and member of
     nothing; grace is lead of `heart`.
     """
     keys = FakeSignatures()

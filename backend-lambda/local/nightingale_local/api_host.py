@@ -1,6 +1,8 @@
-"""The Chalice app on its own threaded local server, tuned: no delayed ACKs, buffered writes, bounded bodies.
+"""The Chalice app on its own threaded local server, tuned: no delayed ACKs, buffered writes, bounded requests.
 
-Whatever is refused before it reaches dispatch is refused in the same shape.
+Whatever is refused before it reaches dispatch is refused in the same shape. It answers only to its own names: a web
+page in somebody's browser may let its own name lead to this machine (DNS rebinding), and would then be of one origin
+with this server. No answer allows another origin (CORS), and no request of one is answered.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import re
 import socket
 import time
+from http import HTTPStatus
 from typing import Any
 
 from chalice.config import Config
@@ -20,7 +23,7 @@ import app as lambda_app
 from chalicelib import container
 from chalicelib.http import headers_of
 from nightingale.adapters.system_ids import SystemIds
-from nightingale.app.dispatch import refused
+from nightingale.app.dispatch import MAX_HEADER_BYTES, MAX_HEADERS, MAX_PATH_BYTES, MAX_QUERY_BYTES, refused
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.schemas import MAX_BODY_BYTES
@@ -31,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 _IDS = SystemIds()
 _NOT_IMPLEMENTED = 501
 _SEE = "See /openapi.json for what there is."
+_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - names to tell apart, nothing is bound
 _DISCARD_BYTES = 4 * MAX_BODY_BYTES
 _DISCARD_SECONDS = 2.0
 
@@ -38,6 +43,7 @@ _DISCARD_SECONDS = 2.0
 class _Server(ThreadedHTTPServer):  # type: ignore[misc] # chalice has no types
     request_queue_size = 128
     allow_reuse_address = True
+    own_names: frozenset[str] = _OWN_NAMES
 
 
 class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no types
@@ -50,7 +56,13 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
     sys_version = ""
 
     def _generic_handle(self) -> None:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        if why := self._why_not():
+            self._refuse(ErrorCode.FORBIDDEN, why)
+            return
+        if len(path) > MAX_PATH_BYTES or len(query) > MAX_QUERY_BYTES:
+            self._refuse(ErrorCode.BAD_REQUEST, "the path or its query is too long")
+            return
         allowed = sorted(row.method for row in OPERATIONS if _matches(row.path, path))
         lengths = self.headers.get_all("content-length", ["0"])
         if not allowed:
@@ -66,6 +78,27 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         else:
             super()._generic_handle()
             self.wfile.flush()
+
+    def parse_request(self) -> bool:
+        """Read the request's head; refuse one with too many headers or too long ones."""
+        if not super().parse_request():
+            return False
+        if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers.items()) > MAX_HEADER_BYTES:
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too many or too long")
+            return False
+        return True
+
+    def _why_not(self) -> str:
+        """Return why a request to this name, or from this web page, is not answered; empty when it is."""
+        hosts = self.headers.get_all("host", [])
+        if len(hosts) != 1 or _name_of(hosts[0]) not in self.server.own_names:
+            return "this server answers to its own address only, and the request has another Host"
+        if any(_name_of(origin.partition("://")[2]) not in self.server.own_names for origin in self._origins()):
+            return "this server answers to no web page of another origin"
+        return ""
+
+    def _origins(self) -> list[str]:
+        return [str(origin) for origin in self.headers.get_all("origin", [])]
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815 - names of the standard library's handler
 
@@ -109,6 +142,11 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         _LOG.debug(format, *args)
 
 
+def _name_of(host: str) -> str:
+    """Return a Host without its port, in small letters: who forwards a port may well call it by another number."""
+    return re.sub(r":[0-9]{1,5}$", "", host.strip().lower())
+
+
 def _matches(template: str, path: str) -> bool:
     wanted, given = template.strip("/").split("/"), path.strip("/").split("/")
     return len(wanted) == len(given) and all(
@@ -123,7 +161,10 @@ def make_server(host: str, port: int) -> ThreadedHTTPServer:
     would be answered as one of them, with its token.
     """
     lambda_app.app.__class__ = LocalChalice
-    return LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=_Handler, server_cls=_Server).server
+    server = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=_Handler, server_cls=_Server).server
+    if host not in _ANY_ADDRESS:
+        server.own_names = _OWN_NAMES | {f"[{host}]" if ":" in host else host.lower()}
+    return server
 
 
 def serve(folders: Folders, settings: Settings) -> None:

@@ -146,7 +146,7 @@ def test_a_month_that_is_none_is_refused(platform: FakePlatform, month: str) -> 
 @pytest.mark.parametrize("parameter", ["project", "instance", "source", "channel", "stream"])
 def test_a_malformed_path_is_not_found(platform: FakePlatform, parameter: str, value: str) -> None:
     operation = next(row for row in OPERATIONS if f"{{{parameter}}}" in row.path and row.name != "create_estimate")
-    who = "gateway" if parameter == "channel" else "root"
+    who = "gateway" if parameter == "channel" else "hedy"
     path = {"project": "brain", "instance": "scan", "source": "build", "channel": "c-0000000001", "stream": "platform"}
     request = Request(path={**path, parameter: value}, authorization=f"Bearer {platform.token(who)}")
     answer = platform.dispatcher.handle(operation.name, request)
@@ -155,7 +155,7 @@ def test_a_malformed_path_is_not_found(platform: FakePlatform, parameter: str, v
 
 @pytest.mark.parametrize("operation", [row.name for row in OPERATIONS if "{" in row.path])
 def test_a_path_that_a_host_left_out_is_not_found_and_never_everyone_s(platform: FakePlatform, operation: str) -> None:
-    for who in ("root", "gateway", "grace"):
+    for who in ("hedy", "gateway", "grace"):
         request = Request(path={}, authorization=f"Bearer {platform.token(who)}")
         answer = platform.dispatcher.handle(operation, request)
         assert error_of(answer.status, answer.body).code == "not_found"
@@ -243,7 +243,7 @@ def test_no_repr_shows_a_secret(platform: FakePlatform) -> None:
 
 async def test_no_answer_but_two_carries_a_secret(platform: FakePlatform) -> None:
     running = await platform.run()
-    tokens = {who: platform.token(who) for who in ("grace", "root", "gateway", "operator")}
+    tokens = {who: platform.token(who) for who in ("grace", "hedy", "gateway", "operator")}
     secrets = [*tokens.values(), *(records.hashed(token) for token in tokens.values()), f"token-of-{running.id}"]
     for operation in OPERATIONS:
         if operation.name in {"create_session", "open_jupyter", "delete_session", "delete_instance", "stop_instance"}:

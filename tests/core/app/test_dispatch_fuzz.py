@@ -39,7 +39,7 @@ QUERIES = st.dictionaries(
     st.text(max_size=20) | st.text(string.ascii_letters + string.digits + ":|=-_", min_size=1, max_size=80),
     max_size=3,
 )
-WHO = st.sampled_from(["ada", "grace", "mary", "otto", "root", "operator", "gateway"])
+WHO = st.sampled_from(["ada", "grace", "mary", "otto", "hedy", "operator", "gateway"])
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

@@ -11,7 +11,10 @@ from doubles.platforms import FakePlatform
 from nightingale.contract.operations import BY_NAME, OPERATIONS, Operation
 from nightingale.contract.schemas import PersonIn
 from nightingale.contract.vocabulary import AuditTag, Permission
+from nightingale.domain.catalog import Person, PersonKey
 from nightingale.ports.audit_log import PLATFORM_STREAM
+from nightingale.ports.store import Item
+from nightingale.services import records
 
 P = Permission
 CALLERS = ("nobody", "owner", "researcher", "lead", "auditor", "stranger", "admin", "operator", "gateway")
@@ -42,7 +45,7 @@ WHO = {
     "lead": "ada",
     "auditor": "otto",
     "stranger": "leaver",
-    "admin": "root",
+    "admin": "hedy",
     "operator": "operator",
     "gateway": "gateway",
 }
@@ -142,14 +145,14 @@ async def test_what_is_denied_is_recorded_with_who_and_where() -> None:
 
 
 def test_a_person_named_like_a_service_gets_none_of_its_powers() -> None:
-    platform = FakePlatform()
-    names = ("operator", "gateway")
-    people = tuple(PersonIn(name=name, keys=(platform.signatures.key(name),)) for name in names)
-    cluster = msgspec.structs.replace(platform.cluster, people=(*platform.cluster.people, *people))
-    platform = FakePlatform(cluster=cluster)
-    for name, operation, body in (
-        ("operator", "list_audit_events", None),
-        ("gateway", "identify_key", BODIES["identify_key"]),
+    platform = FakePlatform()  # no cluster file may name such a person, and the store may hold one from before
+    for uid, (name, operation, body) in enumerate(
+        (("operator", "list_audit_events", None), ("gateway", "identify_key", BODIES["identify_key"]))
     ):
+        line = platform.signatures.key(name)
+        key = PersonKey(platform.signatures.fingerprint_of(line), line)
+        person = Person(name=name, full_name="", uid=50_000 + uid, is_admin=False, is_active=True, keys=(key,))
+        platform.store.put(Item(records.person_key(name), records.encode(person)))
+        platform.store.put(Item(records.ssh_key_key(key.fingerprint), {"person": name}))
         platform._tokens[name] = platform.login(name)
         assert platform.refusal(operation, name, None, body, stream="platform") == "forbidden"

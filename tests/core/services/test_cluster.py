@@ -183,10 +183,10 @@ def test_the_currency_stays_once_there_is_a_cluster(store, service):
 def test_uids_are_given_once_and_never_again(store, service):
     apply_cluster(store)
     catalog = CatalogService(store, {}, None)
-    assert {name: catalog.find_person(name).uid for name in ("ada", "grace", "root")} == {
+    assert {name: catalog.find_person(name).uid for name in ("ada", "grace", "hedy")} == {
         "ada": 10_000,
         "grace": 20_000,
-        "root": 10_001,
+        "hedy": 10_001,
     }
     cluster = small_cluster(projects=())
     bob = s.PersonIn(name="bob", keys=())
@@ -219,7 +219,7 @@ def test_a_key_that_moves_to_another_person_opens_as_them(store):
     apply_cluster(store)
     cluster = small_cluster()
     fingerprint = KEYS.fingerprint_of(KEYS.key("ada"))
-    for owner in ("grace", "ada", "root", "ada"):
+    for owner in ("grace", "ada", "hedy", "ada"):
         people = tuple(
             replace(person, keys=(KEYS.key("ada"),) if person.name == owner else ()) for person in cluster.people
         )
@@ -377,7 +377,7 @@ def test_what_runs_is_given_as_a_file_that_changes_nothing(store, service):
     assert [(person.name, person.uid) for person in found.cluster.people] == [
         ("ada", 10_000),
         ("grace", 20_000),
-        ("root", 10_001),
+        ("hedy", 10_001),
     ]
     assert [size.name for size in found.cluster.sizes.cpu] == ["s", "m", "xl"]
     assert list(found.cluster.rates[1].cpu) == ["s", "m"]

@@ -186,7 +186,7 @@ async def test_in_quarantine_the_owner_s_every_way_is_closed(platform: FakePlatf
         assert platform.refusal(operation, "grace", "scan") == "forbidden"
     assert platform.machines.admitted == []
     assert platform.ask("get_instance", "grace", "scan")["allowed_actions"] == []
-    assert platform.ask("stop_instance", "root", "scan")["status"] == "stopping"
+    assert platform.ask("stop_instance", "hedy", "scan")["status"] == "stopping"
 
 
 # --- Jupyter ----------------------------------------------------------------------------------------------------------

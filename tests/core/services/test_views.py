@@ -67,7 +67,7 @@ async def test_a_cursor_of_another_list_is_a_bad_request(platform: FakePlatform)
         assert platform.refusal("list_builds", "ada", "scan-3", query={"cursor": cursor}) == "bad_request"
         assert platform.refusal("list_usage_records", "ada", query={"cursor": cursor}) == "bad_request"
     assert platform.refusal("list_instances", "grace", query={"cursor": whole}, project="heart") == "bad_request"
-    assert platform.refusal("list_audit_events", "root", stream="platform", query={"cursor": "x"}) == "bad_request"
+    assert platform.refusal("list_audit_events", "hedy", stream="platform", query={"cursor": "x"}) == "bad_request"
 
 
 async def test_history_and_builds_page_in_their_order(platform: FakePlatform) -> None:
@@ -116,7 +116,7 @@ async def crashed(platform: FakePlatform) -> str:
 
 
 @pytest.mark.parametrize(
-    ("who", "sees"), [("grace", True), ("ada", True), ("root", True), ("mary", False), ("otto", False)]
+    ("who", "sees"), [("grace", True), ("ada", True), ("hedy", True), ("mary", False), ("otto", False)]
 )
 async def test_the_log_s_last_lines_are_shown_to_those_who_may_read_the_log(
     platform: FakePlatform, *, who: str, sees: bool

@@ -26,6 +26,14 @@ from nightingale.services.login import LoginService
 
 _LOG = logging.getLogger(__name__)
 _MOST_WORDS = 300
+_MOST_AUTHORIZATION = 1024
+_MOST_CLIENT = 100
+MAX_PATH_BYTES = 1024
+"""Of a path as it is asked for; every host refuses a longer one, and one that asks for more headers than these."""
+MAX_QUERY_BYTES = 4096
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16 * 1024
+"""Of all names and values together."""
 _ANONYMOUS = Principal(name="", is_person=False)
 _ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
 
@@ -119,21 +127,25 @@ class Dispatcher:
             raise RefusedError(
                 ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes", "Send less at once."
             )
+        if _size(request.query) > MAX_QUERY_BYTES or _size(request.path) > MAX_PATH_BYTES:
+            raise RefusedError(ErrorCode.BAD_REQUEST, "the path or its query is too long", "See /openapi.json.")
         for name in re.findall(r"{(\w+)}", operation.path):
             if not re.fullmatch(PATH_PATTERNS[name].strip("^$"), request.path.get(name, "")):
                 raise RefusedError(ErrorCode.NOT_FOUND, f"no such {name}", "Check the name.")
         principal = _ANONYMOUS
         if operation.permission is not Permission.PUBLIC:
-            principal = self._login.authenticate(request.authorization)
+            is_short = len(request.authorization or "") <= _MOST_AUTHORIZATION
+            principal = self._login.authenticate(request.authorization if is_short else None)
         access = self._permit(operation, principal, request)
-        return Call(access, request.path, _query(operation, request.query), _body(operation, request), request.client)
+        client = request.client[:_MOST_CLIENT]
+        return Call(access, request.path, _query(operation, request.query), _body(operation, request), client)
 
     def _permit(self, operation: Operation, principal: Principal, request: Request) -> Access:
         project = request.path.get("project", "")
         reach = principal.reach(operation.permission, project or None)
         if reach is Reach.NONE:
             where = f" in {project}" if project else ""
-            detail = {"operation": operation.name, "project": project, "client": request.client}
+            detail = {"operation": operation.name, "project": project, "client": request.client[:_MOST_CLIENT]}
             now = self._clock.now()
             tag = AuditTag.OPERATION_DENIED.value
             self._audit.append(AuditEvent(PLATFORM_STREAM, now, tag, principal.name, operation.name, detail))
@@ -149,6 +161,10 @@ def refused(
     """Return a refusal in the one shape that every refusal has."""
     body = ErrorOut(code=code.code, message=message, next_step=next_step, details=details, request_id=request_id)
     return Response(code.status, msgspec.json.encode(body), request_id)
+
+
+def _size(texts: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in texts.items())
 
 
 def _body(operation: Operation, request: Request) -> Any:

@@ -72,7 +72,7 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
     return {
         "get_health": lambda _: services.health(),
         "get_openapi": lambda _: openapi(),
-        "create_challenge": lambda _: login.create_challenge(),
+        "create_challenge": lambda c: login.create_challenge(c.client),
         "create_session": lambda c: login.create_session(c.body, c.client),
         "delete_session": lambda c: login.delete_session(c.principal),
         "get_me": lambda c: login.me(c.principal),

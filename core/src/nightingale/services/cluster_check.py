@@ -16,6 +16,9 @@ from nightingale.ports.signatures import SignatureError, SignatureVerifier
 
 Mistake = tuple[str, str]
 
+RESERVED = frozenset({"operator", "gateway", "platform", "root", "unknown"})
+"""Names that the record gives to what is no person: someone of that name could not be told apart from it."""
+
 _MOST_DECIMALS = 10
 _MOST_AMOUNT = Decimal(1_000_000)
 """A price an hour above this is a slip of the hand in any currency."""
@@ -49,6 +52,8 @@ def _person_mistakes(
     owners: dict[str, str] = {}
     uids = {person.uid: person.name for person in people.values()}
     for position, entry in enumerate(entries):
+        if entry.name in RESERVED:
+            yield f"people[{position}].name", f"{entry.name} is the platform's own name in its records: take another"
         for number, line in enumerate(entry.keys):
             path = f"people[{position}].keys[{number}]"
             try:

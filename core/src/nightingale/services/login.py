@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from nightingale.contract.errors import ErrorCode
@@ -27,16 +27,27 @@ from nightingale.ports.signatures import SignatureError, SignatureVerifier
 from nightingale.ports.store import ConditionFailedError, Item, Key, Store
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
+from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 
 _LOG_IN = "Log in: nightingale login."
+_MOST_TOKEN = 512
+"""Characters of the longest token that is looked up."""
 
 
 @dataclass(frozen=True)
 class LoginLimits:
-    """How long a nonce and a session last."""
+    """How long a nonce and a session last, and how often those whom nobody knows yet may ask.
+
+    With these there are at most 3,000 unspent nonces at a time (600 at once, then 20 a second for two minutes), and a
+    stranger writes at most ten refusals a minute into the audit log. A whole hospital may stand behind one address.
+    """
 
     nonce: timedelta = timedelta(minutes=2)
     session: timedelta = timedelta(hours=12)
+    challenges_of_address: Rate = field(default=Rate(60, timedelta(seconds=1)))
+    challenges_of_all: Rate = field(default=Rate(600, timedelta(milliseconds=50)))
+    refusals_of_address: Rate = field(default=Rate(20, timedelta(seconds=6)))
+    refusals_of_all: Rate = field(default=Rate(200, timedelta(milliseconds=200)))
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,12 @@ class LoginService:
     """Addresses under which this platform may be called; a signature made for any other is worth nothing here."""
     limits: LoginLimits = LoginLimits()
 
-    def create_challenge(self) -> ChallengeOut:
-        """Return a nonce good for one login within two minutes."""
+    def create_challenge(self, client: str = "") -> ChallengeOut:
+        """Return a nonce good for one login within two minutes. Raises RefusedError `too_many_requests`."""
+        limits = self.limits
+        RateLimiter(self.store, self.clock).take(
+            "logins were begun", _buckets("challenge", client, limits.challenges_of_address, limits.challenges_of_all)
+        )
         nonce = self.ids.secret()
         expires_at = self.clock.now() + self.limits.nonce
         document = {"expires_at": expires_at.isoformat()}
@@ -62,7 +77,14 @@ class LoginService:
         return ChallengeOut(nonce=nonce, namespace=LOGIN_NAMESPACE, expires_at=expires_at)
 
     def create_session(self, body: SessionIn, client: str) -> SessionOut:
-        """Return a token for the person whose key signed the nonce. Raises RefusedError `invalid_signature`."""
+        """Return a token for the person whose key signed the nonce.
+
+        Raises RefusedError `invalid_signature`, `too_many_requests`. A login is counted as refused until it is not, so
+        that many at once are counted too.
+        """
+        limits, limiter = self.limits, RateLimiter(self.store, self.clock)
+        buckets = _buckets("refusal", client, limits.refusals_of_address, limits.refusals_of_all)
+        limiter.take("logins were refused", buckets)
         try:
             self._spend(body.nonce)
             if body.server not in self.addresses:
@@ -82,7 +104,9 @@ class LoginService:
         except RefusedError as refusal:
             self._record(AuditTag.LOGIN_REFUSED, "unknown", {"client": client, "why": refusal.message})
             raise
-        token, expires_at = self._new_session({"person": person.name}, self.limits.session)
+        document = {"person": person.name, "fingerprint": fingerprint}
+        token, expires_at = self._new_session(document, self.limits.session)
+        limiter.give_back(buckets)
         self._record(AuditTag.LOGIN_SUCCEEDED, person.name, {"client": client, "fingerprint": fingerprint})
         return SessionOut(token=token, person=person.name, expires_at=expires_at)
 
@@ -96,7 +120,8 @@ class LoginService:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise RefusedError(ErrorCode.UNAUTHENTICATED, "this needs a token and the request has none", _LOG_IN)
-        item = self.store.get(records.session_key(token.strip()))
+        token = token.strip()
+        item = self.store.get(records.session_key(token)) if len(token) <= _MOST_TOKEN else None
         if item is None:
             raise RefusedError(ErrorCode.UNAUTHENTICATED, "the token is not known here", _LOG_IN)
         expires_at = datetime.fromisoformat(item.document["expires_at"])
@@ -154,6 +179,11 @@ class LoginService:
             raise RefusedError(
                 ErrorCode.UNAUTHENTICATED, "this person is no longer active", "Ask the administrator of the platform."
             )
+        if document.get("fingerprint") not in {key.fingerprint for key in person.keys}:
+            # A key that is taken away is taken away for a reason: what was opened with it ends with it.
+            raise RefusedError(
+                ErrorCode.UNAUTHENTICATED, "the key of this login is no longer one of this person's", _LOG_IN
+            )
         return Principal(
             name=person.name,
             is_admin=person.is_admin,
@@ -183,6 +213,14 @@ class LoginService:
 
     def _record(self, tag: AuditTag, actor: str, detail: Mapping[str, str]) -> None:
         self.audit.append(AuditEvent(PLATFORM_STREAM, self.clock.now(), tag.value, actor, actor, detail))
+
+
+def _buckets(kind: str, client: str, of_address: Rate, of_all: Rate) -> tuple[Bucket, Bucket]:
+    source = source_of(client)
+    return (
+        Bucket(f"{kind}#{source}", of_address, "from this address"),
+        Bucket(kind, of_all, "by everybody together"),
+    )
 
 
 def _invalid(message: str, next_step: str) -> RefusedError:
