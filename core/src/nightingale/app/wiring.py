@@ -26,6 +26,7 @@ from nightingale.services.instances import InstanceService
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.metering import MeteringService
+from nightingale.services.policies import Policies
 from nightingale.services.reconcile import Reconcile
 from nightingale.services.usage import UsageService
 from nightingale.services.watch import Watch
@@ -99,6 +100,7 @@ def platform(adapters: Adapters) -> Platform:
         ids=ids,
         builders=adapters.builders,
         variables=CatalogBuildVariables(catalog, adapters.networks, adapters.images),
+        policies=Policies(catalog),
         deadlines=adapters.deadlines,
     )
     views = InstanceViews(

@@ -21,6 +21,7 @@ from nightingale.contract.vocabulary import (
     ReasonCode,
     Role,
     Status,
+    Weekday,
 )
 
 MAX_BODY_BYTES = 1_048_576
@@ -51,6 +52,12 @@ SizeName = Annotated[
 ]
 Note = Annotated[str, Meta(max_length=500)]
 Seconds = Annotated[int, Meta(ge=60, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days")]
+PolicySeconds = Annotated[
+    int, Meta(ge=0, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days; 0 is none at all")
+]
+WallTime = Annotated[
+    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description="HH:MM, 24 hours, in quotes in YAML")
+]
 PublicKey = Annotated[
     str,
     Meta(
@@ -358,6 +365,15 @@ class InstanceOut(Out, frozen=True):
     last_activity_at: datetime | None = None
     unreachable_since: datetime | None = None
     stops_at: datetime | None = None
+    """When it stops by itself: the earliest of the time asked for and what the project's policy says."""
+    stops_why: ReasonCode | None = None
+    """Which of these it is."""
+    starts_at: datetime | None = None
+    """When the schedule that stopped it starts it again."""
+    why_up: str = ""
+    """Why it is up and what ends that, in words; also why it is down, where the schedule stopped it."""
+    warning: str = ""
+    """What comes soon, and what can be done about it."""
     reason: ReasonOut | None = None
     build_id: str | None = None
     sandbox: str | None = None
@@ -605,8 +621,43 @@ class MemberIn(In, frozen=True):
     ]
 
 
+class HoursIn(In, frozen=True):
+    """One row of a schedule."""
+
+    days: Annotated[tuple[Weekday, ...], Meta(min_length=1, max_length=7, description="mon tue wed thu fri sat sun")]
+    stop_at: Annotated[WallTime, Meta(description="what is up then is stopped; the next day where it is not later")]
+    start_at: Annotated[
+        WallTime | None, Meta(description="what the schedule stopped is started then; left out: it only stops")
+    ] = None
+
+
+class ScheduleIn(In, frozen=True, omit_defaults=True):
+    """The hours in which instances are up, in wall-clock time."""
+
+    time_zone: Annotated[
+        str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$(?!\n)", description="IANA name")
+    ] = "UTC"
+    hours: Annotated[tuple[HoursIn, ...], Meta(max_length=20, description="no rows: no schedule at all")] = ()
+    is_strict: Annotated[bool, Meta(description="nothing may be up outside of these hours")] = False
+
+
+class PolicyIn(In, frozen=True, omit_defaults=True):
+    """What stops an instance by itself. What a project leaves out is as the cluster says."""
+
+    idle_stop_after: Annotated[
+        PolicySeconds | None, Meta(description="an instance that nobody has used for so long is stopped")
+    ] = None
+    max_lifetime: Annotated[
+        PolicySeconds | None, Meta(description="the longest from an accepted launch, start or retry to the stop")
+    ] = None
+    warn_before: Annotated[
+        PolicySeconds | None, Meta(description="how long before a stop the warning shows; left out everywhere: 900")
+    ] = None
+    schedule: Annotated[ScheduleIn | None, Meta(description="when instances are up")] = None
+
+
 class ProjectIn(In, frozen=True):
-    """A project: its plan, its members, the datasets its people may mount."""
+    """A project: its plan, its members, the datasets its people may mount, its policy."""
 
     name: Annotated[Name, Meta(description="the project's name")]
     title: Annotated[ShortText, Meta(description="as people call it")] = ""
@@ -619,6 +670,9 @@ class ProjectIn(In, frozen=True):
     datasets: Annotated[
         tuple[Name, ...], Meta(max_length=500, description="names of this file's datasets that its people may mount")
     ] = ()
+    policy: Annotated[
+        PolicyIn | None, Meta(description="where this project differs from the cluster's policy; 0 or no hours: none")
+    ] = None
 
 
 class CpuIn(In, frozen=True):
@@ -719,6 +773,9 @@ class ClusterIn(In, frozen=True):
     datasets: Annotated[
         tuple[DatasetIn, ...], Meta(max_length=5_000, description="what may be mounted, read-only")
     ] = ()
+    policy: Annotated[
+        PolicyIn | None, Meta(description="what stops instances by themselves, in projects that do not say otherwise")
+    ] = None
 
 
 class ClusterOut(Out, frozen=True):

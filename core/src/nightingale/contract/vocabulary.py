@@ -86,6 +86,8 @@ class ReasonCode(StrEnum):
     TERMINATE_TIMEOUT = "terminate_timeout"
     UNREACHABLE = "unreachable"
     LIFETIME_REACHED = "lifetime_reached"
+    IDLE = "idle"
+    SCHEDULE = "schedule"
     ASKED = "asked"
 
 
@@ -127,6 +129,18 @@ class Plan(StrEnum):
 
     NONPROFIT = "nonprofit"
     PRIVATE = "private"
+
+
+class Weekday(StrEnum):
+    """A day of a schedule, in order."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
 
 
 class LogSource(StrEnum):

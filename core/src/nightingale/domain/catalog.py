@@ -9,7 +9,18 @@ from decimal import Decimal
 from typing import TypeVar
 
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.schemas import CpuIn, DatasetIn, GibIn, GpuIn, ImageIn, PlaceIn, ProjectIn, RateIn, Size
+from nightingale.contract.schemas import (
+    CpuIn,
+    DatasetIn,
+    GibIn,
+    GpuIn,
+    ImageIn,
+    PlaceIn,
+    PolicyIn,
+    ProjectIn,
+    RateIn,
+    Size,
+)
 from nightingale.contract.vocabulary import Role
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Mount
@@ -98,6 +109,8 @@ class Cluster:
     datasets: Mapping[str, DatasetIn]
     places: Mapping[str, PlaceIn]
     rates: Sequence[RateIn]
+    policy: PolicyIn | None = None
+    """For every project that does not say otherwise; `domain.policy` says what holds in one."""
 
     def project(self, name: str) -> ProjectIn:
         """Return the project. Raises RefusedError `not_found`."""

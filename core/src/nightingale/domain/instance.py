@@ -34,7 +34,7 @@ from datetime import datetime
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import LimitOut, Size
-from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Status
+from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, ReasonCode, Status
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
@@ -101,8 +101,11 @@ class Instance:
     """The action under way, or the last one."""
     build_id: str | None
     request_id: str = ""
+    up_since: datetime | None = None
     running_since: datetime | None = None
     stops_at: datetime | None = None
+    extended_at: datetime | None = None
+    is_off_by_schedule: bool = False
     last_activity_at: datetime | None = None
     is_idle: bool = False
     unreachable_since: datetime | None = None
@@ -151,10 +154,16 @@ class Instance:
             action=Action.LAUNCH,
             build_id=build_id,
             request_id=request_id,
+            up_since=at,
             stops_at=stops_at,
         )
         entry = HistoryEntry(1, at, EventName.LAUNCH, None, Status.REQUESTED, owner, size, 1, build_id=build_id)
         return instance, entry
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the launch, start or retry that brought it up was accepted; records of before policies say less."""
+        return self.up_since or self.running_since or self.created_at
 
     @property
     def is_in_flight(self) -> bool:
@@ -196,9 +205,7 @@ class Instance:
         needs_build = after in _NEEDS_BUILD and after is not self.status
         generation = self.generation + 1 if needs_build else self.generation
         action = self._action(event.name)
-        reason = None
-        if event.reason is not None:
-            reason = replace(event.reason, action=event.reason.action or action)
+        reason = replace(event.reason, action=event.reason.action or action) if event.reason is not None else None
         billed_until = None
         if self.status is Status.RUNNING and event.last_good_at is not None and after is not Status.RUNNING:
             billed_until = min(at, max(event.last_good_at, self.running_since or at))
@@ -231,22 +238,16 @@ class Instance:
 
     def _with_event(self, event: Event, after: Status, at: datetime) -> Instance:
         """Return the properties beside the status as the event leaves them."""
-        changed = self
         if event.name is EventName.WENT_UNREACHABLE:
-            return replace(changed, unreachable_since=event.last_good_at or at)
+            return replace(self, unreachable_since=event.last_good_at or at)
         if event.name is EventName.CAME_BACK:
-            return replace(changed, unreachable_since=None)
+            return replace(self, unreachable_since=None)
         if event.name is EventName.EXTEND:
-            return replace(changed, stops_at=event.stops_at)
+            return replace(self, stops_at=event.stops_at, extended_at=at)
         if event.name is EventName.BECAME_READY:
-            return replace(
-                changed,
-                running_since=at,
-                last_activity_at=at,
-                is_idle=False,
-                sandbox=event.sandbox,
-                limits=event.limits,
-            )
+            seen = replace(self, sandbox=event.sandbox, limits=event.limits)
+            return replace(seen, running_since=at, last_activity_at=at, is_idle=False)
+        changed = _with_begin(self, event, at)
         if event.name is EventName.RESIZE:
             changed = replace(changed, size=event.size or self.size, was_stopped=self.status is Status.STOPPED)
         if self.status is Status.RUNNING and after is not Status.RUNNING:
@@ -289,3 +290,11 @@ class Instance:
             f"{self.name} is {self.status.value}: {event.value} has no place there",
             f"Possible now: {allowed}.",
         )
+
+
+def _with_begin(instance: Instance, event: Event, at: datetime) -> Instance:
+    """Return the instance with when it was brought up, and whether it was the schedule that took it down."""
+    if event.name in {EventName.START, EventName.STOP}:
+        code = event.reason.code if event.reason is not None else None
+        instance = replace(instance, is_off_by_schedule=code is ReasonCode.SCHEDULE)
+    return replace(instance, up_since=at) if event.name in {EventName.START, EventName.RETRY} else instance

@@ -14,16 +14,18 @@ _WORTH_A_WRITE = timedelta(seconds=15)
 """How far the last activity must have moved."""
 
 
+def active_at(instance: Instance, seen: Activity, now: datetime) -> datetime:
+    """Return when its server was last at work: now with a busy kernel; activity of an earlier start counts as none."""
+    return now if seen.is_busy else min(now, max(seen.last_activity_at, instance.running_since or now))
+
+
 def activity_edge(
     instance: Instance, seen: Activity | None, now: datetime, idle_after: timedelta
 ) -> Callable[[Instance], Instance] | None:
-    """Return what to change of a running instance after this look, None when there is nothing worth a write.
-
-    A busy kernel is active now; activity of an earlier start counts as none.
-    """
+    """Return what to change of a running instance after this look, None when there is nothing worth a write."""
     if seen is None:
         return None
-    last = now if seen.is_busy else min(now, max(seen.last_activity_at, instance.running_since or now))
+    last = active_at(instance, seen, now)
     is_idle = now - last >= idle_after
     known = instance.last_activity_at
     if is_idle == instance.is_idle and known is not None and abs(last - known) < _WORTH_A_WRITE:

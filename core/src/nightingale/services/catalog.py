@@ -31,6 +31,7 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "DATASET": s.DatasetIn,
     "PLACE": s.PlaceIn,
     "RATE": s.RateIn,
+    "POLICY": s.PolicyIn,
 }
 """The kinds of the cluster's entries, as in `records.cluster_key`, and what lies there."""
 
@@ -90,6 +91,7 @@ def snapshot(entries: Mapping[str, Iterable[Any]], meta: ClusterMeta, version: i
         datasets=_by_name(entries["DATASET"]),
         places=_by_name(entries["PLACE"]),
         rates=tuple(sorted(entries["RATE"], key=lambda rate: (rate.place, rate.effective))),
+        policy=next(iter(entries["POLICY"]), None),
     )
 
 

@@ -10,8 +10,10 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
-from nightingale.contract.schemas import ClusterIn, PersonIn, ProjectIn, RateIn
+from nightingale.contract.schemas import ClusterIn, PersonIn, PolicyIn, ProjectIn, RateIn, ScheduleIn
 from nightingale.domain.catalog import NO_GPU, Person
+from nightingale.domain.policy import schedule_of
+from nightingale.domain.schedule import overlaps, zone_of
 from nightingale.ports.signatures import SignatureError, SignatureVerifier
 
 Mistake = tuple[str, str]
@@ -20,6 +22,7 @@ RESERVED = frozenset({"operator", "gateway", "platform", "root", "unknown"})
 """Names that the record gives to what is no person: someone of that name could not be told apart from it."""
 
 _MOST_DECIMALS = 10
+_SHORTEST_SECONDS = 60
 _MOST_AMOUNT = Decimal(1_000_000)
 """A price an hour above this is a slip of the hand in any currency."""
 
@@ -34,6 +37,7 @@ def find_mistakes(cluster: ClusterIn, signatures: SignatureVerifier, people: Map
         *_doubles("places", cluster.places),
         *_rate_mistakes(cluster),
         *_dataset_mistakes(cluster),
+        *_policy_mistakes("policy", cluster.policy),
     ]
 
 
@@ -82,6 +86,7 @@ def _project_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:
     for position, project in enumerate(cluster.projects):
         path = f"projects[{position}]"
         yield from _member_mistakes(path, project, people)
+        yield from _policy_mistakes(f"{path}.policy", project.policy)
         for number, name in enumerate(project.datasets):
             if name not in datasets:
                 yield f"{path}.datasets[{number}]", f"there is no dataset {name} in this file"
@@ -98,6 +103,29 @@ def _member_mistakes(path: str, project: ProjectIn, people: set[str]) -> Iterato
         elif member.person in seen:
             yield where, f"{member.person} is a member already: one role per project"
         seen.add(member.person)
+
+
+def _policy_mistakes(path: str, policy: PolicyIn | None) -> Iterator[Mistake]:
+    if policy is None:
+        return
+    for name in ("idle_stop_after", "max_lifetime"):
+        if 0 < (getattr(policy, name) or 0) < _SHORTEST_SECONDS:
+            yield f"{path}.{name}", f"at least {_SHORTEST_SECONDS} seconds, or 0 for none"
+    if policy.schedule is not None:
+        yield from _schedule_mistakes(f"{path}.schedule", policy.schedule)
+
+
+def _schedule_mistakes(path: str, schedule: ScheduleIn) -> Iterator[Mistake]:
+    try:
+        zone_of(schedule.time_zone)
+    except LookupError:
+        yield f"{path}.time_zone", f"there is no time zone {schedule.time_zone}: use an IANA name like Europe/Berlin"
+    doubles = [at for at, row in enumerate(schedule.hours) if len(set(row.days)) < len(row.days)]
+    yield from ((f"{path}.hours[{at}].days", "name each day once") for at in doubles)
+    if not doubles and overlaps(schedule_of(schedule).hours):
+        yield f"{path}.hours", "these hours overlap: one row begins or ends inside another"
+    if schedule.is_strict and schedule.hours and all(row.start_at is None for row in schedule.hours):
+        yield f"{path}.is_strict", "no row has start_at, so nothing could ever be up: strict hours need some"
 
 
 def _size_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:

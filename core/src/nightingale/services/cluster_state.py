@@ -10,8 +10,16 @@ from typing import Any
 
 import msgspec
 
-from nightingale.contract.schemas import ClusterChangeOut, ClusterIn, PersonIn, ProjectIn, RateIn, SizesIn
-from nightingale.contract.vocabulary import Role
+from nightingale.contract.schemas import (
+    ClusterChangeOut,
+    ClusterIn,
+    PersonIn,
+    PolicyIn,
+    ProjectIn,
+    RateIn,
+    SizesIn,
+)
+from nightingale.contract.vocabulary import Role, Weekday
 from nightingale.domain.catalog import Person, PersonKey
 from nightingale.ports.signatures import SignatureVerifier
 from nightingale.ports.store import Item, Key, Store
@@ -30,6 +38,7 @@ _PATHS = {
     "DATASET": "datasets",
     "PLACE": "places",
     "RATE": "rates",
+    "POLICY": "policy",
 }
 
 
@@ -85,6 +94,7 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
         "DATASET": {entry.name: entry for entry in cluster.datasets},
         "PLACE": {entry.name: entry for entry in cluster.places},
         "RATE": {f"{rate.place}#{rate.effective.isoformat()}": _plain_rate(rate) for rate in cluster.rates},
+        "POLICY": {records.POLICY_NAME: policy} if (policy := _plain_policy(cluster.policy)) is not None else {},
     }
     roles: dict[str, list[tuple[str, Role]]] = {}
     for project in cluster.projects:
@@ -142,6 +152,7 @@ def file_of(state: ClusterState) -> ClusterIn:
         places=entries("PLACE"),
         rates=tuple(_in_order(rate, sizes) for _, rate in sorted(state.entries["RATE"].items())),
         datasets=entries("DATASET"),
+        policy=state.entries["POLICY"].get(records.POLICY_NAME),
     )
 
 
@@ -181,7 +192,20 @@ def _uids(entries: tuple[PersonIn, ...], known: Mapping[str, Person]) -> dict[st
 
 def _plain_project(project: ProjectIn) -> ProjectIn:
     members = tuple(sorted(project.members, key=lambda member: member.person))
-    return msgspec.structs.replace(project, members=members, datasets=tuple(sorted(project.datasets)))
+    datasets = tuple(sorted(project.datasets))
+    return msgspec.structs.replace(project, members=members, datasets=datasets, policy=_plain_policy(project.policy))
+
+
+def _plain_policy(policy: PolicyIn | None) -> PolicyIn | None:
+    """Return the policy with its hours in order of the week, None for one that says nothing."""
+    if policy is None or policy.schedule is None:
+        return None if policy == PolicyIn() else policy
+    order = list(Weekday)
+    hours = tuple(
+        msgspec.structs.replace(row, days=tuple(sorted(row.days, key=order.index))) for row in policy.schedule.hours
+    )
+    hours = tuple(sorted(hours, key=lambda row: (order.index(row.days[0]), row.start_at or row.stop_at, row.days)))
+    return msgspec.structs.replace(policy, schedule=msgspec.structs.replace(policy.schedule, hours=hours))
 
 
 def _plain_rate(rate: RateIn) -> RateIn:
@@ -221,7 +245,10 @@ def _tree(state: ClusterState) -> dict[str, Any]:
         for name in sorted(state.entries[kind]):
             document = msgspec.to_builtins(state.entries[kind][name])
             fields = {key: value for key, value in document.items() if key not in {"name", "place", "effective"}}
-            tree[f"{path}.{name.replace('#', '.')}"] = fields
+            if kind == "PROJECT":
+                fields["policy"] = fields.get("policy") or {}  # so that each of its lines is a change of its own
+            tree[path if kind == "POLICY" else f"{path}.{name.replace('#', '.')}"] = fields
+    tree.setdefault(_PATHS["POLICY"], {})
     return tree
 
 

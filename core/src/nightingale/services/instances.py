@@ -28,6 +28,7 @@ from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_views import InstanceViews, require_own
 from nightingale.services.lifecycle import Announce, Lifecycle
+from nightingale.services.policies import require_sandbox
 
 JUPYTER_PORT = 8888
 """The one port that an instance's name has behind the gateway."""
@@ -219,17 +220,7 @@ class InstanceService:
         return machines
 
     def _require_sandbox(self, place: str, tier: int) -> None:
-        machines = self._machines(place)
-        if tier == 0:
-            return
-        sandbox = machines.sandbox()
-        if sandbox.name is None or not sandbox.is_trusted:
-            why = sandbox.why or "the platform runs in an ordinary account"
-            raise RefusedError(
-                ErrorCode.SANDBOX_UNAVAILABLE,
-                f"a dataset of tier {tier} needs a sandbox that holds against its own user; here there is none: {why}",
-                "Run the platform as root with bubblewrap installed, or mount tier 0 datasets only.",
-            )
+        require_sandbox(self._machines(place), tier)
 
     def _recorded(self, tag: AuditTag, access: Access, change: Callable[[Announce], Instance]) -> Instance:
         """Make the change with its fact recorded first; one that is refused after all gets a second fact."""

@@ -22,6 +22,7 @@ from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.store import ABSENT, ConditionFailedError, Delete, Item, Put, Store, Write
 from nightingale.services import records
 from nightingale.services.build_variables import BuildVariables
+from nightingale.services.policies import Policies
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Lifecycle:
     builders: Mapping[str, Builder]
     """By place."""
     variables: BuildVariables
+    policies: Policies
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -78,8 +80,10 @@ class Lifecycle:
     def create(self, instance: Instance, entry: HistoryEntry, announce: Announce | None = None) -> Instance:
         """Save a new instance, its name, its first entry and its build, then start the build.
 
-        `announce` as in `apply`. Raises RefusedError `name_taken` when a live instance of the project has the name.
+        `announce` as in `apply`. Raises RefusedError `name_taken` when a live instance of the project has the name, and
+        what its policy refuses.
         """
+        self.policies.require(instance, entry.event, entry.at)
         if self.find_named(instance.project, instance.name) is not None:
             raise _name_taken(instance)
         variables = self.variables.of(instance, previous=None)
@@ -114,7 +118,7 @@ class Lifecycle:
 
         With `seen`, the event says something about the instance as it was then: if its history has moved on since,
         nothing is changed. `announce` is called once, after every check and before anything is written: what it cannot
-        tell does not happen. Raises RefusedError: `not_found`, `busy`, `not_allowed_now`.
+        tell does not happen. Raises RefusedError: `not_found`, `busy`, `not_allowed_now`, and what the policy refuses.
         """
         changed = self._write(project, instance_id, event, seen=seen, announce=announce)
         needs_build = changed.build_id == event.build_id and event.build_id is not None
@@ -247,6 +251,7 @@ class Lifecycle:
                     ErrorCode.NOT_ALLOWED_NOW, f"{before.name} was changed meanwhile", "Look again, then try again."
                 )
             after, entry = before.apply(event, self.clock.now())
+            self.policies.require(after, event.name, entry.at)
             writes = [*self._writes(before, after, entry, stored.version), *also]
             if announce is not None:
                 announce(after)

@@ -18,6 +18,8 @@ from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry, Reason
 from nightingale.domain.instance import Instance
+from nightingale.domain.policy import policy_for, why_up
+from nightingale.services.policies import uses_of
 
 
 def present_reason(reason: Reason | None, *, with_log: bool) -> ReasonOut | None:
@@ -48,6 +50,7 @@ def present_instance(
         price = cluster.price(instance.place, instance.size, now).total
     except RefusedError:
         price = cost.amount * 0
+    verdict = why_up(instance, policy_for(cluster, instance.project), now, uses_of(instance))
     return InstanceOut(
         id=instance.id,
         name=instance.name,
@@ -71,7 +74,11 @@ def present_instance(
         running_since=instance.running_since,
         last_activity_at=instance.last_activity_at,
         unreachable_since=instance.unreachable_since,
-        stops_at=instance.stops_at,
+        stops_at=verdict.stops_at,
+        stops_why=verdict.stops_why,
+        starts_at=verdict.will_start_at,
+        why_up=verdict.why,
+        warning=" ".join(verdict.warnings),
         reason=present_reason(instance.reason, with_log=with_log),
         build_id=instance.build_id,
         sandbox=instance.sandbox,

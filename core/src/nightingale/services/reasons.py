@@ -36,13 +36,6 @@ _TIMEOUT_WORDS = {
 }
 
 
-LIFETIME_OVER = Reason(
-    ReasonCode.LIFETIME_REACHED,
-    "the time it was launched for is over",
-    "Start it again; nightingale extend moves the time while it runs.",
-)
-
-
 def silence_reason(since: datetime, log_tail: tuple[str, ...]) -> Reason:
     """Return why a server failed that lives and does not answer."""
     words = f"the Jupyter server has not answered since {since:%H:%M:%S} UTC, though its process lives"

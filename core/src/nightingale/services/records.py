@@ -143,12 +143,14 @@ def channel_key(channel_id: str) -> Key:
 
 
 def cluster_key(kind: str, name: str) -> Key:
-    """Return the key of one entry of the cluster: kind PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE.
+    """Return the key of one entry of the cluster: PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE, POLICY.
 
-    A rate's name is `{place}#{effective date}`.
+    A rate's name is `{place}#{effective date}`, that of the one policy POLICY_NAME.
     """
     return Key(CLUSTER, f"{kind}#{name}")
 
+
+POLICY_NAME = "default"
 
 CLUSTER_META = Key(CLUSTER, "META")
 """Revision and currency of the cluster; written last by every apply."""

@@ -24,15 +24,18 @@ from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, Status
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
+from nightingale.domain.policy import Uses
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import Machines, MachineSeen, MachineState, MachineUnavailableError
 from nightingale.ports.prober import ProbeOutcome, Prober
 from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
-from nightingale.services.activity import activity_edge
+from nightingale.services.activity import active_at, activity_edge
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
-from nightingale.services.reasons import LIFETIME_OVER, crash_reason, deadline_reason, silence_reason
+from nightingale.services.looks import look_at, tail_of
+from nightingale.services.policies import Times
+from nightingale.services.reasons import crash_reason, deadline_reason, silence_reason
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "platform"
@@ -118,7 +121,7 @@ class Watch:
             if outcome is ProbeOutcome.OK:
                 await asyncio.to_thread(self._become_ready, instance, seen)
         await asyncio.to_thread(self._look_at_suspects)
-        await asyncio.to_thread(self._enforce_times)
+        await asyncio.to_thread(self._enforce_deadlines)
 
     def _look_at_builds(self) -> None:
         for instance in self._in({*IN_FLIGHT} - {Status.STARTING}):
@@ -145,7 +148,7 @@ class Watch:
     def _look_at_starting(self) -> list[tuple[Instance, MachineSeen]]:
         up: list[tuple[Instance, MachineSeen]] = []
         for instance in self._in({Status.STARTING}):
-            seen = self._look(instance)
+            seen = look_at(self.machines, instance)
             if seen is None:
                 continue
             if seen.state is MachineState.UP:
@@ -163,16 +166,21 @@ class Watch:
         self._apply(instance, event)
         self._last_good.note(instance.id, self.clock.now())
 
-    def _enforce_times(self) -> None:
+    def _enforce_deadlines(self) -> None:
         now = self.clock.now()
         for instance in list(self._known.values()):
             deadline = instance.deadline(self.lifecycle.deadlines)
             if deadline is not None and now >= deadline:
                 reason = deadline_reason(instance, self.lifecycle.deadlines)
                 self._keep(instance, partial(self.lifecycle.expire, instance, reason))
-            if instance.status is Status.RUNNING and instance.stops_at is not None and now >= instance.stops_at:
-                build_id = self.lifecycle.ids.new("b")
-                self._apply(instance, Event(EventName.STOP, _ACTOR, reason=LIFETIME_OVER, build_id=build_id))
+
+    def _enforce_policy(self, instances: Iterable[Instance], uses: Uses | None = None) -> None:
+        """Stop and start what the times of these instances ask for; idleness counts where `uses` were just seen."""
+        cluster = self.lifecycle.policies.catalog.load()
+        times = Times(cluster, self.machines, self.lifecycle.ids, self.clock.now())
+        for instance in instances:
+            if (event := times.due(instance, uses)) is not None:
+                self._apply(instance, event)
 
     # --- the slow beat: what runs -------------------------------------------------------------------------------------
 
@@ -181,7 +189,8 @@ class Watch:
         running = self._in({Status.RUNNING})
         outcomes = await asyncio.gather(*(self._probe(instance) for instance in running))
         await asyncio.to_thread(self._take_outcomes, list(zip(running, outcomes, strict=True)))
-        await asyncio.to_thread(self._enforce_times)
+        await asyncio.to_thread(self._enforce_deadlines)
+        await asyncio.to_thread(self._enforce_policy, tuple(self._known.values()))
 
     def _take_outcomes(self, outcomes: list[tuple[Instance, ProbeOutcome]]) -> None:
         now = self.clock.now()
@@ -208,7 +217,7 @@ class Watch:
             if now - good >= self.limits.silent_for:
                 self._apply(instance, Event(EventName.WENT_UNREACHABLE, _ACTOR, last_good_at=good))
         elif now - instance.unreachable_since >= self.lifecycle.deadlines.unreachable:
-            reason = silence_reason(good, self._tail(instance))
+            reason = silence_reason(good, tail_of(self.machines, instance))
             self._apply(instance, Event(EventName.STAYED_AWAY, _ACTOR, reason=reason, last_good_at=good))
 
     def _look_at_suspects(self) -> None:
@@ -220,14 +229,14 @@ class Watch:
                 self._suspects.discard(instance_id)
 
     def _look_for_crash(self, instance: Instance) -> bool:
-        seen = self._look(instance)
+        seen = look_at(self.machines, instance)
         if seen is not None and seen.state in {MachineState.EXITED, MachineState.GONE, MachineState.ABSENT}:
             self._crashed(instance, seen)
             return True
         return False
 
     def _crashed(self, instance: Instance, seen: MachineSeen) -> None:
-        reason = crash_reason(seen, self._tail(instance))
+        reason = crash_reason(seen, tail_of(self.machines, instance))
         last_good = self._last_good.of(instance) if instance.status is Status.RUNNING else None
         self._apply(instance, Event(EventName.CRASHED, _ACTOR, reason=reason, last_good_at=last_good))
         self._suspects.discard(instance.id)
@@ -235,7 +244,7 @@ class Watch:
     # --- now and then -------------------------------------------------------------------------------------------------
 
     async def beat_activity(self) -> None:
-        """Ask every running server when it was last used; a busy kernel is active."""
+        """Ask every running server when it was last used; stop what answers and has been idle for too long."""
         for instance in self._in({Status.RUNNING}):
             machines = self.machines[instance.place]
             try:
@@ -243,9 +252,13 @@ class Watch:
             except MachineUnavailableError:
                 continue
             seen = await self.prober.activity(machines.address(instance.id), token, self.limits.probe_timeout)
-            change = activity_edge(instance, seen, self.clock.now(), self.limits.idle_after)
+            now = self.clock.now()
+            change = activity_edge(instance, seen, now, self.limits.idle_after)
             if change is not None:
                 self._remember(await asyncio.to_thread(self.lifecycle.touch, instance, change))
+            if seen is not None:
+                known = self._known.get(instance.id, instance)
+                await asyncio.to_thread(self._enforce_policy, (known,), Uses(active_at(instance, seen, now)))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -260,21 +273,6 @@ class Watch:
     async def _probe(self, instance: Instance) -> ProbeOutcome:
         address = self.machines[instance.place].address(instance.id)
         return await self.prober.probe(address, self.limits.probe_timeout)
-
-    def _look(self, instance: Instance) -> MachineSeen | None:
-        """Return what is seen of its machine; None when its place cannot be asked now, which says nothing about it."""
-        try:
-            return self.machines[instance.place].look(instance.id, instance.generation)
-        except MachineUnavailableError as error:
-            _LOG.warning("a machine cannot be looked at", extra={"instance": instance.id, "why": str(error)})
-            return None
-
-    def _tail(self, instance: Instance) -> tuple[str, ...]:
-        machines = self.machines[instance.place]
-        try:
-            return machines.read_log(instance.id, machines.log_tail_offset(instance.id, 20), 20)[0]
-        except MachineUnavailableError:
-            return ()
 
     def _apply(self, instance: Instance, event: Event) -> None:
         self._keep(instance, partial(self.lifecycle.apply, instance.project, instance.id, event, seen=instance))

@@ -1,0 +1,30 @@
+"""Looks at machines that a place's trouble must not turn into news about an instance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from nightingale.domain.instance import Instance
+from nightingale.ports.machines import Machines, MachineSeen, MachineUnavailableError
+
+_LOG = logging.getLogger(__name__)
+_TAIL_LINES = 20
+
+
+def look_at(machines: Mapping[str, Machines], instance: Instance) -> MachineSeen | None:
+    """Return what is seen of its machine; None when its place cannot be asked now, which says nothing about it."""
+    try:
+        return machines[instance.place].look(instance.id, instance.generation)
+    except MachineUnavailableError as error:
+        _LOG.warning("a machine cannot be looked at", extra={"instance": instance.id, "why": str(error)})
+        return None
+
+
+def tail_of(machines: Mapping[str, Machines], instance: Instance) -> tuple[str, ...]:
+    """Return the last lines of its log, none when its place cannot be asked now."""
+    place = machines[instance.place]
+    try:
+        return place.read_log(instance.id, place.log_tail_offset(instance.id, _TAIL_LINES), _TAIL_LINES)[0]
+    except MachineUnavailableError:
+        return ()

@@ -1,0 +1,96 @@
+"""Policies of projects, as the cluster has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nightingale.contract.errors import ErrorCode
+from nightingale.contract.vocabulary import Status
+from nightingale.domain.catalog import Cluster
+from nightingale.domain.errors import RefusedError
+from nightingale.domain.history import Event, EventName
+from nightingale.domain.instance import Instance
+from nightingale.domain.policy import Policy, Uses, policy_for, why_up
+from nightingale.domain.policy_checks import CHECKED, require_allowed
+from nightingale.ports.clock import Ids
+from nightingale.ports.machines import Machines
+from nightingale.services.catalog import CatalogService
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What the projects' policies let happen, and what they make happen."""
+
+    catalog: CatalogService
+
+    def of(self, project: str) -> Policy:
+        """Return what holds in the project now. Raises StoreUnavailableError."""
+        return policy_for(self.catalog.load(), project)
+
+    def require(self, after: Instance, event: EventName, now: datetime) -> None:
+        """Refuse a change that the policy does not allow; as `policy_checks.require_allowed`."""
+        if event in CHECKED:
+            require_allowed(after, event, self.of(after.project), now)
+
+
+def uses_of(instance: Instance) -> Uses:
+    """Return what is known of its use: kernels only, until jobs and reads are watched."""
+    return Uses(active_at=instance.last_activity_at)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Tells what the times of instances ask for, by the cluster as it was read at `now`."""
+
+    cluster: Cluster
+    machines: Mapping[str, Machines]
+    ids: Ids
+    now: datetime
+
+    def due(self, instance: Instance, uses: Uses | None = None) -> Event | None:
+        """Return the stop or start that is due, or None.
+
+        Idleness counts only with `uses`, as just seen: what nobody could look at is not called idle.
+        """
+        is_off = instance.is_off_by_schedule and instance.status is Status.STOPPED
+        if instance.status is not Status.RUNNING and not is_off:
+            return None
+        verdict = why_up(instance, policy_for(self.cluster, instance.project), self.now, uses)
+        if instance.status is Status.RUNNING:
+            if verdict.stop is None or self.now < verdict.stop.at:
+                return None
+            return Event(EventName.STOP, "platform", reason=verdict.stop.reason, build_id=self.ids.new("b"))
+        is_due = verdict.will_start_at is not None and self.now >= verdict.will_start_at
+        if not is_due or not _may_start(instance, self.cluster, self.machines):
+            return None
+        return Event(EventName.START, "platform", build_id=self.ids.new("b"))
+
+
+def _may_start(instance: Instance, cluster: Cluster, machines: Mapping[str, Machines]) -> bool:
+    """Return whether its owner could start it now: nobody's instance comes up by itself where they could not."""
+    project = cluster.projects.get(instance.project)
+    is_member = project is not None and any(member.person == instance.owner for member in project.members)
+    place = machines.get(instance.place)
+    if instance.is_quarantined or not is_member or place is None:
+        return False
+    try:
+        require_sandbox(place, instance.tier)
+    except RefusedError:
+        return False
+    return True
+
+
+def require_sandbox(machines: Machines, tier: int) -> None:
+    """Refuse a tier that the place's sandbox does not hold. Raises RefusedError `sandbox_unavailable`."""
+    if tier == 0:
+        return
+    sandbox = machines.sandbox()
+    if sandbox.name is None or not sandbox.is_trusted:
+        why = sandbox.why or "the platform runs in an ordinary account"
+        raise RefusedError(
+            ErrorCode.SANDBOX_UNAVAILABLE,
+            f"a dataset of tier {tier} needs a sandbox that holds against its own user; here there is none: {why}",
+            "Run the platform as root with bubblewrap installed, or mount tier 0 datasets only.",
+        )
