@@ -9,7 +9,8 @@ from typing import Any
 
 import aiohttp
 
-from e2e.outside import Outside, instances, tunnel
+from e2e.outside import Outside, instances
+from e2e.ssh import tunnel
 
 
 def run_cell(outside: Outside, name: str, code: str) -> str:

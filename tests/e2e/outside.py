@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e.processes import arguments, descendants, end_all, listening_ports, touching, wait_until
+from e2e.processes import arguments, descendants, end_all, touching
 
 COMMAND = str(Path(sys.executable).with_name("nightingale"))
 IMAGE_PYTHON = Path(__file__).parents[2] / "notebook-image" / ".venv" / "bin" / "python"
@@ -271,51 +270,3 @@ def opened(environ: Mapping[str, str] | None = None) -> Iterator[Outside]:
         done = outside.local("apply-demo")
         assert done.returncode == 0, done.stderr
         yield outside
-
-
-# --- ssh --------------------------------------------------------------------------------------------------------------
-
-
-def ssh_options(outside: Outside, person: str, identity: Path | None = None) -> list[str]:
-    """Return ssh's options for the gateway, its host key pinned from what the API says."""
-    gateway = outside.ask("GET", "/v1/gateway", person)
-    known = outside.folder.parent / "known_hosts"
-    known.write_text(f"the-gateway {gateway['host_key']}\n")
-    options = {
-        "HostName": gateway["host"],
-        "Port": str(gateway["port"]),
-        "User": person,
-        "HostKeyAlias": "the-gateway",
-        "UserKnownHostsFile": str(known),
-        "GlobalKnownHostsFile": "none",
-        "StrictHostKeyChecking": "yes",
-        "IdentityFile": str(identity or outside.key(person)),
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "ExitOnForwardFailure": "yes",
-        "ConnectTimeout": "10",
-    }
-    return ["-F", "none", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def tunnel(
-    outside: Outside, target: str, *, port: int = 8888, person: str = "ada", identity: Path | None = None
-) -> Iterator[int]:
-    """Hold `ssh -N -L` to a target and hand out the local port."""
-    local = free_port()
-    forward = f"127.0.0.1:{local}:{target}:{port}"
-    command = ["ssh", *ssh_options(outside, person, identity), "-N", "-L", forward, "any"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=outside.environment) as ssh:
-        try:
-            wait_until(lambda: ssh.poll() is not None or local in listening_ports(), 15, "a tunnel that listens")
-            assert ssh.poll() is None, ssh.stderr.read() if ssh.stderr else b""
-            yield local
-        finally:
-            ssh.terminate()

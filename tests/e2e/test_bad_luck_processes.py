@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from e2e.jupyter import status_of
-from e2e.outside import SMALL, Outside, instances, needs_everything, ssh_options
+from e2e.outside import SMALL, Outside, instances, needs_everything
 from e2e.processes import arguments, is_alive, listening_ports, start_time, touching, wait_until
+from e2e.ssh import ssh_options
 
 pytestmark = needs_everything
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.outside import Outside, instances, needs_everything, ssh_options, tunnel
+from e2e.outside import Outside, instances, needs_everything
 from e2e.processes import wait_until
+from e2e.ssh import ssh_options, tunnel
 
 pytestmark = needs_everything
 

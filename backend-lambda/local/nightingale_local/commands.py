@@ -168,7 +168,8 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
         status = run_app(api, client_settings, demo.PROJECT)
     finally:
         api.close()
-    console.note(f"The platform runs on at {settings.url}. `./run demo` goes on; `./run clean` removes it all.")
+    console.note(f"The platform runs on at {settings.url}; the same command opens the app again.")
+    console.note(f"To end it: nightingale local down --instances --dir {folders.root}")
     return status
 
 
