@@ -15,7 +15,7 @@ from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
 from nightingale.contract.schemas import ErrorOut
 from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role, Status
-from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS
+from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, Principal
 from nightingale_local.commands import DEMO, LOCAL
 from nightingale_tui.api.errors import BadAnswerError, UnreachableError, refusal
 from nightingale_tui.cli.command import Command
@@ -30,7 +30,13 @@ _REACH = {Reach.NONE: "", Reach.OWN: "own", Reach.ANY: "any"}
 
 def pages() -> dict[str, str]:
     """Return the text of every page by its path beside this file."""
-    return {"api.md": _api(), "cli.md": _cli(), "exit-codes.md": _exit_codes(), **_schemas()}
+    return {
+        "api.md": _api(),
+        "permissions.md": _permissions(),
+        "cli.md": _cli(),
+        "exit-codes.md": _exit_codes(),
+        **_schemas(),
+    }
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -106,6 +112,58 @@ def _grants(permission: Permission) -> tuple[str, ...]:
         return (f"`{permission}`", *("own" for _ in Role), "own")
     roles = (_REACH[ROLE_GRANTS[role].get(permission, Reach.NONE)] for role in Role)
     return (f"`{permission}`", *roles, _REACH[ADMIN_GRANTS.get(permission, Reach.NONE)])
+
+
+# --- permissions.md ---------------------------------------------------------------------------------------------------
+
+_PROJECT = "theirs"
+_CALLERS: dict[str, Principal | None] = {
+    "anonymous": None,
+    **{role.value: Principal("somebody", roles=((_PROJECT, role),)) for role in Role},
+    "stranger": Principal("stranger", roles=(("another", Role.LEAD),)),
+    "admin": Principal("admin", is_admin=True),
+    "operator token": Principal("operator", is_admin=True, is_person=False),
+    "gateway token": Principal("gateway", is_gateway=True, is_person=False),
+}
+
+
+def _permissions() -> str:
+    return "\n".join(
+        (
+            _MADE,
+            "# Who may call what\n",
+            "Each operation by each kind of caller; `tests/doors/test_permissions_over_http.py` tries every cell over",
+            "HTTP, on own and on others' instances, in own and in other projects.\n",
+            "- empty: refused, with `401` for the anonymous caller and `403` for the others",
+            "- `yes`: no project is involved",
+            "- `own`: on instances that the caller owns, in the caller's projects",
+            "- `project`: on everything in the caller's projects, and nothing elsewhere",
+            "- `all`: in every project\n",
+            "The stranger leads another project. The admin is a member of no project: what an admin may do inside one",
+            "comes from being an admin alone. The tokens of operator and gateway lie on the platform's machine.\n",
+            _table(
+                ("operation", *_CALLERS),
+                (
+                    (f"`{operation.name}`", *(_cell(operation, caller) for caller in _CALLERS.values()))
+                    for operation in OPERATIONS
+                ),
+            ),
+        )
+    )
+
+
+def _cell(operation: Operation, caller: Principal | None) -> str:
+    if caller is None:
+        return "yes" if operation.permission is Permission.PUBLIC else ""
+    has_project = "{project}" in operation.path
+    here = caller.reach(operation.permission, _PROJECT if has_project else None)
+    if here is Reach.NONE:
+        return ""
+    if not has_project:
+        return "yes"
+    if caller.reach(operation.permission, "elsewhere") is not Reach.NONE:
+        return "all"
+    return "own" if here is Reach.OWN and "{instance}" in operation.path else "project"
 
 
 # --- cli.md -----------------------------------------------------------------------------------------------------------
