@@ -20,6 +20,7 @@ from nightingale_tui.controller import Controller
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.size_select import size_options
+from nightingale_tui.widgets.tick_list import TickList
 
 _PAUSE_S = 0.15
 """A price is asked for once the keys have been quiet this long."""
@@ -94,7 +95,7 @@ class LaunchScreen(ModalScreen[str | None]):
             )
             for data in allowed
         ]
-        return SelectionList(*rows, id="datasets", compact=True)
+        return TickList(*rows, id="datasets", compact=True)
 
     def on_mount(self) -> None:
         """Begin with the name, and the price of what is chosen already."""
