@@ -38,6 +38,11 @@ def test_the_cluster_file_loads_as_the_wire_type_with_the_keys_it_was_given(tmp_
     assert cluster.datasets[0].local == str(tmp_path / DATASET / VERSION)
 
 
+def test_the_cluster_file_names_its_schema_for_editors(tmp_path: Path) -> None:
+    first = demo_cluster(tmp_path, KEYS).splitlines()[0]
+    assert first == "# yaml-language-server: $schema=cluster.schema.json"
+
+
 def test_every_size_of_the_cluster_file_has_a_price(tmp_path: Path) -> None:
     cluster = msgspec.convert(yaml.safe_load(demo_cluster(tmp_path, KEYS)), ClusterIn)
     for rate in cluster.rates:

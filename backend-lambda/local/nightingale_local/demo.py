@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nightingale_local.demo_material import PEOPLE, DemoMaterialError, demo_clus
 from nightingale_local.folders import Folders, Settings, read_json
 from nightingale_tui.api.client import Api
 from nightingale_tui.cli.cluster_file import load_cluster_file
+from nightingale_tui.cli.json_schemas import cluster_schema
 from nightingale_tui.login import login_with
 from nightingale_tui.settings import Session, load_settings, save_session
 from nightingale_tui.settings import Settings as ClientSettings
@@ -55,6 +57,8 @@ def _write_material(folders: Folders) -> Path:
         text = demo_cluster(folders.datasets, people)
     except DemoMaterialError as error:
         raise LocalError("demo_material", str(error), "Make the image's environment with `./run setup`.") from error
+    # For editors: the file's first line names it.
+    (folders.demo / "cluster.schema.json").write_text(json.dumps(cluster_schema(), indent=2), "utf-8")
     path = folders.demo / "cluster.yaml"
     if not path.exists():
         path.write_text(text, "utf-8")

@@ -67,6 +67,42 @@ def test_ps_watch_shows_changes_and_lives_through_silence(run: CommandLine, plat
     assert "still trying" in ran.err
 
 
+def test_ps_watch_draws_over_itself_on_a_screen(run: CommandLine, platform: FakePlatform) -> None:
+    platform.add("scan", status=Status.STARTING)
+    run.on_sleep = lambda _: platform.settle()
+    run.most_sleeps = 2
+    ran = run("ps", "--watch", is_terminal=True)
+    assert ran.status == 130
+    pictures = ran.out.split("\x1b[H")
+    assert pictures[0] == "\x1b[2J"
+    assert len(pictures) == 4
+    for picture in pictures[1:]:
+        assert picture.endswith("\x1b[K\n\x1b[J")
+        assert "\x1b[2J" not in picture
+    assert "starting" in pictures[1]
+    assert "running" in pictures[3]
+
+
+def test_ps_watch_shows_what_the_screen_has_room_for_and_counts_the_rest(
+    run: CommandLine, platform: FakePlatform
+) -> None:
+    for number in range(40):
+        platform.add(f"scan-{number}")
+    run.most_sleeps = 0
+    lines = run("ps", "--watch", is_terminal=True).out.splitlines()
+    assert len(lines) == 24  # a screen of 24 lines, its last one is the cursor's
+    assert lines[-2].startswith("... and 19 more")
+
+
+def test_ps_watch_of_a_dumb_terminal_appends(run: CommandLine, platform: FakePlatform) -> None:
+    platform.add("scan")
+    run.environ["TERM"] = "dumb"
+    run.most_sleeps = 3
+    ran = run("ps", "--watch", is_terminal=True)
+    assert "\x1b" not in ran.out
+    assert len(ran.out.splitlines()) == 2
+
+
 def test_no_control_character_of_an_answer_reaches_the_terminal(run: CommandLine, platform: FakePlatform) -> None:
     platform.add("scan")
     platform.fail(

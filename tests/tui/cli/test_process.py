@@ -13,6 +13,7 @@ import pytest
 from tui.api.fake_platform import FakePlatform
 from tui.api.served_platform import served
 from tui.api.small_gateway import Place, open_place
+from tui.cli.terminals import Screen
 
 COMMAND = (sys.executable, "-c", "import sys; from nightingale_tui.cli.main import main; sys.exit(main())")
 
@@ -90,3 +91,26 @@ async def test_a_reader_that_goes_away_is_no_traceback(place: Place) -> None:
         _, err = await listing.communicate()
         assert listing.returncode == 1
         assert err == b""
+
+
+async def test_ctrl_c_ends_a_watch_with_130(place: Place) -> None:
+    place.platform.keys["ada"] = Path(f"{place.key}.pub").read_text().strip()  # noqa: ASYNC240 - a few bytes
+    with served(place.platform) as url:
+        await (await started(url, place, "login")).communicate()
+        environ = {
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm",
+            "NIGHTINGALE_URL": url,
+            "NIGHTINGALE_CONFIG_DIR": str(place.settings.config_dir.parent / "client"),
+        }
+
+        def watch() -> tuple[int, str]:
+            with Screen([*COMMAND, "ps", "--watch"], environ) as screen:
+                screen.until("scan")
+                screen.press("\x03")
+                return screen.ended(), screen.text
+
+        status, text = await asyncio.to_thread(watch)
+        assert status == 130
+        assert "Interrupted." in text
+        assert "Traceback" not in text
