@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import socket
+import sys
 import time
 from http import HTTPStatus
 from typing import Any
