@@ -1,6 +1,6 @@
 """Packs the functions for deployment: `python backend-lambda/package.py FOLDER` leaves two files there.
 
-    deployment.zip      the app, the core and every library, for Lambda's Linux
+    deployment.zip      the app, the core and every library, for Lambda's Linux, compiled for this Python's version
     chalice.tf.json     functions, schedules, rules and API as Terraform
 
 Needs no AWS account; libraries come from PyPI. Every NIGHTINGALE_ setting of this process's environment becomes one of
@@ -9,12 +9,15 @@ the functions'; what is missing can be set later, and until then the functions a
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +30,9 @@ STAGE = "prod"
 TERRAFORM = ">= 1.5"
 AWS_PROVIDER = ">= 5.0, < 6"
 """Chalice writes `< 1.4` and `< 5`, of which both are out of support; its resources are the same in these."""
+
+_LONG_AGO = (2020, 1, 1, 0, 0, 0)
+"""The time of every file in the package: the same sources make the same package."""
 
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 """Chalice's command by this interpreter: what stands on PATH may be another environment's."""
@@ -51,8 +57,32 @@ def package(out: Path, environment: Mapping[str, str]) -> Path:
         told = {**environment, "AWS_DEFAULT_REGION": environment.get("AWS_DEFAULT_REGION", "us-east-1")}
         command = [sys.executable, "-c", _CHALICE, "package", "--stage", STAGE, "--pkg-format", "terraform"]
         subprocess.run([*command, str(out.resolve())], cwd=project, env=told, check=True)
+        _compile(out / "deployment.zip", Path(folder) / "task")
     _loosen(out / "chalice.tf.json")
     return out / "deployment.zip"
+
+
+def _compile(package: Path, folder: Path) -> None:
+    """Add compiled modules: Lambda's folder is read-only, so each cold start would compile every module anew.
+
+    They are never checked against their sources, whose times a zip does not keep, and name Lambda's own folder.
+    """
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    compileall.compile_dir(
+        folder,
+        maxlevels=30,
+        quiet=2,  # some libraries carry templates that are no Python
+        stripdir=str(folder),
+        prependdir="/var/task",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
+            entry.external_attr = (0o755 if path.suffix == ".so" else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
 
 
 def _gather(project: Path, environment: Mapping[str, str]) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from chalicelib.settings import Settings, SettingsError
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from chalicelib.pace import Pace
+    from chalicelib.settings import Settings
     from nightingale.app.dispatch import Dispatcher
     from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
@@ -32,8 +30,7 @@ class NotWiredError(Exception):
     )
 
 
-@dataclass(frozen=True)
-class Wired:
+class Wired(NamedTuple):
     """What jobs run on: a platform, who probes for it, and how time passes while they wait."""
 
     platform: Platform
@@ -79,11 +76,13 @@ def make(environment: Mapping[str, str]) -> Wired:
     It has no machines: until the place `aws` can be looked at, no instance launches there, and the rest of the API
     works without any place.
     """
+    # Loaded by whoever is first to need a platform: `import app` is what every cold start pays for.
+    from chalicelib.settings import Settings, SettingsError  # noqa: PLC0415 - see above
+
     try:
         settings = Settings.read(environment)
     except SettingsError as error:
         raise NotWiredError(f"no platform is wired to this host: {error}") from error
-    # Loaded by whoever is first to need a platform: `import app` is what every cold start pays for.
     from chalicelib.pace import WallPace  # noqa: PLC0415 - see above
     from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - same
     from nightingale.adapters.dynamodb import DynamoStore  # noqa: PLC0415 - same

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from chalice import Chalice, Response
 
 from chalicelib import container
-from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def _handler(app: Chalice, operation: Operation) -> Callable[..., Response]:
                 ),
             )
         except container.NotWiredError as error:
+            from nightingale.contract.errors import ErrorCode  # noqa: PLC0415 - same
+
             answer = refused(ErrorCode.UNAVAILABLE, str(error), error.next_step, request.lambda_context.aws_request_id)
         return Response(body=answer.body.decode(), headers=headers_of(answer), status_code=answer.status)
 

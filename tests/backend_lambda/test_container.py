@@ -9,14 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped] # no types
 import msgspec
 import pytest
 from chalice.test import Client
 from moto import mock_aws
 
 import app as lambda_app
-from chalicelib import container
+from chalicelib import container, operator_token
 from chalicelib.settings import GatewaySettings, Settings, SettingsError
 from doubles.clusters import small_cluster
 from nightingale.adapters.dynamodb_table import create_table
@@ -163,6 +163,33 @@ def test_a_launch_is_refused_while_no_place_can_be_looked_at(deployed: Client, t
     status, answer = ask(deployed, "POST", "/v1/projects/brain/instances", token, body)
     assert (status, answer["code"]) == (422, "invalid")
     assert "aws" in answer["message"]
+
+
+def test_the_first_token_is_left_in_a_file_of_its_own(
+    deployed: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "token"
+    assert operator_token.main([str(path)]) == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    token = path.read_text(encoding="ascii")
+    assert ask(deployed, "POST", "/v1/admin/cluster/plan", token, {"cluster": small_cluster()})[0] == 422  # its keys
+    assert operator_token.main([str(path)]) == 1
+    assert path.read_text(encoding="ascii") == token
+    said = capsys.readouterr()
+    assert "there already" in said.err
+    assert token not in said.out + said.err
+
+
+def test_the_first_token_wants_the_functions_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container.use_nothing()
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert operator_token.main([str(tmp_path / "token")]) == 1
+    assert "NIGHTINGALE_TABLE" in capsys.readouterr().err
+    assert not (tmp_path / "token").exists()
+    assert operator_token.main([]) == 2
 
 
 def test_jobs_run_on_the_same_services(deployed: Client) -> None:

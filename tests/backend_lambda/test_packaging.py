@@ -92,8 +92,15 @@ paths = sorted(json.loads(answer["body"])["paths"]) if answer["statusCode"] == 2
 from chalicelib import container
 from nightingale.adapters.jupyter_probe import JupyterProber
 import asyncssh, boto3, pynamodb.models
-print(json.dumps({"status": answer["statusCode"], "paths": paths, "files": [m.__file__ for m in (
-    app, container, asyncssh, boto3, pynamodb.models, sys.modules["nightingale.app.dispatch"])]}))
+import pathlib
+compiled = {pathlib.Path(m.__spec__.cached).is_file() for m in (app, container, asyncssh, boto3)}
+modules = (app, container, asyncssh, boto3, pynamodb.models, sys.modules["nightingale.app.dispatch"])
+print(json.dumps({
+    "status": answer["statusCode"],
+    "paths": paths,
+    "compiled": sorted(compiled),
+    "files": [module.__file__ for module in modules],
+}))
 """
 
 
@@ -130,6 +137,8 @@ def test_the_package_is_small_enough_and_answers_from_its_own_folder(
         archive.extractall(tmp_path / "task")
     tops = {name.partition("/")[0] for name in names}
     assert tops & {"pip", "nightingale_local", "nightingale_tui", "moto", "pytest", "local"} == set()
+    compiled = {name for name in names if name.endswith(".pyc")}
+    assert any("/__pycache__/" in name and name.startswith("botocore/") for name in compiled)
     _check_terraform(json.loads((out / "chalice.tf.json").read_text(encoding="utf-8")))
     _check_answer(tmp_path / "task", environment)
 
@@ -152,11 +161,11 @@ def _check_terraform(document: dict[str, Any]) -> None:
 
 
 def _check_answer(task: Path, environment: dict[str, str]) -> None:
-    """Run it in an interpreter that has nothing but the package (-I -S: no site-packages, no checkout)."""
+    """Run it in an interpreter that has nothing but the package, and leaves nothing there: -I -S -B."""
     program = f"import sys; sys.path.insert(0, {str(task)!r})\n{RUN}"
     kept = {name: value for name, value in environment.items() if name.startswith("NIGHTINGALE_")}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program],
+        [sys.executable, "-I", "-S", "-B", "-c", program],
         env={**kept, "AWS_REGION": "eu-central-1"},
         cwd=task,
         capture_output=True,
@@ -168,3 +177,4 @@ def _check_answer(task: Path, environment: dict[str, str]) -> None:
     assert answer["status"] == 200
     assert "/v1/me" in answer["paths"]
     assert all(Path(file).is_relative_to(task) for file in answer["files"])
+    assert answer["compiled"] == [True]

@@ -6,10 +6,10 @@ import json
 import threading
 from dataclasses import dataclass, field
 
-import boto3
+import boto3  # type: ignore[import-untyped] # no types
 import msgspec
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY, Stubber  # type: ignore[import-untyped] # no types
 from moto import mock_aws
 
 from doubles import FixedClock

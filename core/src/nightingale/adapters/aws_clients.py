@@ -40,8 +40,8 @@ class LazyClient:
         """Return the client. Threads may share it, but not its making."""
         with self._making:
             if self._client is None:
-                import boto3  # noqa: PLC0415 - see the class
-                from botocore.config import Config  # noqa: PLC0415 - same
+                import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - no types; see the class
+                from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415 - same
 
                 patience = Config(
                     connect_timeout=_CONNECT_S,
@@ -55,7 +55,7 @@ class LazyClient:
 
 def is_aws_error(error: Exception) -> bool:
     """Return whether the SDK raised this: an answer that is a refusal, or no answer."""
-    from botocore.exceptions import (  # noqa: PLC0415 - loaded by whoever raised it
+    from botocore.exceptions import (  # type: ignore[import-untyped] # noqa: PLC0415 - no types; loaded by who raised it
         BotoCoreError,
         ClientError,
     )

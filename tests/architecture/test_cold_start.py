@@ -1,0 +1,78 @@
+"""What a cold function loads, by sys.modules of a fresh interpreter. benchmarks/imports.py holds what it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"aiohttp", "asyncio", "asyncssh", "boto3", "botocore", "cryptography", "pynamodb", "urllib3"}
+"""Half a second and more between them; each is for the first request or job that needs it."""
+
+SETTINGS = {
+    "NIGHTINGALE_TABLE": "nightingale",
+    "NIGHTINGALE_AUDIT_BUCKET": "audit",
+    "NIGHTINGALE_BUILDS_BUCKET": "builds",
+    "NIGHTINGALE_CODEBUILD_PROJECT": "nightingale",
+    "NIGHTINGALE_ADDRESSES": "https://api.example.org/api",
+    "AWS_REGION": "eu-central-1",
+}
+
+IMPORT = "import app"
+
+ANSWER = """
+import app, json
+from chalice.test import Client
+with Client(app.app) as client:
+    answer = client.http.get("/openapi.json")
+assert answer.status_code == 200, answer.body
+"""
+
+ANSWER_ITSELF = """
+import app
+from chalicelib import container
+from nightingale.app.dispatch import Request
+assert container.dispatcher().handle("get_openapi", Request()).status == 200
+"""
+
+REFUSE = """
+import app
+from chalicelib import container
+from nightingale.app.dispatch import Request
+answer = container.dispatcher().handle("get_me", Request())
+assert answer.status == 401, answer
+"""
+
+
+def loaded_after(program: str, environment: dict[str, str]) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after the program."""
+    report = "\nimport json, sys\nprint(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", program + report], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_app_loads_no_sdk_and_no_event_loop() -> None:
+    loaded = loaded_after(IMPORT, {})
+    assert loaded & HEAVY == set()
+    assert "chalice" in loaded
+
+
+def test_importing_the_app_leaves_the_services_to_the_first_request() -> None:
+    program = f"{IMPORT}\nimport sys\nassert not [n for n in sys.modules if n.startswith('nightingale.services')]"
+    assert loaded_after(program, {})
+
+
+@pytest.mark.parametrize("program", [ANSWER_ITSELF, REFUSE], ids=["openapi", "without a token"])
+def test_an_answer_that_needs_no_store_loads_no_sdk(program: str) -> None:
+    # The core's watcher is written for an event loop, and comes with the platform.
+    assert loaded_after(program, SETTINGS) & (HEAVY - {"asyncio"}) == set()
+
+
+def test_the_same_answer_comes_through_chalice() -> None:
+    # Chalice's test client itself loads botocore, which Lambda's own way in does not.
+    assert loaded_after(ANSWER, SETTINGS) & {"pynamodb", "asyncssh", "aiohttp"} == set()
