@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
 
 import boto3  # type: ignore[import-untyped] # no types
 import msgspec
@@ -12,59 +11,12 @@ import pytest
 from botocore.stub import ANY, Stubber  # type: ignore[import-untyped] # no types
 from moto import mock_aws
 
-from doubles import FixedClock
-from doubles.aws import FakeCodeBuild, FakeLogs, FakeS3
+from doubles.aws import FakeCodeBuild
 from nightingale.adapters.codebuild import CodeBuildBuilder
 from nightingale.contract.build import BuildResult, BuildSpec
-from nightingale.contract.vocabulary import Action, BuildState, DesiredState, ReasonCode
+from nightingale.contract.vocabulary import BuildState, ReasonCode
 from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
-
-BUILD = "b-0000000001"
-
-
-def spec_of(build_id: str = BUILD, timeout_seconds: int = 900) -> BuildSpec:
-    return BuildSpec(
-        build_id=build_id,
-        instance_id="i-k3m9x0q2ab",
-        generation=3,
-        action=Action.LAUNCH,
-        desired_state=DesiredState.RUNNING,
-        place="aws",
-        variables={"name": "scan", "tags": {"project": "brain"}},
-        timeout_seconds=timeout_seconds,
-    )
-
-
-@dataclass
-class Cloud:
-    """An account in memory. `builder()` is a new function each time: it remembers nothing of the one before."""
-
-    clock: FixedClock = field(default_factory=FixedClock)
-
-    def __post_init__(self) -> None:
-        self.s3 = FakeS3(self.clock)
-        self.codebuild = FakeCodeBuild(self.clock)
-        self.logs = FakeLogs()
-
-    def builder(self) -> CodeBuildBuilder:
-        return CodeBuildBuilder(
-            "builds",
-            "bucket",
-            clock=self.clock,
-            codebuild=self.codebuild,
-            s3=self.s3,
-            logs=self.logs,
-            monotonic=lambda: self.clock.now().timestamp(),
-        )
-
-    def look(self, build_id: str = BUILD) -> BuildSeen:
-        return self.builder().look(build_id)
-
-    def write_result(self, *, is_ok: bool = True, code: ReasonCode | None = None) -> BuildResult:
-        now = self.clock.now()
-        result = BuildResult(build_id=BUILD, is_ok=is_ok, started_at=now, finished_at=now, code=code, words="its own")
-        self.s3.put_object(Bucket="bucket", Key=f"builds/{BUILD}/result.json", Body=msgspec.json.encode(result))
-        return result
+from ports.codebuild_account import BUILD, Cloud, spec_of
 
 
 @pytest.fixture
@@ -313,53 +265,6 @@ def test_cancel_of_a_build_that_is_gone_is_quiet_and_a_throttled_one_is_not(clou
         cloud.builder().cancel(BUILD)
     cloud.codebuild.builds.clear()
     cloud.builder().cancel(BUILD)
-
-
-# --- log --------------------------------------------------------------------------------------------------------------
-
-
-def test_the_log_is_read_in_whole_lines_whose_offsets_stay(cloud: Cloud) -> None:
-    assert cloud.builder().read_log(BUILD, 0, 10) == ((), 0)
-    cloud.builder().start(spec_of())
-    assert cloud.builder().read_log(BUILD, 0, 10) == ((), 0)
-    events = ["plain\n", '{"@message": "eight \\u001b[1mbits"}\n', "two\nlines\n", "no end", "größe\n", "last\n"]
-    cloud.logs.streams["00000000"] = events
-    lines = ("plain", "eight [1mbits", "two", "lines", "no end", "größe", "last")
-    all_lines, end = cloud.builder().read_log(BUILD, 0, 100)
-    assert all_lines == lines
-    assert end == sum(len(event.removesuffix("\n").encode()) + 1 for event in events)
-    one_by_one = cloud.builder()
-    offset = 0
-    for expected in lines:
-        found, following = one_by_one.read_log(BUILD, offset, 1)
-        assert (found, following > offset) == ((expected,), True)
-        assert cloud.builder().read_log(BUILD, offset, 1) == (found, following)  # whoever reads, from wherever
-        offset = following
-    assert offset == end
-    assert one_by_one.read_log(BUILD, end, 10) == ((), end)
-    events.append("more\n")
-    assert one_by_one.read_log(BUILD, end, 10) == (("more",), end + 5)
-    assert one_by_one.read_log(BUILD, 0, 1) == (("plain",), 6)
-
-
-def test_following_a_log_does_not_read_it_from_its_start_each_time(cloud: Cloud) -> None:
-    cloud.builder().start(spec_of())
-    cloud.logs.streams["00000000"] = [f"line {number}\n" for number in range(300)]
-    builder = cloud.builder()
-    _, end = builder.read_log(BUILD, 0, 1000)
-    builder.read_log(BUILD, end, 10)
-    cloud.logs.calls.clear()
-    cloud.logs.streams["00000000"].append("new\n")
-    assert builder.read_log(BUILD, end, 10)[0] == ("new",)
-    assert len(cloud.logs.calls) <= 4
-
-
-def test_a_throttled_log_is_unavailable(cloud: Cloud) -> None:
-    cloud.builder().start(spec_of())
-    cloud.logs.streams["00000000"] = ["x\n"]
-    cloud.logs.refuse("GetLogEvents", "ThrottlingException")
-    with pytest.raises(BuilderUnavailableError, match="log"):
-        cloud.builder().read_log(BUILD, 0, 10)
 
 
 # --- the shapes, as botocore and moto know them -----------------------------------------------------------------------
