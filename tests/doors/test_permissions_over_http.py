@@ -16,6 +16,7 @@ from backend_lambda.chalice_server import open_server
 from chalicelib import container
 from doubles.platforms import FakePlatform, team_cluster
 from doubles.signatures import FakeSignatures
+from nightingale.contract.openapi import errors_of
 from nightingale.contract.operations import OPERATIONS, Operation
 from nightingale.contract.schemas import MemberIn, PersonIn
 from nightingale.contract.vocabulary import Role
@@ -112,6 +113,7 @@ def passes(
     content = msgspec.json.encode(body_of(platform, operation)) if operation.request is not None else b""
     answer = client.request(operation.method, path, headers=headers, content=content)
     assert answer.status_code < 500, answer.text
+    assert answer.status_code in {operation.status, *(error.status for error in errors_of(operation))}, answer.text
     code = answer.json().get("code") if answer.status_code >= 400 else None
     if code in {"unauthenticated", "forbidden"}:
         assert answer.status_code == (401 if who is None else 403)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 from nightingale.ports.signatures import SignatureError
@@ -24,7 +23,7 @@ class FakeSignatures:
             raise SignatureError(message)
         try:
             blob = base64.b64decode(words[1], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or letters that are none of ASCII
             message = "the key's second word is not base64"
             raise SignatureError(message) from error
         return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

@@ -31,6 +31,39 @@ PATH_PATTERNS: dict[str, str] = {
 """What each path parameter must look like; checked by dispatch before anything is looked up."""
 
 
+_E = ErrorCode
+_ALWAYS = (_E.BAD_REQUEST, _E.FORBIDDEN, _E.BODY_TOO_LARGE, _E.INTERNAL, _E.UNAVAILABLE)
+"""Forbidden even without a token: a host on one machine answers to its own address only."""
+_COMMANDED = (_E.BUSY, _E.NOT_ALLOWED_NOW, _E.NAME_TAKEN, _E.INVALID, _E.SANDBOX_UNAVAILABLE)
+_BY_PERMISSION: dict[Permission, tuple[ErrorCode, ...]] = {
+    Permission.INSTANCE_LAUNCH: _COMMANDED,
+    Permission.INSTANCE_CONTROL: _COMMANDED,
+    Permission.INSTANCE_OPEN: _COMMANDED,
+    Permission.CLUSTER_READ: (_E.NOT_FOUND,),  # before the first file is applied
+    Permission.CLUSTER_WRITE: (_E.NOT_FOUND, _E.CLUSTER_CHANGED),
+    Permission.GATEWAY: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
+}
+_BY_NAME: dict[str, tuple[ErrorCode, ...]] = {
+    "create_challenge": (_E.TOO_MANY_REQUESTS,),
+    "create_session": (_E.INVALID_SIGNATURE, _E.TOO_MANY_REQUESTS),
+}
+
+
+def errors_of(row: Operation) -> tuple[ErrorCode, ...]:
+    """Return the codes with which an operation may be refused, in order of their status.
+
+    A wrong method is refused with `method_not_allowed`; that is then none of the path's operations.
+    """
+    codes = {*_ALWAYS, *_BY_PERMISSION.get(row.permission, ()), *_BY_NAME.get(row.name, ())}
+    if row.permission is not Permission.PUBLIC:
+        codes |= {_E.UNAUTHENTICATED, _E.TOKEN_EXPIRED}
+    if row.request is not None:
+        codes |= {_E.UNSUPPORTED_MEDIA_TYPE, _E.INVALID}
+    if "{" in row.path:
+        codes.add(_E.NOT_FOUND)
+    return tuple(code for code in ErrorCode if code in codes)
+
+
 @cache
 def openapi() -> dict[str, Any]:
     """Return the document as plain JSON types."""
@@ -101,7 +134,7 @@ def _responses(row: Operation, by_kind: dict[Any, dict[str, Any]]) -> dict[str, 
         str(row.status): {"description": "Done", "content": {"application/json": {"schema": schema}}}
     }
     by_status: dict[int, list[str]] = {}
-    for code in ErrorCode:
+    for code in errors_of(row):
         by_status.setdefault(code.status, []).append(code.code)
     for status, codes in by_status.items():
         responses[str(status)] = {
