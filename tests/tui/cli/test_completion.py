@@ -77,6 +77,7 @@ def test_bash_completes_names_flags_and_commands(shell: dict[str, str]) -> None:
     assert bash(shell, "nightingale -p lung show x") == ["xray"]
     assert bash(shell, "nightingale show --project lung x") == ["xray"]
     assert bash(shell, "nightingale admin user add eve --role l") == ["lead"]
+    assert bash(shell, f"nightingale admin plan {shell['HOME']}/bi") == [f"{shell['HOME']}/bin/"]
 
 
 def test_fish_completes_names_with_what_they_are(shell: dict[str, str]) -> None:

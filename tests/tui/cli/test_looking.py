@@ -128,6 +128,15 @@ def test_show_tells_facts_and_history(run: CommandLine, platform: FakePlatform) 
     assert ran.out.splitlines()[-1].split()[:1] == ["2"]
 
 
+def test_show_says_why_it_is_up_and_what_comes_soon(run: CommandLine, platform: FakePlatform) -> None:
+    platform.add("scan", why_up="Up since nine. Stops at ten.", warning="Stops at ten. Save your work.")
+    ran = run("show", "scan")
+    assert "why up     Up since nine. Stops at ten.\n" in ran.out
+    assert "soon       Stops at ten. Save your work.\n" in ran.out
+    platform.add("off", status=Status.STOPPED, why_up="The schedule stopped it.", starts_at=START)
+    assert "starts     The schedule stopped it.\n" in run("show", "off").out
+
+
 def test_show_json_is_instance_and_history(run: CommandLine, platform: FakePlatform) -> None:
     platform.add("scan")
     document = json.loads(run("show", "scan", "--json").out)

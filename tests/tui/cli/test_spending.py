@@ -168,3 +168,22 @@ def test_resize_that_fails_exits_1(run: CommandLine, platform: FakePlatform) -> 
     ran = run("resize", "scan", "--cpu", "m", "-y")
     assert ran.status == 1
     assert "resize_timeout" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("up", "i-abc"), "error: name: a name is lower case letters, digits and dashes, up to 32, "),
+        (("up", "Scan"), "error: name: a name is lower case letters, digits and dashes, up to 32, "),
+        (("up", "scan", "--cpu", "XL!"), "error: size.cpu: a t-shirt size is lower case letters and digits, up to 12"),
+        (("resize", "scan", "--gpu", "XL!"), "error: gpu: a t-shirt size is lower case letters and digits, up to 12"),
+    ],
+)
+def test_a_wrong_name_or_size_is_told_in_words_and_not_as_a_pattern(
+    run: CommandLine, platform: FakePlatform, argv: tuple[str, ...], said: str
+) -> None:
+    ran = run(*argv, "-y")
+    assert ran.status == 2
+    assert ran.err.startswith(said)
+    assert "regex" not in ran.err
+    assert platform.calls == []

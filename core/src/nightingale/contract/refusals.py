@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nightingale.contract import schemas as s
 
-_TYPES: tuple[Any, ...] = (
-    s.Name,
-    s.InstanceName,
-    s.SizeName,
-    s.PublicKey,
-    s.Fingerprint,
-    s.Currency,
-    s.DatasetVersion,
-    s.PlaceKind,
-)
-_WORDS: dict[str, str] = {repr(kind.__metadata__[0].pattern): kind.__metadata__[0].description for kind in _TYPES}
+_WORDS: dict[str, str] = {
+    repr(meta.pattern): meta.description
+    for kind in vars(s).values()
+    for meta in getattr(kind, "__metadata__", ())
+    if meta.pattern and meta.description
+}
+"""Of every pattern that has a name among the schemas."""
 _EXPECTED = "Expected `str` matching regex "
 
 

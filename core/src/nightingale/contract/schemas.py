@@ -56,7 +56,19 @@ PolicySeconds = Annotated[
     int, Meta(ge=0, le=60 * 60 * 24 * 30, description="seconds, a minute to 30 days; 0 is none at all")
 ]
 WallTime = Annotated[
-    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description="HH:MM, 24 hours, in quotes in YAML")
+    str,
+    Meta(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)",
+        description="a time of day is HH:MM, 24 hours, in quotes in YAML",
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$(?!\n)",
+        description="a time zone is its IANA name, such as Europe/Berlin",
+    ),
 ]
 PublicKey = Annotated[
     str,
@@ -634,9 +646,7 @@ class HoursIn(In, frozen=True):
 class ScheduleIn(In, frozen=True, omit_defaults=True):
     """The hours in which instances are up, in wall-clock time."""
 
-    time_zone: Annotated[
-        str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$(?!\n)", description="IANA name")
-    ] = "UTC"
+    time_zone: TimeZone = "UTC"
     hours: Annotated[tuple[HoursIn, ...], Meta(max_length=20, description="no rows: no schedule at all")] = ()
     is_strict: Annotated[bool, Meta(description="nothing may be up outside of these hours")] = False
 

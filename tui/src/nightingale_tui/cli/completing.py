@@ -26,7 +26,9 @@ _HOW = {
     "fish": "nightingale completion fish >~/.config/fish/completions/nightingale.fish",
 }
 _RESOURCES = ("cpu", "memory", "gpu", "disk")
-_FILES = frozenset({"file", "key", "add_key"})
+_NAMED = frozenset({"project", "member_of", "person", "name", "dataset", "image", "place", *_RESOURCES})
+_FREE = frozenset({"url", "seconds", "month", "tail", "port", "full_name", "remove", "stream"})
+"""What only the person knows. Any other value, also of other packages' commands, may be a file."""
 _NEEDS = {
     action.value: action.value
     for action in (Action.STOP, Action.START, Action.RETRY, Action.RESIZE, Action.DELETE, Action.EXTEND, Action.OPEN)
@@ -72,7 +74,7 @@ def _name_completers(parser: argparse.ArgumentParser, console: Console) -> None:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - same
             for sub in action.choices.values():
                 _name_completers(sub, console)
-        elif action.choices is None and action.nargs != 0 and action.dest not in _FILES:
+        elif action.choices is None and action.nargs != 0 and action.dest in _NAMED | _FREE:
             action.completer = _completer(action.dest, parser.prog, console)  # type: ignore[attr-defined]  # argcomplete's
 
 

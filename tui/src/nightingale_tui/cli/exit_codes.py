@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import msgspec
+
+from nightingale.contract.refusals import in_words
 from nightingale_tui.api.errors import (
     ClientError,
     ConflictError,
@@ -54,6 +57,12 @@ class UsageError(ClientError):
     def __init__(self, message: str, next_step: str = "") -> None:
         """Keep the words; the code is always `usage`."""
         super().__init__("usage", message, next_step)
+
+
+def cannot_be(error: msgspec.ValidationError) -> UsageError:
+    """Return msgspec's refusal of what was typed as wrong usage: which value, and what it has to be."""
+    words, _, path = in_words(str(error)).partition(" - at `$.")
+    return UsageError(f"{path.rstrip('`')}: {words}." if path else f"{words}.")
 
 
 _BY_KIND: tuple[tuple[type[ClientError], ExitCode], ...] = (

@@ -9,14 +9,13 @@ from typing import TypeVar
 import msgspec
 
 from nightingale.contract import schemas as s
-from nightingale.contract.refusals import in_words
 from nightingale.contract.vocabulary import Status
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import UnreachableError
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Console
-from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.exit_codes import ExitCode, UsageError, cannot_be
 from nightingale_tui.cli.parser import add_dry_run, add_name, add_project_flag, add_wait, add_yes
 from nightingale_tui.cli.watching import report_end, wait_until_settled
 from nightingale_tui.cli.wording import duration, money, size, span
@@ -152,9 +151,7 @@ def _valid(body: Body) -> Body:
     try:
         return msgspec.json.decode(msgspec.json.encode(body), type=type(body))
     except msgspec.ValidationError as error:
-        raise UsageError(
-            f"That cannot be: {in_words(str(error))}.", "`nightingale sizes` lists what there is."
-        ) from error
+        raise cannot_be(error) from error
 
 
 def _estimate(wanted: s.Size, place: str, seconds: int | None = None) -> s.EstimateIn:

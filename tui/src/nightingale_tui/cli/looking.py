@@ -158,6 +158,8 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
         ("sandbox", instance.sandbox or ""),
         ("stops", ago(instance.stops_at, now) if instance.stops_at else ""),
+        ("starts" if instance.starts_at else "why up", instance.why_up),
+        ("soon", instance.warning),
         ("active", ago(instance.last_activity_at, now) if instance.last_activity_at else ""),
         ("silent", f"since {ago(instance.unreachable_since, now)}" if instance.unreachable_since else ""),
         ("price", f"{money(instance.price_per_hour)} an hour"),

@@ -16,14 +16,13 @@ from pathlib import Path
 import msgspec
 
 from nightingale.contract import schemas as s
-from nightingale.contract.refusals import in_words
 from nightingale.contract.vocabulary import Role
 from nightingale_tui.api.errors import ConflictError, NotFoundError
 from nightingale_tui.cli.changes import counted, print_changes
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Console
-from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.exit_codes import ExitCode, UsageError, cannot_be
 from nightingale_tui.cli.parser import Parser, add_dry_run, add_server_flags, add_yes
 
 _LONGEST_KEY_FILE = 65_536
@@ -132,7 +131,7 @@ def _add(args: argparse.Namespace) -> Change:
     try:
         msgspec.convert(msgspec.to_builtins(person), s.PersonIn)
     except msgspec.ValidationError as error:
-        raise UsageError(f"That cannot be: {in_words(str(error))}.") from error
+        raise cannot_be(error) from error
 
     def change(cluster: s.ClusterIn) -> s.ClusterIn:
         if any(known.name == person.name for known in cluster.people):
