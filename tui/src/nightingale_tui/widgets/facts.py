@@ -90,12 +90,14 @@ def selection_facts(one: InstanceOut | None, shown: datetime, catalog: CatalogOu
 
 
 def reason_words(one: InstanceOut, shown: datetime) -> str:
-    """Return why it stands where it stands and what to do next, or an empty text."""
+    """Return why it stands where it stands or what comes soon, and what to do next, or an empty text."""
     if one.is_quarantined:
         return "Quarantined: its owner's commands are refused until an administrator lifts it."
     if one.unreachable_since is not None:
         silence = words.duration((shown - one.unreachable_since).total_seconds())
         return f"No answer for {silence}. If it stays silent it counts as failed."
+    if one.reason is None and one.warning:
+        return one.warning
     if one.reason is None:
         return "Idle: nothing runs in it, it is billed all the same." if one.is_idle else ""
     return f"{one.reason.words} {one.reason.next_step}".strip()

@@ -34,6 +34,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "price": f"{words.price(one.price_per_hour)} per hour",
         "uptime": "" if uptime is None else words.duration(uptime),
         "stops": _moment(one.stops_at, f"in {words.until(one.stops_at, shown)}") or "not by itself",
+        "starts" if one.starts_at else "why up": one.why_up,
         "active": _moment(one.last_activity_at, words.ago(one.last_activity_at, shown)),
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
