@@ -25,7 +25,7 @@ from nightingale.contract.schemas import HistoryEntryOut, InstanceOut, LaunchIn,
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_local import control, demo
 from nightingale_local.demo_material import CT_FILE, DATASET, VERSION
-from nightingale_local.folders import Folders, read_json
+from nightingale_local.folders import Folders, StoreChoice, read_json
 from nightingale_local.leftovers import processes_of
 from nightingale_local.measures import (
     KEPT_CELL,
@@ -70,12 +70,15 @@ class Check:
             "cost": None,
             "currency": None,
             "left_over_processes": None,
+            "store": "sqlite",
             "profile": "root" if os.geteuid() == 0 else "user",
             "steps": [],
         }
 
-    def run(self, host: str = "chalice") -> bool:
+    def run(self, host: str = "chalice", store: StoreChoice | None = None) -> bool:
         """Play the job and return whether all of it held. Cleans up in any case."""
+        if store is not None:
+            self.report["store"] = store.kind
         # Short: a socket's path ends at 107 bytes.
         folder = Path(tempfile.mkdtemp(prefix="ng-check-"))
         folders = Folders(folder)
@@ -83,7 +86,7 @@ class Check:
         held = is_clean = False
         try:
             with self._step("start"):
-                control.up_detached(folders, 0, host)
+                control.up_detached(folders, 0, host, store)
                 roots.update(entry["pid"] for entry in control.status(folders)["processes"])
             self._play(folders)
             held = True

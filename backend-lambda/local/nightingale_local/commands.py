@@ -31,6 +31,23 @@ def _add_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", choices=["sqlite", "dynamodb"], help="where items are kept (default: as before)")
+    parser.add_argument("--endpoint", metavar="URL", help="of DynamoDB; left out, AWS by the usual credentials")
+    parser.add_argument("--table", metavar="NAME", default="nightingale", help="the DynamoDB table; made when absent")
+
+
+def _store(args: argparse.Namespace) -> Any:
+    from nightingale_local.folders import StoreChoice  # noqa: PLC0415 - `--help` needs none of the platform
+
+    if args.endpoint and args.store != "dynamodb":
+        raise ClientError("usage", "--endpoint goes with --store dynamodb.", "Add --store dynamodb, or leave it out.")
+    if args.store is None:
+        return None
+    is_dynamo = args.store == "dynamodb"
+    return StoreChoice(kind=args.store, endpoint=args.endpoint or "", table=args.table) if is_dynamo else StoreChoice()
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
@@ -54,6 +71,7 @@ def _configure_local(parser: argparse.ArgumentParser) -> None:
     up.add_argument("--port", type=_port, metavar="P", help="port of the API; 0 for any free one (default: the last)")
     up.add_argument("--detach", action="store_true", help="return once it serves; end it with `local down`")
     up.add_argument("--host", default="chalice", help=argparse.SUPPRESS)
+    _add_store(up)
     for name, words in (
         ("status", "show its processes"),
         ("down", "end the platform; instances run on"),
@@ -79,14 +97,14 @@ def _up(args: argparse.Namespace, console: Console) -> int:
 
     folders = _folder(args)
     if args.detach:
-        _say_up(console, folders, control.up_detached(folders, args.port, args.host))
+        _say_up(console, folders, control.up_detached(folders, args.port, args.host, _store(args)))
         return 0
 
     def note(settings: Any) -> None:
         _say_up(console, folders, settings)
         console.note("Ctrl-C ends it; instances run on.")
 
-    control.up(folders, args.port, args.host, note)
+    control.up(folders, args.port, args.host, note, _store(args))
     return 0
 
 
@@ -143,6 +161,7 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
     _add_dir(parser)
     parser.add_argument("--check", action="store_true", help="play the whole job without a screen, then clean up")
     parser.add_argument("--json", action="store_true", help="with --check: print the report as JSON")
+    _add_store(parser)
 
 
 def _run_demo(args: argparse.Namespace, console: Console) -> int:
@@ -150,7 +169,7 @@ def _run_demo(args: argparse.Namespace, console: Console) -> int:
     if args.check or not console.has_terminal:
         if not args.check:
             console.note("There is no terminal for the app: the check plays the whole job instead, in its own folder.")
-        return _check(console)
+        return _check(args, console)
     with _folder_errors():
         return _demo(args, console)
 
@@ -161,7 +180,7 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
 
     folders = _folder(args)
     console.note(f"Starting the platform in {folders.root} ...")
-    settings = control.up_detached(folders, None)
+    settings = control.up_detached(folders, None, store=_store(args))
     demo.apply_demo(folders)
     api, client_settings = demo.log_in(folders, dict(os.environ))
     try:
@@ -173,7 +192,7 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
     return status
 
 
-def _check(console: Console) -> int:
+def _check(args: argparse.Namespace, console: Console) -> int:
     from nightingale_local.check import Check  # noqa: PLC0415 - `--help` needs none of the platform
 
     def end(number: int, _: object) -> NoReturn:
@@ -181,7 +200,7 @@ def _check(console: Console) -> int:
 
     signal.signal(signal.SIGTERM, end)  # whoever ends it (a time limit, say) gets the clean-up too
     check = Check(console.note)
-    held = check.run()
+    held = check.run(store=_store(args))
     if console.is_json:
         console.data(check.report)
     else:

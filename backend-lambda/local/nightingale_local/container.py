@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
+from nightingale.adapters.dynamodb import DynamoStore
+from nightingale.adapters.dynamodb_table import create_table
 from nightingale.adapters.file_audit_log import FileAuditLog
 from nightingale.adapters.local_build import LocalBuilder
 from nightingale.adapters.local_machines import LocalMachines
@@ -15,7 +17,9 @@ from nightingale.adapters.system_ids import SystemIds
 from nightingale.app.wiring import Adapters, Platform, platform
 from nightingale.contract.schemas import GatewayOut
 from nightingale.domain.deadlines import Deadlines
-from nightingale_local.folders import Folders, Ready, Settings, read_json
+from nightingale.ports.clock import Clock
+from nightingale.ports.store import Store
+from nightingale_local.folders import Folders, Ready, Settings, StoreChoice, read_json
 
 PLACE = "local"
 
@@ -31,6 +35,18 @@ DEADLINES = Deadlines(
 )
 
 
+def _store(folders: Folders, choice: StoreChoice, clock: Clock) -> Store:
+    if choice.kind == "dynamodb":
+        return DynamoStore(choice.table, endpoint=choice.endpoint or None, clock=clock)
+    return open_store(folders.database, clock)
+
+
+def prepare_store(settings: Settings) -> None:
+    """Make what the store needs before its first use: a DynamoDB table. Raises StoreUnavailableError, ValueError."""
+    if settings.store.kind == "dynamodb":
+        create_table(settings.store.table, endpoint=settings.store.endpoint or None)
+
+
 def local_platform(folders: Folders) -> Platform:
     """Return the platform whose data lies in these folders."""
     settings = read_json(folders.settings, Settings) or Settings()
@@ -42,7 +58,7 @@ def local_platform(folders: Folders) -> Platform:
 
     return platform(
         Adapters(
-            store=open_store(folders.database, clock),
+            store=_store(folders, settings.store, clock),
             audit=FileAuditLog(folders.audit),
             clock=clock,
             ids=SystemIds(),

@@ -20,7 +20,7 @@ from nightingale.adapters.local_build import LocalBuilder
 from nightingale.adapters.local_files import is_held
 from nightingale.adapters.local_machines import LocalMachines
 from nightingale.contract.build import LauncherRecord
-from nightingale_local.folders import Folders, Ready, Settings, read_json, write_json
+from nightingale_local.folders import Folders, Ready, Settings, StoreChoice, read_json, write_json
 from nightingale_local.supervisor import Supervisor, already_up, held, is_up
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
@@ -36,12 +36,19 @@ class LocalError(ClientError):
     """The platform on this machine cannot do that; says why and what to do next."""
 
 
-def choose_settings(folders: Folders, port: int | None) -> Settings:
-    """Return and keep the ports and the image: what was asked for, else what they were, else the usual or a free one.
+def choose_settings(folders: Folders, port: int | None, store: StoreChoice | None = None) -> Settings:
+    """Return and keep ports, image and store: what was asked for, else what they were, else the usual or a free one.
 
-    Raises LocalError `port_taken`, `image_missing`.
+    Raises LocalError `port_taken`, `image_missing`, `other_store`.
     """
-    known = read_json(folders.settings, Settings) or Settings()
+    kept = read_json(folders.settings, Settings)
+    known = kept or Settings()
+    if kept is not None and store not in {None, kept.store}:
+        raise LocalError(
+            "other_store",
+            f"The platform in {folders.root} keeps its items in {kept.store.kind}, and would not find them elsewhere.",
+            "Leave --store out, or name another folder with --dir.",
+        )
     usual = int(DEFAULT_URL.rpartition(":")[2])
     wanted = port if port is not None else known.port or usual
     if wanted and not _is_free(known.host, wanted):
@@ -62,6 +69,7 @@ def choose_settings(folders: Folders, port: int | None) -> Settings:
         port=wanted or _free_port(known.host),
         gateway_port=gateway or _free_port(known.host),
         image_python=str(find_image_python()),
+        store=store or known.store,
     )
     write_json(folders.settings, settings)
     return settings
@@ -81,7 +89,9 @@ def find_image_python() -> Path:
     )
 
 
-def up_detached(folders: Folders, port: int | None, host: str = "chalice") -> Settings:
+def up_detached(
+    folders: Folders, port: int | None, host: str = "chalice", store: StoreChoice | None = None
+) -> Settings:
     """Start the platform in the background and return once it serves; one that is up already is left as it is."""
     settings = read_json(folders.settings, Settings)
     if is_up(folders) and settings is not None:
@@ -90,7 +100,7 @@ def up_detached(folders: Folders, port: int | None, host: str = "chalice") -> Se
         _wait_until_up(folders, settings, None)
         return settings
     folders.prepare()
-    settings = choose_settings(folders, port)
+    settings = choose_settings(folders, port, store)
     log = folders.logs / "supervisor.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -105,12 +115,18 @@ def up_detached(folders: Folders, port: int | None, host: str = "chalice") -> Se
     return settings
 
 
-def up(folders: Folders, port: int | None, host: str, note: Callable[[Settings], None]) -> None:
+def up(
+    folders: Folders,
+    port: int | None,
+    host: str,
+    note: Callable[[Settings], None],
+    store: StoreChoice | None = None,
+) -> None:
     """Run the platform until this process is told to end. Raises FolderError, LocalError."""
     folders.prepare()
     if is_up(folders):
         raise already_up(folders)
-    note(choose_settings(folders, port))
+    note(choose_settings(folders, port, store))
     supervise(str(folders.root), host)
 
 

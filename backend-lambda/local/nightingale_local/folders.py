@@ -116,6 +116,14 @@ def read_json(path: Path, kind: type[T]) -> T | None:
         return None
 
 
+class StoreChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the platform keeps its items: a file of the data folder, or a DynamoDB table at `endpoint` (or in AWS)."""
+
+    kind: str = "sqlite"
+    endpoint: str = ""
+    table: str = "nightingale"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`platform.json`. Ports are kept, so that logins and pinned host keys stay good from start to start."""
 
@@ -123,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     gateway_port: int = 0
     image_python: str = ""
+    store: StoreChoice = StoreChoice()
 
     @property
     def url(self) -> str:

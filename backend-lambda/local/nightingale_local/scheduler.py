@@ -41,7 +41,7 @@ async def run(folders: Folders) -> None:
     await asyncio.to_thread(watch.refresh)
     write_json(folders.ready("scheduler"), Ready(pid=os.getpid()))
     beats = (
-        _every(stop, 0.05, in_flight),
+        _every(stop, 0.01, in_flight),  # a person waits for it; the fifth of the time bounds what it costs
         _every(stop, 0.25, _in_thread(watch.refresh)),
         _every(stop, 1.0, watch.beat_running),
         _every(stop, 10.0, _in_thread(watch.save_last_good)),

@@ -20,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from nightingale.adapters.local_files import is_held, take
-from nightingale_local.container import local_platform
+from nightingale_local.container import local_platform, prepare_store
 from nightingale_local.folders import FolderError, Folders, Ready, Settings, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Supervisor:
         """Supervise until told to end, then end the children."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop.set())
+        prepare_store(self.settings)
         self._renew_service_tokens()
         for name in ("api", "scheduler", "gateway"):
             self.folders.ready(name).unlink(missing_ok=True)
