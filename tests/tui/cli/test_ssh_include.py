@@ -158,3 +158,54 @@ def test_processes_that_edit_at_once_lose_nobodys_line(tmp_path: Path) -> None:
     assert sorted(lines[:3]) == [f'Include "/folder{number}/*.conf"' for number in range(3)]
     assert lines[3:] == ["Host *", "    User root"]
     assert [path.name for path in config.parent.iterdir()] == ["config"]
+
+
+HOSTS = """
+import sys
+from pathlib import Path
+from nightingale_tui.settings import load_settings
+from nightingale_tui.ssh_config import SshConfig, include_host, included_host, remove_host
+home, url = Path(sys.argv[1]), sys.argv[2]
+settings = load_settings({"NIGHTINGALE_CONFIG_DIR": str(home / "state")}, url=url)
+config = SshConfig(home, home, "", "    User ada\\n")
+sys.stdin.read(1)
+for _ in range(40):
+    assert include_host(settings, config, home).is_included
+    assert included_host(settings, home).is_included, "another took the line away"
+    remove_host(settings, home)
+"""
+
+
+def test_a_gateway_that_goes_does_not_take_the_line_of_one_that_comes(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    config = tmp_path / ".ssh" / "config"
+    config.write_text("Host *\n")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOSTS, tmp_path, f"https://platform{number}.example.org"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in running] == ["", ""]
+    assert config.read_text() == "Host *\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_line_that_stands_in_a_folder_that_may_not_be_changed_is_good_as_it_is(tmp_path: Path) -> None:
+    config = tmp_path / ".ssh" / "config"
+    config.parent.mkdir()
+    config.write_text(f"{LINE}\n")
+    config.parent.chmod(0o500)
+    try:
+        assert not add_include(config, LINE, made=tmp_path / "made")
+        with pytest.raises(SshIncludeError, match="cannot be changed"):
+            remove_include(config, LINE, made=tmp_path / "made")
+    finally:
+        config.parent.chmod(0o700)

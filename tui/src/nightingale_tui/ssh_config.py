@@ -109,8 +109,8 @@ def remove_host(settings: Settings, home: Path) -> IncludedHost:
     """Undo include_host; the line goes with the last gateway. Raises SshIncludeError."""
     host = included_host(settings, home)
     host.file.unlink(missing_ok=True)
-    if not any(host.file.parent.glob("*.conf")):
-        remove_include(host.config, include_line(host.file.parent), made=_made(host))
+    folder = host.file.parent
+    remove_include(host.config, include_line(folder), made=_made(host), is_needed=lambda: any(folder.glob("*.conf")))
     return included_host(settings, home)
 
 

@@ -12,7 +12,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nightingale_tui.api.errors import ClientError
@@ -71,21 +71,32 @@ def add_include(config: Path, line: str, *, made: Path) -> bool:
     return _edit(config, line, with_line, made)
 
 
-def remove_include(config: Path, line: str, *, made: Path) -> bool:
-    """Take `line` out of `config`; return whether it changed. Raises SshIncludeError."""
-    return _edit(config, line, without_line, made)
+def remove_include(config: Path, line: str, *, made: Path, is_needed: Callable[[], bool] = lambda: False) -> bool:
+    """Take `line` out of `config` unless it is needed still; return whether it changed. Raises SshIncludeError.
+
+    `is_needed` is asked under the lock, so whoever comes to need the line after that puts it back.
+    """
+
+    def change(content: bytes, line: str) -> bytes:
+        return content if is_needed() else without_line(content, line)
+
+    return _edit(config, line, change, made)
 
 
 def _edit(config: Path, line: str, change: Callable[[bytes, str], bytes], made: Path) -> bool:
     try:
         real = Path(os.path.realpath(config))  # a link stays a link: what it leads to is changed
-        found = _read(real) or b""
-        if change(found, line) == found:
-            return False
-        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not real.parent.is_dir():
+            if change(b"", line) == b"":
+                return False
+            real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(real.parent):
             return _change(real, line, change, made)
     except OSError as error:
+        with suppress(OSError):
+            found = _read(config) or b""
+            if change(found, line) == found:
+                return False  # it may not be changed, and need not be
         raise SshIncludeError(
             "ssh_config_fixed",
             f"{config} cannot be changed: {error.strerror}.",
