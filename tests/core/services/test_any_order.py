@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from doubles.platforms import FakePlatform, socket_of
+from doubles.platforms import FakePlatform, socket_of, team_cluster
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
-from nightingale.contract.vocabulary import BuildState, DesiredState, Status
-from nightingale.domain.history import HistoryEntry
+from nightingale.contract.schemas import HoursIn, PolicyIn, ScheduleIn
+from nightingale.contract.vocabulary import BuildState, DesiredState, Status, Weekday
+from nightingale.domain.history import EventName, HistoryEntry
 from nightingale.domain.instance import Instance
-from nightingale.ports.prober import ProbeOutcome
+from nightingale.ports.prober import Activity, ProbeOutcome
 from nightingale.ports.store import StoreUnavailableError
 from nightingale.services import records
 from nightingale.services.catalog import query_all
@@ -37,10 +39,12 @@ SETTLED = {Status.RUNNING, Status.STOPPED, Status.FAILED, Status.TERMINATED}
 class AnyOrder(RuleBasedStateMachine):
     """Two people, two names, two watchers, and everything outside as bad as it may be."""
 
+    cluster = team_cluster()
+
     def __init__(self) -> None:
         super().__init__()
         self.store = FailingStore(SqliteStore(":memory:"))
-        self.platform = FakePlatform(store=self.store)
+        self.platform = FakePlatform(store=self.store, cluster=self.cluster)
         for person in ("ada", "grace"):
             self.platform.token(person)
         self.watchers = [self.platform.watch, self.platform.another_watch()]
@@ -182,8 +186,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.platform.builder.accept()
         for instance_id in self.platform.machines.find_all():
             self.platform.prober.script(socket_of(instance_id), ProbeOutcome.OK)
-        for _ in range(30):
-            self.platform.clock.advance(timedelta(seconds=50))
+        for seconds in (50,) * 30 + (0,) * 3:
+            self.platform.clock.advance(timedelta(seconds=seconds))
             for spec in self.platform.builder.running:
                 self.platform.builder.finish(spec.build_id)
             for watch in self.watchers:
@@ -223,7 +227,61 @@ class AnyOrder(RuleBasedStateMachine):
             self.platform.clock.advance(1)
 
 
+class UnderPolicies(AnyOrder):
+    """The same where a lifetime, idleness and hours of a few minutes stop and start things in between."""
+
+    LONGEST = timedelta(seconds=600)
+    # The fixed clock begins at nine.
+    hours = (
+        HoursIn(days=tuple(Weekday), start_at="08:50", stop_at="09:05"),
+        HoursIn(days=tuple(Weekday), start_at="09:10", stop_at="09:30"),
+    )
+    policy = PolicyIn(idle_stop_after=120, max_lifetime=600, schedule=ScheduleIn(hours=hours))
+    cluster = team_cluster(policy=policy)
+
+    @precondition(lambda self: self.platform.machines.find_all())
+    @rule(data=st.data(), which=st.integers(0, 1), is_busy=st.booleans())
+    def ask_for_activity(self, data: st.DataObject, which: int, *, is_busy: bool) -> None:
+        instance_id = data.draw(st.sampled_from(sorted(self.platform.machines.find_all())))
+        seen = Activity(self.platform.clock.now() - self.LONGEST, is_busy=is_busy, kernels=1, connections=0)
+        self.platform.prober.activities[socket_of(instance_id)] = seen
+        try:
+            self.loop.run_until_complete(self.watchers[which].beat_activity())
+        except StoreUnavailableError:
+            return  # the scheduler logs it and goes on
+
+    @rule(name=st.sampled_from(NAMES), seconds=st.sampled_from([500, 601, 3600]))
+    def ask_for_long(self, name: str, seconds: int) -> None:
+        for operation, body in (
+            ("launch_instance", {"name": name, "stop_after_seconds": seconds}),
+            ("extend_instance", {"seconds": seconds}),
+        ):
+            is_launch = operation == "launch_instance"
+            answer = self.platform.handle(operation, "grace", None if is_launch else name, body)
+            assert answer.status in {200, 202, 404, 409, 422, 503}, answer.body
+            if is_launch and answer.status == 202:
+                self.launched.add(msgspec.json.decode(answer.body)["id"])
+
+    @invariant()
+    def nobody_has_more_time_than_the_policy_gives(self) -> None:
+        for instance in self.instances():
+            if instance.stops_at is not None and instance.status is Status.RUNNING:
+                assert instance.stops_at <= instance.begun_at + self.LONGEST
+
+    @invariant()
+    def only_the_schedule_starts_what_it_stopped(self) -> None:
+        for instance in self.instances():
+            history = self.history(instance)
+            for before, entry in pairwise(history):
+                if entry.event is EventName.START and entry.actor == "platform":
+                    assert before.after is Status.STOPPED
+                    stops = [one for one in history[: entry.seq - 1] if one.event is EventName.STOP]
+                    assert stops[-1].reason is not None
+                    assert stops[-1].reason.code == "schedule"
+
+
+_SETTINGS = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestAnyOrder.settings = _SETTINGS
+TestUnderPolicies = UnderPolicies.TestCase
+TestUnderPolicies.settings = _SETTINGS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from nightingale.contract.schemas import ClusterIn, HoursIn, MemberIn, PolicyIn,
 from nightingale.contract.vocabulary import Role, Weekday
 from nightingale.ports.machines import SandboxSeen
 from nightingale.ports.prober import Activity, ProbeOutcome
+from nightingale.services import records
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -221,6 +223,20 @@ async def test_a_policy_of_the_cluster_holds_where_a_project_says_nothing() -> N
     assert platform.refusal("launch_instance", "grace", None, {"name": "scan", "stop_after_seconds": 3601}) == "invalid"
 
 
+async def test_a_retry_after_the_lifetime_begins_another_and_is_not_stopped_at_once() -> None:
+    platform = platform_with(PolicyIn(max_lifetime=28_800))
+    running = await platform.run()
+    platform.machines.crash(running.id)
+    platform.prober.default = ProbeOutcome.REFUSED
+    await platform.watch.beat_running()
+    platform.clock.advance(86_400)
+    platform.prober.default = ProbeOutcome.OK
+    platform.ask("retry_instance", "grace", "scan")
+    await beat(platform, 2)
+    found = platform.get()
+    assert (found.status, found.stops_at) == ("running", platform.clock.now() + 8 * HOUR)
+
+
 # --- schedule ---------------------------------------------------------------------------------------------------------
 
 
@@ -344,7 +360,15 @@ async def test_an_instance_that_was_resized_while_the_schedule_kept_it_down_come
     assert platform.get().status == "running"
 
 
-@pytest.mark.parametrize("why", ["left", "no sandbox"])
+async def test_hours_that_become_strict_end_what_a_person_started_at_night() -> None:
+    platform = platform_with(day_hours(), hour=20)
+    await platform.run()
+    apply_cluster(platform.store, with_policy(day_hours(is_strict=True)))
+    await beat(platform)
+    assert given(platform.get().reason).code == "schedule"
+
+
+@pytest.mark.parametrize("why", ["left", "no sandbox", "quarantine"])
 async def test_nothing_comes_up_by_itself_that_its_owner_could_not_start(why: str) -> None:
     platform = platform_with(day_hours())
     await platform.run(datasets=["mr-demo"])
@@ -354,6 +378,11 @@ async def test_nothing_comes_up_by_itself_that_its_owner_could_not_start(why: st
         brain, *others = with_policy(day_hours()).projects
         others_only = msgspec.structs.replace(brain, members=(MemberIn(person="ada", role=Role.LEAD),))
         apply_cluster(platform.store, with_policy(day_hours(), projects=(others_only, *others)))
+    elif why == "quarantine":
+        stored = platform.stored(platform.get().id)
+        held = dataclasses.replace(stored.instance, is_quarantined=True)
+        platform.store.put(records.instance_item(held, stored.version))
+        platform.watch = platform.another_watch()
     else:
         platform.machines.sandbox_seen = SandboxSeen(name=None, why="not installed", is_trusted=False)
     platform.clock.set(MONDAY + 30 * HOUR)
