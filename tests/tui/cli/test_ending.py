@@ -71,6 +71,12 @@ def test_extend_moves_the_stop(run: CommandLine, platform: FakePlatform) -> None
     assert platform.bodies[-1] == s.ExtendIn(seconds=5400)
 
 
+def test_extend_says_when_something_else_stops_it_sooner(run: CommandLine, platform: FakePlatform) -> None:
+    platform.add("scan", stops_why=ReasonCode.SCHEDULE, why_up="Stops at seven, when the hours end.")
+    ran = run("extend", "scan", "9h")
+    assert (ran.status, ran.err) == (0, "Stops at seven, when the hours end.\n")
+
+
 def test_extend_without_a_time_is_wrong_usage(run: CommandLine) -> None:
     assert run("extend", "scan").status == 2
     assert run("extend", "scan", "soon").status == 2

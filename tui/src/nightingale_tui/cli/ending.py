@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nightingale.contract import schemas as s
-from nightingale.contract.vocabulary import Status
+from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Console
@@ -81,6 +81,8 @@ def _extend(args: argparse.Namespace, console: Console) -> int:
         console.data(instance)
     elif instance.stops_at is not None:
         console.line(f"{instance.name} stops {ago(instance.stops_at, console.now())}.")
+        if instance.stops_why in {ReasonCode.IDLE, ReasonCode.SCHEDULE}:
+            console.note(instance.why_up)  # sooner than was asked for
     return ExitCode.OK
 
 
