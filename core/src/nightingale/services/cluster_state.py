@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -40,6 +41,8 @@ _PATHS = {
     "RATE": "rates",
     "POLICY": "policy",
 }
+
+_POLICY_KEY = re.compile(r"policy|projects\.[^.]+\.policy")
 
 
 @dataclass(frozen=True)
@@ -245,16 +248,17 @@ def _tree(state: ClusterState) -> dict[str, Any]:
         for name in sorted(state.entries[kind]):
             document = msgspec.to_builtins(state.entries[kind][name])
             fields = {key: value for key, value in document.items() if key not in {"name", "place", "effective"}}
-            if kind == "PROJECT":
-                fields["policy"] = fields.get("policy") or {}  # so that each of its lines is a change of its own
+            if kind == "PROJECT" and fields["policy"] is None:
+                del fields["policy"]
             tree[path if kind == "POLICY" else f"{path}.{name.replace('#', '.')}"] = fields
-    tree.setdefault(_PATHS["POLICY"], {})
     return tree
 
 
 def _changes(key: str, old: Any, new: Any) -> Iterator[ClusterChangeOut]:
     if old == new:
         return
+    if _POLICY_KEY.fullmatch(key):
+        old, new = old or {}, new or {}  # so that each of its lines is a change of its own, the first and the last too
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from _changes(f"{key}.{name}", old.get(name), new.get(name))
