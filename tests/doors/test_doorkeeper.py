@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.gateway.conftest import FakeApi, GatewayProcess
+from doubles.gateway_api import FakeApi
+from infra.gateway.conftest import GatewayProcess
 from nightingale_gateway.doorkeeper import LONGEST_WAIT, Doorkeeper, source_of
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.gateway.conftest import FakeApi, GatewayProcess, Laptop
+from doubles.gateway_api import FakeApi
+from infra.gateway.conftest import GatewayProcess, Laptop
 
 SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
 NOT_HELD = {("curve25519-sha256", "does not provide protection against post-quantum attacks")}
