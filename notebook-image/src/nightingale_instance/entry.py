@@ -49,8 +49,7 @@ class EnterHandler(_PageHandler):
         """Set the login cookie and go on to JupyterLab, or say why not (403)."""
         codes = self.get_query_arguments("code")
         folder = Path(self.identity_provider.codes_dir)
-        # The entry point has no Clock port: inside an instance only the contract is known.
-        now = datetime.now(UTC)  # noqa: TID251
+        now = datetime.now(UTC)  # noqa: TID251 - no Clock port here: an instance knows the contract only
         outcome = take_code(folder, codes[0], now) if len(codes) == 1 else CodeOutcome.UNKNOWN
         if outcome is not CodeOutcome.TAKEN:
             self.log.warning("Entry refused: code %s", outcome)
