@@ -6,6 +6,6 @@ from chalice import Chalice
 
 from chalicelib import http, jobs
 
-app = Chalice(app_name="nightingale")
+app = Chalice(app_name="nightingale", configure_logs=False)
 http.register(app)
 watch_first, watch_second, close_hours, end_orphans, build_ended = jobs.register(app)
