@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nightingale_local import upkeep
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.console import Console
@@ -81,15 +82,18 @@ def _configure_local(parser: argparse.ArgumentParser) -> None:
         _add_dir(room)
         if name == "down":
             room.add_argument("--instances", action="store_true", help="end the instances' machines too")
+    upkeep.configure(rooms, _add_dir)
     for room in rooms.choices.values():
         room.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _run_local(args: argparse.Namespace, console: Console) -> int:
     console.is_json = console.is_json or args.json
-    run = {"up": _up, "status": _status, "down": _down, "apply-demo": _apply_demo}[args.local_command]
+    own = {"up": _up, "status": _status, "down": _down, "apply-demo": _apply_demo}
     with _folder_errors():
-        return run(args, console)
+        if args.local_command in upkeep.RUN:
+            return upkeep.RUN[args.local_command](args, console, _folder(args))
+        return own[args.local_command](args, console)
 
 
 def _up(args: argparse.Namespace, console: Console) -> int:

@@ -74,8 +74,8 @@ class Folders:
         """Return the file that a process writes once it serves."""
         return self.run / f"{process}.json"
 
-    def prepare(self) -> None:
-        """Make the folders. Raises FolderError: path too long for a socket, no right to write."""
+    def check_length(self) -> None:
+        """Raise FolderError when the folder's path is too long for the sockets that will lie in it."""
         needed = len(os.fsencode(str(self.root) + _SOCKET_SUFFIX))
         if needed > _SOCKET_BYTES:
             most = _SOCKET_BYTES - len(_SOCKET_SUFFIX)
@@ -84,6 +84,10 @@ class Folders:
                 f"The data folder's path is too long for the sockets in it: {self.root}.",
                 f"Name a folder whose path has at most {most} bytes with --dir.",
             )
+
+    def prepare(self) -> None:
+        """Make the folders. Raises FolderError: path too long for a socket, no right to write."""
+        self.check_length()
         try:
             for folder in (self.root, self.secrets, self.run, self.logs, self.audit):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,11 +9,13 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from nightingale.adapters.jupyter_probe import JupyterProber
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.builder import BuilderUnavailableError
 from nightingale.ports.store import StoreUnavailableError
+from nightingale_local import restored_homes
 from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, write_json
 
@@ -48,6 +50,7 @@ async def run(folders: Folders) -> None:
         _every(stop, 10.0, watch.beat_activity),
         _every(stop, 5.0, _in_thread(reconcile.end_orphans)),
         _every(stop, 5.0, _in_thread(platform.metering.run_once)),
+        _every(stop, 5.0, _in_thread(partial(restored_homes.sweep, folders, platform.adapters.store))),
     )
     try:
         await asyncio.gather(*beats)

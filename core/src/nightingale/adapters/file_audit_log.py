@@ -129,6 +129,46 @@ class FileAuditLog:
             raise AuditLogUnavailableError(_words(error, folder)) from error
         return seq + 1 if seq < head.seq else None
 
+    def streams(self) -> tuple[str, ...]:
+        """Return the names of all streams, in order. Raises AuditLogUnavailableError."""
+        try:
+            return tuple(sorted(path.name for path in self._root.iterdir() if _STREAM.fullmatch(path.name)))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, self._root)) from error
+
+    def copy_to(self, target: Path) -> None:
+        """Copy every stream, each as it is at one moment, to a new folder that is an audit log too.
+
+        Writers wait only while the end of their stream is looked up. Raises AuditLogUnavailableError.
+        """
+        try:
+            _make_private(target)
+            for stream in self.streams():
+                (target / stream).mkdir(mode=0o700)
+                _copy_stream(self._root / stream, target / stream)
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, self._root)) from error
+
+
+def _copy_stream(folder: Path, target: Path) -> None:
+    """Copy a stream up to where it ends now: whole lines never change, so only the end is looked up under the lock."""
+    with _turn(folder, fcntl.LOCK_SH) as lock:
+        head = os.pread(lock, 200, 0)
+        files = list_files(folder)
+        ends = {path.name: path.stat().st_size for path in files}
+        if files:
+            ends[files[-1].name] -= len(torn_end(files[-1]))
+    ends |= {path.name: path.stat().st_size for path in folder.glob("*.torn")}
+    _write(target / _HEAD_NAME, head)
+    for name, end in ends.items():
+        with open_file(folder / name) as source:
+            left = end
+            while left > 0 and (piece := source.read(min(left, 1 << 20))):
+                _write(target / name, piece)
+                left -= len(piece)
+
 
 def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
     """Append under the stream's lock."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nightingale.adapters import store_rules as rules
-from nightingale.adapters.sqlite_file import create_private, prepare, words_for
+from nightingale.adapters.sqlite_file import copy_whole, create_private, prepare, words_for
 from nightingale.ports.clock import Clock
 from nightingale.ports.store import ConditionFailedError, Delete, Item, Key, Page, Put, StoreUnavailableError, Write
 
@@ -160,6 +160,17 @@ class SqliteStore:
         """Delete up to `limit` items whose `expires_at` has come; return how many. Raises StoreUnavailableError."""
         with self._transaction() as connection:
             return connection.execute(_PURGE, (int(now.timestamp()), limit)).rowcount
+
+    def copy_to(self, target: Path) -> None:
+        """Copy all items, as they are at one moment, to a new file that is a store too. Raises StoreUnavailableError.
+
+        Others go on reading and writing meanwhile.
+        """
+        try:
+            with self._lend() as connection:
+                copy_whole(connection, target)
+        except OSError as error:
+            raise StoreUnavailableError(words_for(error, str(target))) from error
 
     def _page(
         self,

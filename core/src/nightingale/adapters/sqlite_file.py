@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from nightingale.ports.store import StoreUnavailableError
@@ -76,34 +77,55 @@ def words_for(error: sqlite3.Error | OSError, path: str) -> str:
     return _WORDS.get(code, "the store {path} failed ({error})").format(path=path, error=error)
 
 
-def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Check the file and bring it to the newest shape. Raises StoreUnavailableError, sqlite3.Error."""
-    is_file = path != ":memory:"
-    done = _steps_done(connection, path)
-    if is_file:
+def prepare(connection: sqlite3.Connection, path: str, migrations: Sequence[str] = _MIGRATIONS) -> None:
+    """Check the file and bring it to the newest shape. Raises StoreUnavailableError, sqlite3.Error.
+
+    Each step is a transaction of its own and counts itself in it: one that fails leaves the shape before it.
+    """
+    done = _steps_done(connection, path, len(migrations))
+    if path != ":memory:":
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
-    if done == len(_MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
+    while done < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have done it while this one waited for its turn.
+            done = _steps_done(connection, path, len(migrations))
+            if done < len(migrations):
+                for statement in migrations[done].split(";"):
+                    connection.execute(statement)
+                done += 1
+                connection.execute(f"PRAGMA user_version = {done}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def copy_whole(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy the file as it is at one moment to `target` (made, mode 0600), while others read and write it.
+
+    The copy stands alone: no log beside it. Raises OSError (FileExistsError too), sqlite3.Error, and
+    StoreUnavailableError when the copy is not sound.
+    """
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    copy = sqlite3.connect(target, isolation_level=None)
     try:
-        # Another process may have done it while this one waited for its turn.
-        for script in _MIGRATIONS[_steps_done(connection, path) :]:
-            for statement in script.split(";"):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        connection.backup(copy)  # all pages in one step: one snapshot, and writers wait for nothing (WAL)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        found = str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
+    finally:
+        copy.close()
+    if found != "ok":
+        raise StoreUnavailableError(_DAMAGED.format(path=target, error=found.replace("\n", " ")))
 
 
-def _steps_done(connection: sqlite3.Connection, path: str) -> int:
+def _steps_done(connection: sqlite3.Connection, path: str, known: int) -> int:
     done = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if done > len(_MIGRATIONS):
+    if done > known:
         message = (
-            f"{path} was written by a newer Nightingale (its shape is number {done}, this one knows "
-            f"{len(_MIGRATIONS)}): update this installation"
+            f"{path} was written by a newer Nightingale (its shape is number {done}, this one knows {known}): "
+            "update this installation"
         )
         raise StoreUnavailableError(message)
     return done

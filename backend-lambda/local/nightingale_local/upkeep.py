@@ -1,0 +1,60 @@
+"""The commands of `nightingale local` that keep a platform: backup, restore, metrics."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nightingale_tui.cli.console import Console
+
+_MIB = 2**20
+
+
+def configure(rooms: Any, add_dir: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the commands to `local`'s."""
+    backup = rooms.add_parser("backup", help="save the platform's data in one file, also while it runs")
+    add_dir(backup)
+    backup.add_argument("file", metavar="FILE", help="the file to make (tar, readable by you alone)")
+    backup.add_argument("--with-homes", action="store_true", help="people's home folders too")
+    backup.add_argument("--with-secrets", action="store_true", help="the gateway's host key and tokens too")
+    restore = rooms.add_parser("restore", help="make a new data folder out of a backup")
+    add_dir(restore)
+    restore.add_argument("file", metavar="FILE", help="the backup")
+
+
+def run_backup(args: argparse.Namespace, console: Console, folders: Any) -> int:
+    """Make a backup."""
+    from nightingale_local.backup import back_up  # noqa: PLC0415 - `--help` needs none of the platform
+
+    target = Path(args.file).expanduser().absolute()
+    made = back_up(folders, target, with_homes=args.with_homes, with_secrets=args.with_secrets)
+    if console.is_json:
+        console.data(made)
+        return 0
+    console.line(f"{made['file']}: {made['files']} files, {made['bytes'] / _MIB:.1f} MiB.")
+    if made["skipped"]:
+        console.note(f"{made['skipped']} sockets, pipes or files that vanished meanwhile are not in it.")
+    if not args.with_homes:
+        console.note("People's homes are not in it: --with-homes saves them too.")
+    return 0
+
+
+def run_restore(args: argparse.Namespace, console: Console, folders: Any) -> int:
+    """Make a data folder out of a backup."""
+    from nightingale_local.restore import restore  # noqa: PLC0415 - `--help` needs none of the platform
+
+    made = restore(folders, Path(args.file).expanduser().absolute())
+    if console.is_json:
+        console.data(made)
+        return 0
+    console.line(f"{made['dir']}: {made['files']} files, as of {made['made_at']:%Y-%m-%d %H:%M:%S} UTC.")
+    if made["broken_streams"]:
+        console.note(f"The audit log's chain does not hold in: {', '.join(made['broken_streams'])}.")
+    console.note(f"Start it: nightingale local up --dir {made['dir']} --detach")
+    return 0
+
+
+RUN = {"backup": run_backup, "restore": run_restore}
+"""What each command does, with the data folder as third argument."""
