@@ -14,13 +14,20 @@ from functools import partial
 from nightingale.adapters.jupyter_probe import JupyterProber
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.builder import BuilderUnavailableError
+from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.store import StoreUnavailableError
 from nightingale_local import restored_homes
 from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, write_json
 
 _LOG = logging.getLogger(__name__)
-_PASSING = (StoreUnavailableError, AuditLogUnavailableError, BuilderUnavailableError, OSError)
+_PASSING = (
+    StoreUnavailableError,
+    AuditLogUnavailableError,
+    BuilderUnavailableError,
+    MachineUnavailableError,
+    OSError,
+)
 """What may pass by itself: the beat is tried again."""
 
 

@@ -11,6 +11,7 @@ from doubles.platforms import FakePlatform, given, pass_time, socket_of
 from doubles.stores import FailingStore, LaggingStore
 from nightingale.contract.vocabulary import BuildState, ReasonCode, Status
 from nightingale.domain.deadlines import Deadlines
+from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
 from nightingale.ports.machines import MachineSeen, MachineState
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.ports.store import Item
@@ -48,6 +49,24 @@ async def test_a_builder_that_is_away_gets_the_build_later_once(platform: FakePl
     await pass_time(platform, 3)
     assert len(platform.builder.specs) == 1
     assert platform.get().status == "provisioning"
+
+
+async def test_a_builder_that_will_not_say_holds_up_nobody_else(
+    platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, other = platform.launch("silent"), platform.launch("other")
+    look = platform.builder.look
+
+    def throttled(build_id: str) -> BuildSeen:
+        if build_id == silent.build_id:
+            raise BuilderUnavailableError("too many requests")
+        return look(build_id)
+
+    monkeypatch.setattr(platform.builder, "look", throttled)
+    platform.builder.finish(given(other.build_id))
+    platform.watch.refresh()
+    await platform.watch.beat_in_flight()
+    assert (platform.get("silent").status, platform.get("other").status) == ("provisioning", "running")
 
 
 IN_FLIGHT = [

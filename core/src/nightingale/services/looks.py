@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from nightingale.domain.instance import Instance
+from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 from nightingale.ports.machines import Machines, MachineSeen, MachineUnavailableError
 
 _LOG = logging.getLogger(__name__)
@@ -18,6 +19,18 @@ def look_at(machines: Mapping[str, Machines], instance: Instance) -> MachineSeen
         return machines[instance.place].look(instance.id, instance.generation)
     except MachineUnavailableError as error:
         _LOG.warning("a machine cannot be looked at", extra={"instance": instance.id, "why": str(error)})
+        return None
+
+
+def look_at_build(builders: Mapping[str, Builder], instance: Instance) -> BuildSeen | None:
+    """Return how its present build stands; None when it has none, or its builder cannot be asked now."""
+    builder = builders.get(instance.place)
+    if builder is None or instance.build_id is None:
+        return None
+    try:
+        return builder.look(instance.build_id)
+    except BuilderUnavailableError as error:
+        _LOG.warning("a build cannot be looked at", extra={"build_id": instance.build_id, "why": str(error)})
         return None
 
 

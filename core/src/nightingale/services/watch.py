@@ -33,7 +33,7 @@ from nightingale.services import records
 from nightingale.services.activity import active_at, activity_edge
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
-from nightingale.services.looks import look_at, tail_of
+from nightingale.services.looks import look_at, look_at_build, tail_of
 from nightingale.services.policies import Times
 from nightingale.services.reasons import crash_reason, deadline_reason, silence_reason
 
@@ -125,9 +125,9 @@ class Watch:
 
     def _look_at_builds(self) -> None:
         for instance in self._in({*IN_FLIGHT} - {Status.STARTING}):
-            if instance.build_id is None:
+            seen = look_at_build(self.lifecycle.builders, instance)
+            if seen is None:
                 continue
-            seen = self.lifecycle.builders[instance.place].look(instance.build_id)
             if seen.state is BuildState.QUEUED:
                 self._start_again(instance)
             elif instance.status is Status.REQUESTED:
