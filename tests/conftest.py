@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from nightingale.adapters.sqlite import SqliteStore
 
 from doubles import CountingIds, FixedClock, MemoryAuditLog
+from nightingale.adapters.sqlite import SqliteStore
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))  # the sample platform is shared with the tests
 
-from tests.tui.app.running import Parts, loaded, make_parts, until  # noqa: E402 - found by the line above
+from tui.app.running import Parts, loaded, make_parts, until  # noqa: E402 - found by the line above
 
 SIZE = (100, 26)
 _PICTURES: dict[str, tuple[tuple[str, ...], Callable[[Parts], object]]] = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -107,7 +109,7 @@ class FakeApi:
     def settle(self) -> None:
         """Wait until every channel has told its last word, so that none of them speaks in the next test."""
         for channel in tuple(self.open_channels):
-            self.calls.wait_for(lambda call, channel=channel: call == ("settled", channel))
+            self.calls.wait_for(partial(operator.eq, ("settled", channel)))
 
     def stop(self) -> None:
         """Answer no more."""

@@ -291,12 +291,14 @@ def bwrap() -> str:
 
 @pytest.mark.sandbox
 async def test_it_runs_with_everything_read_only_and_the_network_cut(
-    new_instance: Callable[[], Instance], bwrap: str
+    new_instance: Callable[[], Instance], bwrap: str, image_python: Path
 ) -> None:
     instance = new_instance()
     dicom(instance.data)
     writable = [word for path in (instance.home, instance.run) for word in ("--bind", str(path), str(path))]
-    fixed = [word for path in (instance.data, instance.token_file) for word in ("--ro-bind", str(path), str(path))]
+    # The environment again: a checkout under /tmp would be hidden by the sandbox's own.
+    shown = (instance.data, instance.token_file, image_python.parents[1])
+    fixed = [word for path in shown for word in ("--ro-bind", str(path), str(path))]
     base = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]  # noqa: S108 # the sandbox's own
     instance.launch([bwrap, *base, *writable, *fixed, "--unshare-all", "--die-with-parent"])
     await instance.wait_until_ready()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 
-from doubles.clocks import START
+from doubles.clocks import START, FixedClock
 from doubles.clusters import ADMIN, apply_cluster, rate, small_cluster
 from doubles.lives import Life
+from doubles.platforms import given
 from doubles.signatures import FakeSignatures
 from doubles.stores import FailingStore
 from nightingale.contract import schemas as s
@@ -182,7 +184,7 @@ def test_the_currency_stays_once_there_is_a_cluster(store, service):
 
 def test_uids_are_given_once_and_never_again(store, service):
     apply_cluster(store)
-    catalog = CatalogService(store, {}, None)
+    catalog = CatalogService(store, {}, FixedClock())
     assert {name: catalog.find_person(name).uid for name in ("ada", "grace", "hedy")} == {
         "ada": 10_000,
         "grace": 20_000,
@@ -202,7 +204,7 @@ def test_uids_are_given_once_and_never_again(store, service):
 
 def test_a_person_who_leaves_the_file_becomes_inactive_and_their_keys_open_nothing(store):
     apply_cluster(store)
-    catalog = CatalogService(store, {}, None)
+    catalog = CatalogService(store, {}, FixedClock())
     fingerprint = KEYS.fingerprint_of(KEYS.key("ada"))
     ada = catalog.person_by_fingerprint(fingerprint)
     assert (ada.name, ada.is_active, ada.is_admin, ada.roles) == ("ada", True, False, (("brain", Role.LEAD),))
@@ -224,7 +226,7 @@ def test_a_key_that_moves_to_another_person_opens_as_them(store):
             replace(person, keys=(KEYS.key("ada"),) if person.name == owner else ()) for person in cluster.people
         )
         apply_cluster(store, replace(cluster, people=people))
-        assert CatalogService(store, {}, None).person_by_fingerprint(fingerprint).name == owner
+        assert CatalogService(store, {}, FixedClock()).person_by_fingerprint(fingerprint).name == owner
 
 
 def test_a_project_with_instances_cannot_go_and_they_are_named(store, service):
@@ -259,7 +261,7 @@ def test_a_plan_made_before_another_apply_is_refused_and_changes_nothing(store, 
 class OvertakenStore(FailingStore):
     """Lets somebody else apply a file after this one has read and before it writes."""
 
-    overtake = None
+    overtake: Any = None
 
     def transact(self, writes):
         overtake, self.overtake = self.overtake, None
@@ -343,13 +345,13 @@ class TakenOverStore(FailingStore):
     """Lets somebody else take META between this apply's second and third transaction."""
 
     transactions = 0
-    then = None
+    then: Any = None
 
     def transact(self, writes):
         self.transactions += 1
         if self.transactions == 3:
             self.then = everything(self.inner)
-            self.inner.put(self.inner.get(records.CLUSTER_META))
+            self.inner.put(given(self.inner.get(records.CLUSTER_META)))
         super().transact(writes)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -254,7 +255,7 @@ class SecondFailsStore(FailingStore):
 class MeetingStore(FailingStore):
     """Lets another worker run at the worst moment: after this one has read, before it writes."""
 
-    meeting = None
+    meeting: Any = None
 
     def transact(self, writes):
         meet, self.meeting = self.meeting, None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.tui.app.running import Parts, make_parts
+
+from tui.app.running import Parts, make_parts
 
 
 @pytest.fixture

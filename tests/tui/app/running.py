@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tests.tui.app.sample_data import INSTANCES, NOW, PROJECT
-from tests.tui.app.sample_platform import SamplePlatform
 from textual.pilot import Pilot
 
 from nightingale.contract.schemas import InstanceOut, JupyterOut
 from nightingale_tui.app import NightingaleApp
 from nightingale_tui.tunnels import Doors
+from tui.app.sample_data import INSTANCES, NOW, PROJECT
+from tui.app.sample_platform import SamplePlatform
 
 
 class StillClock:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from nightingale.contract import schemas as s
 from nightingale.contract.vocabulary import Action, Permission, Plan, ReasonCode, Role, Status
@@ -37,7 +38,7 @@ ME = s.MeOut(
 )
 
 
-def _option(name: str, price: str, **what: object) -> s.SizeOptionOut:
+def _option(name: str, price: str, **what: Any) -> s.SizeOptionOut:
     return s.SizeOptionOut(name=name, price_per_hour={"local": Decimal(price), "aws-eu": Decimal(price) * 2}, **what)
 
 
@@ -98,11 +99,9 @@ _SMALL, _MEDIUM = s.Size(), s.Size(cpu="m", memory="m", disk="m")
 _GPU = s.Size(cpu="l", memory="l", gpu="l", disk="m")
 
 
-def instance(
-    number: int, name: str, status: Status, *may: Action, size: s.Size = _SMALL, **more: object
-) -> s.InstanceOut:
+def instance(number: int, name: str, status: Status, *may: Action, size: s.Size = _SMALL, **more: Any) -> s.InstanceOut:
     running = status is Status.RUNNING
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "owner": "ada",
         "place": "local",
         "status_at": before(minutes=number * 7),
@@ -151,7 +150,7 @@ INSTANCES = (
 
 
 def _entry(
-    seq: int, event: str, was: Status | None, after: Status, actor: str = "platform", **more: object
+    seq: int, event: str, was: Status | None, after: Status, actor: str = "platform", **more: Any
 ) -> s.HistoryEntryOut:
     at = before(minutes=61, seconds=10 - 2 * seq)
     return s.HistoryEntryOut(

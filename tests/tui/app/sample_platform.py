@@ -18,12 +18,12 @@ from typing import Any
 
 import httpx
 import msgspec
-from tests.tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
 
 from nightingale.contract import schemas as s
 from nightingale.contract.operations import OPERATIONS
-from nightingale.contract.vocabulary import Action, Plan, Status
+from nightingale.contract.vocabulary import Action, LogSource, Plan, Status
 from nightingale_tui.api.client import Api
+from tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
 
 _ROUTES = [(row, re.compile(re.sub(r"{\w+}", "([^/]+)", row.path) + "$")) for row in OPERATIONS]
 _NEXT = {
@@ -152,7 +152,7 @@ class SamplePlatform:
 
     def on_read_log(self, _project: str, _instance: str, source: str, offset: str = "0", **_: str) -> s.LogOut:
         lines = LOGS[source][int(offset) :]
-        return s.LogOut(source=source, lines=lines, next_offset=len(LOGS[source]), is_complete=False)
+        return s.LogOut(source=LogSource(source), lines=lines, next_offset=len(LOGS[source]), is_complete=False)
 
     def on_open_jupyter(self, _project: str, _instance: str) -> s.JupyterOut:
         return s.JupyterOut(

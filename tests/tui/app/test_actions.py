@@ -1,5 +1,4 @@
 import pytest
-from tests.tui.app.running import Parts, loaded, until
 from textual.widgets import Label
 
 from nightingale.contract.errors import ErrorCode
@@ -9,6 +8,7 @@ from nightingale_tui.screens.detail import DetailScreen
 from nightingale_tui.screens.dialogs import AddressScreen, ConfirmScreen, DeleteScreen, ExtendScreen, PickScreen
 from nightingale_tui.screens.instances import InstancesScreen
 from nightingale_tui.screens.resize import ResizeScreen
+from tui.app.running import Parts, loaded, until
 
 RUNNING, FAILED, STOPPED, ENDING = "i-0000000001", "i-0000000008", "i-0000000009", "i-0000000010"
 

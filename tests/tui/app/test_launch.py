@@ -1,4 +1,3 @@
-from tests.tui.app.running import Parts, loaded, until
 from textual.widgets import Input
 
 from nightingale.contract.errors import ErrorCode
@@ -6,6 +5,7 @@ from nightingale.contract.schemas import ErrorOut
 from nightingale_tui.screens.instances import InstancesScreen
 from nightingale_tui.screens.launch import LaunchScreen
 from nightingale_tui.widgets.line import Line
+from tui.app.running import Parts, loaded, until
 
 
 def said(parts: Parts, selector: str) -> str:

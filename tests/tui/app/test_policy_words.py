@@ -5,7 +5,7 @@ from datetime import timedelta
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_tui.widgets.facts import reason_words
 from nightingale_tui.widgets.overview import overview_words
-from tests.tui.app.sample_data import KILLED, NOW, instance
+from tui.app.sample_data import KILLED, NOW, instance
 
 
 def test_the_overview_says_why_it_is_up_and_warns() -> None:

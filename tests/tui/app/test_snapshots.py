@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.tui.app.running import Parts, loaded, make_parts, until
 from textual.pilot import Pilot
+
+from tui.app.running import Parts, loaded, make_parts, until
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Steps = Callable[[Pilot[int], Parts], Awaitable[None]]
@@ -37,7 +38,7 @@ def looks_the_same(snap_compare):
 
         # asyncio.run in the main thread would drop the loop that pytest-asyncio keeps there, unclosed
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(snap_compare, parts.app, terminal_size=size, run_before=before).result()
+            return bool(thread.submit(snap_compare, parts.app, terminal_size=size, run_before=before).result())
 
     return check
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.tui.app.running import FakeDoors, FakeTunnel, Parts, loaded, make_parts, until
-from tests.tui.app.sample_data import INSTANCES, NOW
 
 from nightingale_tui.api.client import Api
 from nightingale_tui.app import NightingaleApp, make_app
@@ -14,6 +12,8 @@ from nightingale_tui.keys import load_keys
 from nightingale_tui.screens.dialogs import ConfirmScreen
 from nightingale_tui.settings import Session, Settings, SettingsError, save_session
 from nightingale_tui.tunnels import Doors
+from tui.app.running import FakeDoors, FakeTunnel, Parts, loaded, make_parts, until
+from tui.app.sample_data import INSTANCES, NOW
 
 URL = "http://127.0.0.1:8470"
 

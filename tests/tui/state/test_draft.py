@@ -1,8 +1,8 @@
 import pytest
-from tests.tui.app.sample_data import CATALOG
 
 from nightingale_tui import draft as d
 from nightingale_tui.state import Problem
+from tui.app.sample_data import CATALOG
 
 FIRST = d.first_draft(CATALOG)
 

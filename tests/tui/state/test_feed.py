@@ -3,13 +3,13 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from tests.tui.app.sample_data import INSTANCES, NOW
 
 from nightingale.contract.schemas import LogOut
 from nightingale.contract.vocabulary import LogSource, Status
 from nightingale_tui import state
 from nightingale_tui.api.errors import ApiError, NotLoggedInError, UnreachableError
 from nightingale_tui.state import Feed, ListView, LogView, SortKey
+from tui.app.sample_data import INSTANCES, NOW
 
 GONE = state.problem_of(UnreachableError("no answer", "wait"))
 FEED = state.loaded(INSTANCES, at=NOW)
@@ -54,6 +54,7 @@ def test_polls_back_off_with_each_failure_up_to_fifteen_seconds():
 def test_uptime_ticks_while_the_data_is_fresh_and_stands_still_when_stale():
     one = INSTANCES[0]
     start = state.uptime_s(one, NOW)
+    assert start is not None
     assert state.uptime_s(one, state.shown_now(FEED, NOW + timedelta(seconds=3))) == start + 3
     assert state.uptime_s(one, state.shown_now(FEED, NOW + timedelta(seconds=30))) == start
     broken = state.poll_failed(FEED, GONE)

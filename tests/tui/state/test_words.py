@@ -4,7 +4,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 from rich.cells import cell_len
-from tests.tui.app.sample_data import CATALOG, INSTANCES, LOGS, NOW, USAGE
 
 from nightingale.contract.vocabulary import Status
 from nightingale_tui.screens.usage import month_after, usage_rows
@@ -14,6 +13,7 @@ from nightingale_tui.widgets import words
 from nightingale_tui.widgets.build_words import build_line, build_lines
 from nightingale_tui.widgets.instance_rows import Moment, columns_for, rows_for
 from nightingale_tui.widgets.row_table import changed_span, fitted
+from tui.app.sample_data import CATALOG, INSTANCES, LOGS, NOW, USAGE
 
 
 @pytest.mark.parametrize(
