@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any
 
 from chalice.config import Config
@@ -30,10 +31,13 @@ from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.schemas import MAX_BODY_BYTES
 from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, Settings, write_json
+from nightingale_local.metrics import CONTENT_TYPE
+from nightingale_local.observing import MetricsPage, observed
 
 _LOG = logging.getLogger(__name__)
 _IDS = SystemIds()
 _NOT_IMPLEMENTED = 501
+_METRICS = "/metrics"
 _SEE = "See /openapi.json for what there is."
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - names to tell apart, nothing is bound
@@ -45,6 +49,7 @@ class _Server(ThreadedHTTPServer):  # type: ignore[misc] # chalice has no types
     request_queue_size = 128
     allow_reuse_address = True
     own_names: frozenset[str] = _OWN_NAMES
+    metrics: MetricsPage | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the standard library's signature
         """Log what ended a connection: a client that left is no fault of ours."""
@@ -69,6 +74,9 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
             return
         if len(path) > MAX_PATH_BYTES or len(query) > MAX_QUERY_BYTES:
             self._refuse(ErrorCode.BAD_REQUEST, "the path or its query is too long")
+            return
+        if path == _METRICS and self.server.metrics is not None and self._is_near():
+            self._show_metrics(self.server.metrics)
             return
         allowed = sorted(row.method for row in OPERATIONS if _matches(row.path, path))
         lengths = self.headers.get_all("content-length", ["0"])
@@ -104,6 +112,19 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
             return "this server answers to no web page of another origin"
         return ""
 
+    def _is_near(self) -> bool:
+        """Return whether the caller is on this machine: to all others the page of metrics is not there."""
+        return ip_address(self.client_address[0]).is_loopback
+
+    def _show_metrics(self, page: MetricsPage) -> None:
+        if self.command != "GET":
+            self._refuse_method(["GET"])
+            return
+        self._send_http_response(
+            HTTPStatus.OK, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}, page.text()
+        )
+        self.wfile.flush()
+
     def _origins(self) -> list[str]:
         return [str(origin) for origin in self.headers.get_all("origin", [])]
 
@@ -129,6 +150,9 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
     def _refuse(self, code: ErrorCode, message: str, **more: str) -> None:
         """Refuse and end the connection: a body that may follow is not read as the next request."""
         answer = refused(code, message, _SEE, _IDS.new("r"))
+        _LOG.info(
+            "request refused", extra={"status": answer.status, "code": code.code, "request_id": answer.request_id}
+        )
         self.close_connection = True
         body = b"" if self.command == "HEAD" else answer.body
         self._send_http_response(answer.status, headers_of(answer) | {"Connection": "close"} | more, body)
@@ -161,14 +185,15 @@ def _matches(template: str, path: str) -> bool:
     )
 
 
-def make_server(host: str, port: int) -> ThreadedHTTPServer:
-    """Return a bound server of the app; port 0 takes a free one. Raises OSError.
+def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> ThreadedHTTPServer:
+    """Return a bound server of the app; port 0 takes a free one. With `metrics` it shows them too. Raises OSError.
 
     `LocalChalice` keeps the current request by thread. A plain Chalice keeps one for all, so that two requests at once
     would be answered as one of them, with its token.
     """
     lambda_app.app.__class__ = LocalChalice
     server = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=_Handler, server_cls=_Server).server
+    server.metrics = metrics
     if host not in _ANY_ADDRESS:
         server.own_names = _OWN_NAMES | {f"[{host}]" if ":" in host else host.lower()}
     return server
@@ -177,10 +202,12 @@ def make_server(host: str, port: int) -> ThreadedHTTPServer:
 def serve(folders: Folders, settings: Settings) -> None:
     """Serve the API until the process is ended."""
     platform = local_platform(folders)
-    container.use(platform.dispatcher())
+    dispatcher = observed(platform)
+    container.use(dispatcher)
+    page = MetricsPage(folders, platform.adapters.store, dispatcher)
     platform.adapters.machines["local"].sandbox()  # tried once now, not in the first launch
     try:
-        server = make_server(settings.host, settings.port)
+        server = make_server(settings.host, settings.port, page)
     except OSError as error:
         raise SystemExit(f"port {settings.port} cannot be had: {error.strerror}") from error
     write_json(folders.ready("api"), Ready(pid=os.getpid(), host=settings.host, port=settings.port))

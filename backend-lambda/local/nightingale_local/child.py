@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import json
 import logging
-import sys
 from importlib.metadata import entry_points
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from nightingale.adapters.system_clock import SystemClock
 from nightingale_local.folders import Folders, Settings, read_json
 
+_PLAIN = (int, float, str, type(None))
+_LOG_BYTES = 20_000_000
+"""Of one log file; the one before it is kept beside it as `.log.1`."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
@@ -33,10 +36,21 @@ class _JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: str(value) for key, value in record.__dict__.items() if key not in _STANDARD}
+        line |= {
+            key: value if isinstance(value, _PLAIN) else str(value)
+            for key, value in record.__dict__.items()
+            if key not in _STANDARD
+        }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def log_to(process: str, logs: Path) -> None:
+    """Log this process's lines to its file in `logs`, which never grows without end. Raises OSError."""
+    handler = RotatingFileHandler(logs / f"{process}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(_JsonLines(process))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main() -> None:
@@ -46,10 +60,8 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--host", default="chalice", help="entry point of the group nightingale.hosts")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines(arguments.name))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     folders = Folders(arguments.dir)
+    log_to(arguments.name, folders.logs)
     settings = read_json(folders.settings, Settings)
     if settings is None:
         raise SystemExit(f"{folders.settings} is missing: start with `nightingale local up --dir {folders.root}`")

@@ -19,6 +19,7 @@ from nightingale.contract.schemas import GatewayOut
 from nightingale.domain.deadlines import Deadlines
 from nightingale.ports.clock import Clock
 from nightingale.ports.store import Store
+from nightingale_local.counting import LoggedBuilder
 from nightingale_local.folders import Folders, Ready, Settings, StoreChoice, read_json
 
 PLACE = "local"
@@ -63,7 +64,7 @@ def local_platform(folders: Folders) -> Platform:
             clock=clock,
             ids=SystemIds(),
             signatures=SshSignatures(),
-            builders={PLACE: LocalBuilder(folders.root, python=sys.executable)},
+            builders={PLACE: LoggedBuilder(LocalBuilder(folders.root, python=sys.executable))},
             machines={PLACE: LocalMachines(folders.root, python=sys.executable)},
             networks={PLACE: {}},  # the builder knows this machine
             images={PLACE: settings.image_python},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,27 @@ def status(folders: Folders) -> dict[str, Any]:
         "processes": processes,
         "instances": list(_instances(folders)),
     }
+
+
+def fetch_metrics(folders: Folders) -> str:
+    """Return the page of the platform that runs on this folder. Raises LocalError when none does."""
+    settings = read_json(folders.settings, Settings)
+    if settings is not None:
+        connection = http.client.HTTPConnection(settings.host, settings.port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            answer = connection.getresponse()
+            if answer.status == HTTPStatus.OK:
+                return answer.read().decode()
+        except (OSError, http.client.HTTPException):
+            pass  # said below: it does not serve
+        finally:
+            connection.close()
+    raise LocalError(
+        "not_up",
+        f"No platform serves on {folders.root}.",
+        f"Start one: nightingale local up --dir {folders.root} --detach.",
+    )
 
 
 def _instances(folders: Folders) -> Iterator[dict[str, Any]]:

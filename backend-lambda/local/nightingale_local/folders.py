@@ -70,6 +70,11 @@ class Folders:
         """The demo's keys, cluster file and client configuration."""
         return self.root / "demo"
 
+    @property
+    def counts(self) -> Path:
+        """What the scheduler counted, for the API to show."""
+        return self.run / "scheduler-counts.json"
+
     def ready(self, process: str) -> Path:
         """Return the file that a process writes once it serves."""
         return self.run / f"{process}.json"

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -18,7 +19,9 @@ from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.store import StoreUnavailableError
 from nightingale_local import restored_homes
 from nightingale_local.container import local_platform
+from nightingale_local.counting import CountingProber, LoggedBuilder
 from nightingale_local.folders import Folders, Ready, write_json
+from nightingale_local.metrics import Counts, Histogram
 
 _LOG = logging.getLogger(__name__)
 _PASSING = (
@@ -34,7 +37,8 @@ _PASSING = (
 async def run(folders: Folders) -> None:
     """Run every beat until the process is told to end."""
     platform = local_platform(folders)
-    prober = JupyterProber()
+    prober = CountingProber(JupyterProber())
+    counts = Counts()
     watch = platform.watch(prober)
     reconcile = platform.reconcile()
     stop = asyncio.Event()
@@ -49,15 +53,26 @@ async def run(folders: Folders) -> None:
     await asyncio.to_thread(watch.load_last_good)
     await asyncio.to_thread(watch.refresh)
     write_json(folders.ready("scheduler"), Ready(pid=os.getpid()))
+
+    def publish() -> None:
+        builders = platform.lifecycle.builders.values()
+        ended = sum((one.results for one in builders if isinstance(one, LoggedBuilder)), Counter[str]())
+        counts.probes, counts.builds = dict(prober.outcomes), dict(ended)
+        write_json(folders.counts, counts)
+
+    def every(seconds: float, name: str, beat: Callable[[], Awaitable[None]]) -> Awaitable[None]:
+        return _every(stop, seconds, beat, name, counts)
+
     beats = (
-        _every(stop, 0.01, in_flight),  # a person waits for it; the fifth of the time bounds what it costs
-        _every(stop, 0.25, _in_thread(watch.refresh)),
-        _every(stop, 1.0, watch.beat_running),
-        _every(stop, 10.0, _in_thread(watch.save_last_good)),
-        _every(stop, 10.0, watch.beat_activity),
-        _every(stop, 5.0, _in_thread(reconcile.end_orphans)),
-        _every(stop, 5.0, _in_thread(platform.metering.run_once)),
-        _every(stop, 5.0, _in_thread(partial(restored_homes.sweep, folders, platform.adapters.store))),
+        every(0.01, "in_flight", in_flight),  # a person waits for it; the fifth of the time bounds what it costs
+        every(0.25, "refresh", _in_thread(watch.refresh)),
+        every(1.0, "running", watch.beat_running),
+        every(10.0, "last_good", _in_thread(watch.save_last_good)),
+        every(10.0, "activity", watch.beat_activity),
+        every(5.0, "orphans", _in_thread(reconcile.end_orphans)),
+        every(5.0, "metering", _in_thread(platform.metering.run_once)),
+        every(5.0, "homes", _in_thread(partial(restored_homes.sweep, folders, platform.adapters.store))),
+        every(5.0, "counts", _in_thread(publish)),
     )
     try:
         await asyncio.gather(*beats)
@@ -73,17 +88,22 @@ def _in_thread(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:
     return run_it
 
 
-async def _every(stop: asyncio.Event, seconds: float, beat: Callable[[], Awaitable[None]]) -> None:
-    """Call `beat` on a steady grid; one that takes longer than its pace skips what it missed.
+async def _every(
+    stop: asyncio.Event, seconds: float, beat: Callable[[], Awaitable[None]], name: str, counts: Counts
+) -> None:
+    """Call `beat` on a steady grid and count it; one that takes longer than its pace skips what it missed.
 
     A beat that costs much is thinned out: it never takes more than a fifth of the time.
     """
+    durations = counts.beats.setdefault(name, Histogram())
     while not stop.is_set():
         began = time.monotonic()
         try:
             await beat()
         except _PASSING:
-            _LOG.exception("a beat failed, it will be tried again")
+            counts.failed_beats[name] = counts.failed_beats.get(name, 0) + 1
+            _LOG.exception("a beat failed, it will be tried again", extra={"beat": name})
         took = time.monotonic() - began
+        durations.note(took)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), max(seconds - took, min(took * 4, 5.0), 0.005))

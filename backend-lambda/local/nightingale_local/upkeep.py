@@ -22,6 +22,8 @@ def configure(rooms: Any, add_dir: Callable[[argparse.ArgumentParser], None]) ->
     restore = rooms.add_parser("restore", help="make a new data folder out of a backup")
     add_dir(restore)
     restore.add_argument("file", metavar="FILE", help="the backup")
+    metrics = rooms.add_parser("metrics", help="print what the running platform counts and measures (OpenMetrics)")
+    add_dir(metrics)
 
 
 def run_backup(args: argparse.Namespace, console: Console, folders: Any) -> int:
@@ -56,5 +58,17 @@ def run_restore(args: argparse.Namespace, console: Console, folders: Any) -> int
     return 0
 
 
-RUN = {"backup": run_backup, "restore": run_restore}
+def run_metrics(_: argparse.Namespace, console: Console, folders: Any) -> int:
+    """Print the running platform's metrics."""
+    from nightingale_local.control import fetch_metrics  # noqa: PLC0415 - `--help` needs none of the platform
+
+    text = fetch_metrics(folders)
+    if console.is_json:
+        console.data({"openmetrics": text})
+    else:
+        console.line(text.rstrip("\n"))
+    return 0
+
+
+RUN = {"backup": run_backup, "restore": run_restore, "metrics": run_metrics}
 """What each command does, with the data folder as third argument."""
