@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.outside import PROJECT, Outside, instances, moment, needs_everything, opened, prepared
+from e2e.outside import IMAGE_PYTHON, PROJECT, Outside, instances, moment, needs_everything, opened, prepared
 from e2e.processes import wait_until
 
 pytestmark = needs_everything
@@ -102,3 +105,84 @@ def check_life_goes_on(outside: Outside, instance_id: str, others_home: Path) ->
 def terminated(outside: Outside, instance_id: str) -> None:
     assert outside.until(instance_id, "terminated")["status"] == "terminated"
     assert outside.ask("GET", instances(instance_id))["project"] == PROJECT
+
+
+# --- upgrade ----------------------------------------------------------------------------------------------------------
+
+CHECKOUT = Path(__file__).parents[2]
+SOURCES = ("core/src", "tui/src", "infra/src", "backend-lambda", "backend-lambda/local")
+
+
+@pytest.fixture
+def previous(tmp_path: Path) -> Iterator[Path]:
+    """The commit before this one, checked out beside."""
+    tree = tmp_path / "previous"
+    git = ["git", "-C", str(CHECKOUT), "worktree"]
+    made = subprocess.run([*git, "add", "--detach", str(tree), "HEAD~1"], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"the commit before is not here: {made.stderr.strip()}")
+    try:
+        yield tree
+    finally:
+        subprocess.run([*git, "remove", "--force", str(tree)], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_what_the_commit_before_wrote_is_taken_up_by_this_one(previous: Path) -> None:
+    with prepared() as outside:
+        ours = dict(outside.environment)
+        # The commit before, run by the same interpreter: its folders stand before the installed ones.
+        outside.environment |= {
+            "PYTHONPATH": os.pathsep.join(str(previous / folder) for folder in SOURCES),
+            "NIGHTINGALE_IMAGE_PYTHON": str(IMAGE_PYTHON),
+        }
+        done = outside.local("up", "--port", "0", "--detach")
+        assert done.returncode == 0, done.stderr
+        check_runs(outside, previous)
+        assert outside.local("apply-demo").returncode == 0
+        stopped = outside.launch("stopped")
+        outside.until("stopped", "running")
+        (outside.folder / "homes" / stopped / "result.txt").write_text("42")
+        outside.act("stopped", "stop")
+        outside.until("stopped", "stopped")
+        outside.settled_usage(stopped)
+        runs = outside.launch("runs")
+        outside.until("runs", "running")
+        histories = {name: outside.history(name) for name in ("stopped", "runs")}
+        before, facts = bill(outside, stopped), outside.audit()
+        launcher = outside.launcher_pid(runs)
+        assert outside.local("down").returncode == 0
+
+        outside.environment = ours
+        outside.up()
+        check_runs(outside, CHECKOUT)
+        assert outside.get("runs")["status"] == "running"  # the session of before is good, the instance ran on
+        assert outside.launcher_pid(runs) == launcher
+        assert {name: outside.history(name) for name in histories} == histories
+        assert bill(outside, stopped) == before
+        assert outside.audit()[: len(facts)] == facts
+        outside.act("stopped", "start")
+        outside.until("stopped", "running")
+        assert (outside.folder / "homes" / stopped / "result.txt").read_text() == "42"
+        for name, instance_id in (("runs", runs), ("stopped", stopped)):
+            outside.act(name, "delete")
+            terminated(outside, instance_id)
+
+
+def check_runs(outside: Outside, checkout: Path) -> None:
+    """Fail unless the API's process has the environment of this checkout, in which all of ours comes from there."""
+    told = (Path("/proc") / str(outside.pid("api")) / "environ").read_bytes().split(b"\0")
+    assert [one for one in told if one.startswith(b"PYTHONPATH=")] == [
+        f"PYTHONPATH={path}".encode() for path in [outside.environment.get("PYTHONPATH")] if path
+    ]
+    names = ("nightingale.app.dispatch", "nightingale_local.child", "nightingale_gateway", "nightingale_build", "app")
+    program = "import importlib, sys; [print(importlib.import_module(name).__file__) for name in sys.argv[1:]]"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names],
+        env=outside.environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(Path(line).is_relative_to(checkout) for line in done.stdout.split()), done.stdout
