@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,26 @@ async def test_json_is_as_its_schema_says(place: Place, at: CommandLine, name: s
     check(name, ran.out)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize("name", ["open", "tunnel"])
 async def test_a_tunnels_json_is_as_its_schema_says(place: Place, at: CommandLine, name: str) -> None:
-    flags = ("--no-browser",) if name == "open" else ()
+    port = free_port()
+    flags = ("--port", str(port), *(("--no-browser",) if name == "open" else ()))
     running = asyncio.create_task(asyncio.to_thread(at, name, "scan", *flags, "--json"))
     wanted = "open_jupyter" if name == "open" else "get_gateway"
     while not place.gateway.users or all(called != wanted for called, _ in place.platform.calls):
+        await asyncio.sleep(0.01)
+        assert not running.done()
+    while not is_listening(port):  # dropped before, the tunnel would never have stood
         await asyncio.sleep(0.01)
         assert not running.done()
     place.gateway.drop_all()

@@ -89,33 +89,42 @@ def _configure_open(parser: argparse.ArgumentParser) -> None:
 
 
 def _tunnel(args: argparse.Namespace, console: Console) -> int:
-    with _ended_by_signals(), connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+    with (
+        _ended_by_signals(),
+        connect(args, console) as connection,
+        _open_tunnel(args, console, connection) as tunnel,
+        _closed_by_interrupt(console),
+    ):
         address = f"http://127.0.0.1:{tunnel.local_port}"
         if console.is_json:
             console.data(TunnelOut(host="127.0.0.1", port=tunnel.local_port, url=address))
         else:
             console.line(address)
         console.stdout.flush()
-        return _hold(tunnel, console, args.name)
+        _hold(tunnel, console, args.name)
+    return ExitCode.OK
 
 
 def _open(args: argparse.Namespace, console: Console) -> int:
     if console.is_json and not args.no_browser:
         raise UsageError("`open --json` needs --no-browser.", "Or use `nightingale tunnel NAME --json`.")
-    with _ended_by_signals(), connect(args, console) as connection, _open_tunnel(args, console, connection) as tunnel:
+    with (
+        _ended_by_signals(),
+        connect(args, console) as connection,
+        _open_tunnel(args, console, connection) as tunnel,
+        _closed_by_interrupt(console),
+        tempfile.TemporaryDirectory(prefix="nightingale-") as folder,
+    ):
         # Only now: the code lives a minute, and ssh may have asked for a passphrase before.
         jupyter = connection.api.open_jupyter(connection.project(), args.name)
         url = tunnel.url(jupyter)
         if console.is_json:
             console.data(TunnelOut(host="127.0.0.1", port=tunnel.local_port, url=url))
-            console.stdout.flush()
-            return _hold(tunnel, console, args.name)
-        with tempfile.TemporaryDirectory(prefix="nightingale-") as folder:
-            is_opened = not args.no_browser and console.open_browser(_page(Path(folder), url))
-            if not is_opened:
-                console.line(url)
-                console.stdout.flush()
-            return _hold(tunnel, console, args.name)
+        elif args.no_browser or not console.open_browser(_page(Path(folder), url)):
+            console.line(url)
+        console.stdout.flush()
+        _hold(tunnel, console, args.name)
+    return ExitCode.OK
 
 
 def _page(folder: Path, url: str) -> str:
@@ -164,13 +173,18 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _hold(tunnel: Tunnel, console: Console, name: str) -> int:
-    console.note(f"The tunnel to {name} is open on port {tunnel.local_port}. Ctrl-C closes it; {name} goes on running.")
+@contextmanager
+def _closed_by_interrupt(console: Console) -> Iterator[None]:
+    """Take Ctrl-C, whenever it comes once the tunnel stands, as the end that was asked for."""
     try:
-        tunnel.wait()
+        yield
     except KeyboardInterrupt:
         console.note("Closed.")
-        return ExitCode.OK
+
+
+def _hold(tunnel: Tunnel, console: Console, name: str) -> NoReturn:
+    console.note(f"The tunnel to {name} is open on port {tunnel.local_port}. Ctrl-C closes it; {name} goes on running.")
+    tunnel.wait()
     raise TunnelError("tunnel_ended", f"The tunnel ended: {tunnel.last_words or 'ssh said nothing'}", "Open it again.")
 
 
