@@ -10,6 +10,7 @@ from chalice.test import Client
 
 import app as lambda_app
 from chalicelib import container
+from doubles.loops import apart
 from doubles.pace import FakePace
 from doubles.platforms import FakePlatform
 from doubles.prober import FakeProber
@@ -45,7 +46,7 @@ class Invoking:
         """Invoke and return what the function returned; `wait_for` must hold afterwards."""
         with Client(lambda_app.app) as client:
             event = client.events.generate_cw_event(source, kind, detail or {}, [])
-            payload: dict[str, Any] = client.lambda_.invoke(job, event).payload
+            payload: dict[str, Any] = apart(lambda: client.lambda_.invoke(job, event).payload)
         assert wait_for is None or wait_for()
         return payload
 

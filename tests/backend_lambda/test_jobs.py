@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,6 +13,7 @@ import app as lambda_app
 from backend_lambda.invoking import Invoking, in_shard
 from chalicelib import container
 from chalicelib.watching import SECONDS
+from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
@@ -37,7 +37,7 @@ def lambdas() -> Iterator[Invoking]:
 
 def run(lambdas: Invoking, name: str = "scan") -> InstanceOut:
     """Bring an instance to running by the platform's own watcher."""
-    return asyncio.run(lambdas.platform.run(name))
+    return run_apart(lambdas.platform.run(name))
 
 
 # --- registration -----------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_a_watcher_takes_up_what_the_one_before_saw(lambdas: Invoking) -> None:
 
 def test_a_probe_that_hangs_holds_up_no_other_server_and_no_lease(lambdas: Invoking) -> None:
     hanging, well = in_shard(lambdas.platform, 0, "hangs"), in_shard(lambdas.platform, 1, "well")
-    asyncio.run(lambdas.platform.settle())
+    run_apart(lambdas.platform.settle())
     lambdas.hang(lambdas.platform.machines.address(hanging.id))
     lambdas.invoke("watch_first")
     probed = lambdas.platform.prober.probed

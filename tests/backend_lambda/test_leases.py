@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from backend_lambda.invoking import Invoking
 from chalicelib import container
 from chalicelib.leases import LEASE, Leases, lease_key
 from doubles import FixedClock
+from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
@@ -120,7 +120,7 @@ def test_servers_of_a_dead_watcher_s_shards_are_probed_again_within_ten_seconds(
     platform = FakePlatform()
     for number in range(12):
         platform.launch(f"scan-{number}")
-    asyncio.run(platform.settle())
+    run_apart(platform.settle())
     lambdas = Invoking(platform)
     dead = Leases(platform.store, platform.clock, "w-dead", ALL)
     dead.keep()

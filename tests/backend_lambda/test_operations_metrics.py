@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from chalicelib import container
+from doubles.loops import run_apart
 from nightingale.app.dispatch import Request, Response
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState, ReasonCode
@@ -262,7 +262,7 @@ def test_probes_are_counted_by_how_they_ended() -> None:
         assert inner.is_closed
         return prober
 
-    assert asyncio.run(probe()).outcomes == {"ok": 2, "silent": 1}
+    assert run_apart(probe()).outcomes == {"ok": 2, "silent": 1}
 
 
 class Builds:

@@ -8,7 +8,6 @@ builders and machines.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from backend_lambda.chalice_server import ChaliceServer, open_server
+from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -46,7 +46,7 @@ def platform() -> FakePlatform:
     made = FakePlatform()
     made.builder.finishes_at_once = True
     made.launch("scan", "grace")
-    asyncio.run(made.settle())
+    run_apart(made.settle())
     return made
 
 

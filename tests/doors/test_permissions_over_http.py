@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from backend_lambda.chalice_server import open_server
 from chalicelib import container
+from doubles.loops import run_apart
 from doubles.platforms import FakePlatform, team_cluster
 from doubles.signatures import FakeSignatures
 from nightingale.contract.openapi import errors_of
@@ -75,7 +75,7 @@ def make_platform(caller: str) -> FakePlatform:
     platform.launch("theirs", "grace")
     answer = platform.handle("launch_instance", "lena", None, {"name": "foreign"}, project="heart")
     assert answer.status == 202, answer.body
-    asyncio.run(platform.settle())
+    run_apart(platform.settle())
     return platform
 
 

@@ -3,7 +3,6 @@ the system's ssh, the real core behind the real host; only time between two leas
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 from backend_lambda.chalice_server import ChaliceServer, open_server
 from doors.test_ssh_audit import laptop_with
 from doubles.clusters import apply_cluster
+from doubles.loops import run_apart
 from doubles.machines import FakeMachines
 from doubles.platforms import URL, FakePlatform, team_cluster
 from infra.gateway.conftest import GatewayProcess, Laptop, Tunnel, _Jupyter, _UnixServer
@@ -140,7 +140,7 @@ def house(tmp_path: Path, jupyter: str, monkeypatch: pytest.MonkeyPatch) -> Iter
                 trust_env=False,
             )
             assert answer.status_code == 202, answer.text
-        asyncio.run(platform.settle())
+        run_apart(platform.settle())
         yield made
         assert gateway.stop() == 0
     assert not [line for line in gateway.raw_log if "raceback" in line]
