@@ -6,14 +6,12 @@ behind the other, are a file that only grows. An event that does not end its lin
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error
-from nightingale.adapters.local_files import printable
+from nightingale.adapters.terraform_messages import message_of
 
 _TAIL_LINES = 20
 _PAGE = 10_000
@@ -60,7 +58,7 @@ class CodeBuildLog:
             if len(lines) == limit:
                 break
             if at >= offset:
-                lines.append(_message(line))
+                lines.append(message_of(line))
                 following = at + len(line) + 1
         return tuple(lines), following
 
@@ -78,7 +76,7 @@ class CodeBuildLog:
                 return ()
             raise
         lines = [line for event in found.get("events", ()) for line in _split(event)]
-        return tuple(_message(line) for line in lines[-_TAIL_LINES:])
+        return tuple(message_of(line) for line in lines[-_TAIL_LINES:])
 
     def _lines(self, codebuild_id: str, offset: int) -> Iterator[tuple[int, bytes]]:
         """Yield each line and its offset, from the last known page at or before `offset`."""
@@ -113,13 +111,3 @@ class CodeBuildLog:
 
 def _split(event: Mapping[str, Any]) -> list[bytes]:
     return str(event["message"]).removesuffix("\n").encode().split(b"\n")
-
-
-def _message(line: bytes) -> str:
-    """Return the message of one line of Terraform's JSON output, or the line itself."""
-    if line.startswith(b"{"):
-        with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict) and "@message" in found:
-                return printable(str(found["@message"]).encode())
-    return printable(line)

@@ -10,7 +10,6 @@ leaves a free lock and no `pid`, so a later start may try again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -25,7 +24,8 @@ from typing import Any
 
 import msgspec
 
-from nightingale.adapters.local_files import is_held, printable, read_lines, take, write_whole
+from nightingale.adapters.local_files import is_held, read_lines, take, write_whole
+from nightingale.adapters.terraform_messages import message_of
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState, ReasonCode
 from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
@@ -126,7 +126,7 @@ class LocalBuilder:
         if folder is None:
             return (), 0
         lines, following = read_lines(folder / "build.log", offset, limit)
-        return tuple(_message(line) for line in lines), following
+        return tuple(message_of(line) for line in lines), following
 
     def _folder(self, build_id: str) -> Path | None:
         return self._data_dir / "builds" / build_id if BUILD_ID.fullmatch(build_id) else None
@@ -182,18 +182,8 @@ class LocalBuilder:
             code=ReasonCode.BUILD_LOST,
             words="The build's process died without saying how it ended: it was killed, or this machine restarted.",
             next_step="Retry.",
-            log_tail=tuple(_message(line) for line in lines[-20:]),
+            log_tail=tuple(message_of(line) for line in lines[-20:]),
         )
-
-
-def _message(line: bytes) -> str:
-    """Return the message of one line of Terraform's JSON output, or the line itself."""
-    if line.startswith(b"{"):
-        with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict) and "@message" in found:
-                return printable(str(found["@message"]).encode())
-    return printable(line)
 
 
 def _moment(timestamp: float) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -173,8 +173,3 @@ def usage_key(project: str, hour: datetime, instance_id: str, revision: int) -> 
 def usage_prefix(hour: datetime, instance_id: str) -> str:
     """Return how the sort keys of all revisions of one hour of one instance begin."""
     return f"{hour:%Y-%m-%dT%H}#{instance_id}#"
-
-
-def gone_after(at: datetime, seconds: int) -> datetime:
-    """Return when a short-lived item may be dropped."""
-    return at + timedelta(seconds=seconds)

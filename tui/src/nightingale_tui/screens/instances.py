@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Footer, Input
 
 from nightingale.contract.schemas import InstanceOut
 from nightingale_tui import state
@@ -50,7 +50,7 @@ class InstancesScreen(InstanceScreen):
         yield Line(id="stale")
         yield Input(placeholder="words that a row must contain; Enter keeps, Escape clears", id="filter", compact=True)
         yield RowTable(id="instances")
-        yield Static(id="empty")
+        yield Line(id="empty")
         yield Line(id="facts")
         yield Footer(compact=True)
 
@@ -104,7 +104,7 @@ class InstancesScreen(InstanceScreen):
         table.display = empty is None
         self.query_one("#empty").display = empty is not None
         if empty is not None:
-            self.query_one("#empty", Static).update(empty)
+            self.query_one("#empty", Line).show(empty)
         elif self.focused is None:
             self.set_focus(table)  # it could not have the focus while it was hidden
         self._show_facts()
