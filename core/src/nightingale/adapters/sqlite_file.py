@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def prepare(connection: sqlite3.Connection, path: str, migrations: Sequence[str]
     done = _steps_done(connection, path, len(migrations))
     if path != ":memory:":
         _check(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
     while done < len(migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -138,3 +139,17 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
     found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if found != "ok":
         raise StoreUnavailableError(_DAMAGED.format(path=path, error=found.replace("\n", " ")))
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; sqlite does not wait for another connection that is switching, so this does, for 5 s."""
+    for _ in range(500):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.01)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode = WAL")
