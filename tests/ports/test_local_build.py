@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ import pytest
 
 from infra.local_place import INSTANCE_ID, LocalPlace, needs_sandbox, needs_terraform, open_local_place, wait_until
 from nightingale.adapters.local_build import LocalBuilder
-from nightingale.contract.build import BuildSpec
+from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState, ReasonCode
 from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 
@@ -234,6 +235,18 @@ def test_a_held_lock_is_a_running_build(place: LocalPlace):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert LocalBuilder(place.data_dir).look(BUILD).state is BuildState.RUNNING
     assert LocalBuilder(place.data_dir).look(BUILD).state is BuildState.QUEUED
+
+
+def test_a_build_has_ended_only_when_its_process_has(place: LocalPlace):
+    folder = place.data_dir / "builds" / BUILD
+    folder.mkdir(parents=True)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    with (folder / "lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = BuildResult(build_id=BUILD, is_ok=True, started_at=moment, finished_at=moment)
+        (folder / "result.json").write_bytes(msgspec.json.encode(result))
+        assert LocalBuilder(place.data_dir).look(BUILD).state is BuildState.RUNNING
+    assert LocalBuilder(place.data_dir).look(BUILD) == BuildSeen(BuildState.SUCCEEDED, result)
 
 
 @pytest.mark.terraform

@@ -84,18 +84,20 @@ class LocalBuilder:
             raise BuilderUnavailableError(message) from error
 
     def look(self, build_id: str) -> BuildSeen:
-        """Return how the build stands. A build that began and died without a result is `build_lost`."""
+        """Return how the build stands. A build that began and died without a result is `build_lost`.
+
+        It runs for as long as its process lives: what has ended has left no process behind.
+        """
         folder = self._folder(build_id)
         if folder is None or not folder.is_dir():
             return BuildSeen(BuildState.QUEUED)
-        if (seen := self._ended(folder)) is not None:
-            return seen
         if is_held(folder / "lock"):
             return BuildSeen(BuildState.RUNNING)
+        if (seen := self._ended(folder)) is not None:
+            return seen
         if not (folder / "pid").exists():
             return BuildSeen(BuildState.QUEUED)
-        # It may have ended between the first look at the result and the look at the lock.
-        return self._ended(folder) or BuildSeen(BuildState.FAILED, self._lost(folder))
+        return BuildSeen(BuildState.FAILED, self._lost(folder))
 
     def cancel(self, build_id: str) -> None:
         """End the build: SIGTERM to its runner, which ends Terraform and writes the result.
