@@ -47,9 +47,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     connections_at_once: _Count = 10
     connections_per_second: Annotated[float, Meta(gt=0, le=100_000)] = 10.0
     """New connections of one address are greeted so fast, after a first burst; the rest waits, then is dropped."""
-    post_quantum_only: bool = False
-    """Refuse the classic key exchange: OpenSSH before 9.9 (Debian 12) can then not connect to a machine that has no
-    liboqs. What passes today may be read in some decades otherwise, if somebody keeps it."""
+    classical_exchange: bool = False
+    """Let clients in that know no post-quantum key exchange: OpenSSH before 8.9, and most SSH libraries. What passes
+    between them and us may be read in some decades, if somebody keeps it; others stay protected."""
     max_channels_per_connection: _Count = 64
     """A browser holds six connections to a server, and one web socket for each open notebook and terminal."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncssh
 import msgspec
-from asyncssh import kex, mac
+from asyncssh import mac
 
 from nightingale_gateway.channels import Channel
 from nightingale_gateway.config import ConfigError, GatewayConfig
@@ -21,6 +21,7 @@ from nightingale_gateway.doorkeeper import Doorkeeper, Turn
 from nightingale_gateway.jsonlog import note, warn
 from nightingale_gateway.keys import SIGNATURES, load_host_key, public_line
 from nightingale_gateway.platform_api import PlatformApi
+from nightingale_gateway.post_quantum import post_quantum_exchanges
 from nightingale_gateway.refusals import RefusalRecorder
 
 _STOP_SECONDS = 4.0
@@ -29,9 +30,7 @@ _HIGH_WATER = 1024 * 1024  # bytes that may wait for a client before its instanc
 
 # No SHA-1, no NIST curves in the key exchange, no encrypt-and-MAC, no CBC, no CTR: within ssh-audit's hardened profile.
 # No ChaCha20 either: a client that was not mended against Terrapin (CVE-2023-48795) would be open to it.
-# mlkem is there when asyncssh finds it in the cryptography library of this machine, sntrup761 with liboqs.
-_KEX_POST_QUANTUM = ("mlkem768x25519-sha256", "sntrup761x25519-sha512@openssh.com")
-_KEX_CLASSIC = "curve25519-sha256"  # what OpenSSH before 9.9 (Debian 12) has in common with a machine without liboqs
+_KEX_CLASSIC = "curve25519-sha256"  # for clients that know nothing better, where the configuration lets them in
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "umac-128-etm@openssh.com")
 
@@ -172,11 +171,7 @@ class Gateway:
     async def _options(self) -> asyncssh.SSHServerConnectionOptions:
         """Return what every connection runs with."""
         config = self.config
-        kexes = [name for name in _KEX_POST_QUANTUM if name.encode() in kex.get_kex_algs()]
-        if not config.post_quantum_only:
-            kexes.append(_KEX_CLASSIC)
-        if not kexes:
-            raise ConfigError("post_quantum_only is set and this machine has no such key exchange: unset it")
+        kexes = [*post_quantum_exchanges(), *([_KEX_CLASSIC] if config.classical_exchange else [])]
         macs = [name for name in _MACS if name.encode() in mac.get_mac_algs()]
         options: asyncssh.SSHServerConnectionOptions = await asyncssh.SSHServerConnectionOptions.construct(
             config=None,

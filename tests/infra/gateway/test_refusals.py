@@ -211,8 +211,9 @@ async def test_only_strong_algorithms_are_offered(gateway):
     assert packet.get_byte() == 20
     packet.get_bytes(16)
     kex, host_keys, ciphers, _, macs, _, compressions, _ = [packet.get_namelist() for _ in range(8)]
-    assert b"curve25519-sha256" in kex
-    assert all(b"25519" in name or b"strict" in name or b"ext-info" in name for name in kex)
+    sntrup = [b"sntrup761x25519-sha512", b"sntrup761x25519-sha512@openssh.com"]
+    assert kex[:3] == [b"mlkem768x25519-sha256", *sntrup]
+    assert all(b"strict" in name or b"ext-info" in name for name in kex[3:])
     assert host_keys == [b"ssh-ed25519"]
     assert ciphers == [b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com"]
     assert all(b"etm" in name and b"sha1" not in name for name in macs)
