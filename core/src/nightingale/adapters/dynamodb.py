@@ -13,7 +13,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -46,17 +46,25 @@ class DynamoStore:
     """
 
     def __init__(
-        self, table: str, *, endpoint: str | None = None, region: str | None = None, clock: Clock | None = None
+        self,
+        table: str,
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        clock: Clock | None = None,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         """Name the table; nothing is asked of it before the first call.
 
         `endpoint` is a URL for anything but AWS's own; plain http is for this machine only. Without a `region` the one
         of the environment counts. Credentials are found as AWS's tools find them, or are made up for plain http.
+        `wait` lets seconds pass between two attempts at a write.
         """
         self.table = table
         self._endpoint = endpoint
         self._region = region
         self._clock = clock
+        self._wait = wait
         self._is_closed = False
         self._turn = threading.Lock()
         self._bound: type[StoredItem] | None = None
@@ -118,7 +126,7 @@ class DynamoStore:
                         token = secrets.token_hex(16)
                 else:
                     return
-                time.sleep(random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)))  # noqa: S311 - jitter
+                self._wait(random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)))  # noqa: S311 - jitter
 
     def query(
         self,
