@@ -44,7 +44,8 @@ def run(make: MakeStore, plan: Plan) -> World:
     """Play the journey with these faults and check what is left. Raises AssertionError with the plan beside it."""
     world = World(make())
     try:
-        asyncio.run(play_through(world, plan))
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # leaves the test framework's loop alone
+            runner.run(play_through(world, plan))
         check(world)
     except BaseException as error:
         error.add_note(f"faults: {dict(plan)}; met: {world.store.met}; commands: {world.commands}")

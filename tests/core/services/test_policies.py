@@ -29,8 +29,12 @@ def events(platform: FakePlatform, name: str = "scan") -> list[tuple[str, str]]:
 
 
 async def beat(platform: FakePlatform, times: int = 1) -> None:
-    """Look at everything that runs, so many times, with builds ending well after each."""
+    """Look at everything that runs, so many times, with builds ending well after each.
+
+    The clock leaps between, and a watcher takes a leap for a step of its clock: each look is a new watcher's.
+    """
     for _ in range(times):
+        platform.watch = platform.another_watch()
         platform.watch.refresh()
         await platform.watch.beat_running()
         await platform.watch.beat_activity()

@@ -193,5 +193,8 @@ def _moment(timestamp: float) -> datetime:
 
 
 def _age_s(path: Path) -> float:
-    """Return how long ago the file was written, in seconds of the same clock that wrote its time."""
-    return time.clock_gettime(time.CLOCK_REALTIME) - path.stat().st_mtime
+    """Return how long ago the file was written, in seconds of the same clock that wrote its time.
+
+    One written in the future is of a clock that has stepped back since: it counts as old.
+    """
+    return abs(time.clock_gettime(time.CLOCK_REALTIME) - path.stat().st_mtime)

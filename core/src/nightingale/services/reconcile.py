@@ -50,7 +50,8 @@ class Reconcile:
         page = self.store.query(records.history_partition(instance_id), prefix="HISTORY#", limit=1, is_reversed=True)
         entry = records.decode(page.items[0], HistoryEntry) if page.items else None
         now = self.clock.now()
-        if entry is not None and (entry.after not in _OVER or now - entry.at < self.orphan_after):
+        # A time ahead of now is of a clock that has stepped back since: long ago, for all that is known.
+        if entry is not None and (entry.after not in _OVER or abs(now - entry.at) < self.orphan_after):
             return False
         _LOG.warning("ending a machine that no instance owns", extra={"instance": instance_id})
         try:

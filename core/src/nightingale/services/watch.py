@@ -31,6 +31,7 @@ from nightingale.ports.prober import ProbeOutcome, Prober
 from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
 from nightingale.services.activity import active_at, activity_edge
+from nightingale.services.clock_steps import ClockSteps
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.looks import look_at, look_at_build, tail_of
@@ -67,6 +68,7 @@ class Watch:
     _suspects: set[str] = field(default_factory=set)
     _asked_builder_at: dict[str, datetime] = field(default_factory=dict)
     _merging: threading.Lock = field(default_factory=threading.Lock)
+    _steps: ClockSteps = field(default_factory=ClockSteps)
 
     def __post_init__(self) -> None:
         """Make the memory of good probes."""
@@ -142,7 +144,7 @@ class Watch:
         if self._asked_builder_at.get(instance.id) == now:
             return
         self._asked_builder_at[instance.id] = now
-        if now > instance.status_at:
+        if now != instance.status_at:  # before it, too: the clock may have stepped back
             self._keep(instance, partial(self.lifecycle.start_build, instance))
 
     def _look_at_starting(self) -> list[tuple[Instance, MachineSeen]]:
@@ -168,10 +170,11 @@ class Watch:
 
     def _enforce_deadlines(self) -> None:
         now = self.clock.now()
-        for instance in list(self._known.values()):
-            deadline = instance.deadline(self.lifecycle.deadlines)
-            if deadline is not None and now >= deadline:
-                reason = deadline_reason(instance, self.lifecycle.deadlines)
+        deadlines = self.lifecycle.deadlines
+        for instance in [one for one in tuple(self._known.values()) if one.is_in_flight]:
+            lasted = self._steps.lasted(f"{instance.id}/{instance.seq}", instance.status_at, now)
+            if lasted >= deadlines.of(instance.status):
+                reason = deadline_reason(instance, deadlines)
                 self._keep(instance, partial(self.lifecycle.expire, instance, reason))
 
     def _enforce_policy(self, instances: Iterable[Instance], uses: Uses | None = None) -> None:
@@ -186,6 +189,7 @@ class Watch:
 
     async def beat_running(self) -> None:
         """Probe every running server once, and keep to the times at which instances end."""
+        self._steps.note(self.clock.now())
         running = self._in({Status.RUNNING})
         outcomes = await asyncio.gather(*(self._probe(instance) for instance in running))
         await asyncio.to_thread(self._take_outcomes, list(zip(running, outcomes, strict=True)))
@@ -212,11 +216,11 @@ class Watch:
 
     def _silent(self, instance: Instance, now: datetime) -> None:
         self._suspects.add(instance.id)
-        good = self._last_good.of(instance)
-        if instance.unreachable_since is None:
-            if now - good >= self.limits.silent_for:
+        good, away = self._last_good.of(instance), instance.unreachable_since
+        if away is None:
+            if self._steps.lasted(f"{instance.id}/good", good, now) >= self.limits.silent_for:
                 self._apply(instance, Event(EventName.WENT_UNREACHABLE, _ACTOR, last_good_at=good))
-        elif now - instance.unreachable_since >= self.lifecycle.deadlines.unreachable:
+        elif self._steps.lasted(f"{instance.id}/away", away, now) >= self.lifecycle.deadlines.unreachable:
             reason = silence_reason(good, tail_of(self.machines, instance))
             self._apply(instance, Event(EventName.STAYED_AWAY, _ACTOR, reason=reason, last_good_at=good))
 
@@ -258,7 +262,8 @@ class Watch:
                 self._remember(await asyncio.to_thread(self.lifecycle.touch, instance, change))
             if seen is not None:
                 known = self._known.get(instance.id, instance)
-                await asyncio.to_thread(self._enforce_policy, (known,), Uses(active_at(instance, seen, now)))
+                used_at = self._steps.after_step(active_at(instance, seen, now), now)
+                await asyncio.to_thread(self._enforce_policy, (known,), Uses(used_at))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
