@@ -28,7 +28,8 @@ from nightingale_build.launcher.folders import (
     remove_tree,
     take_lock,
 )
-from nightingale_build.launcher.limits import plan_limits
+from nightingale_build.launcher.limits import plan_limits, remove_cgroups
+from nightingale_build.launcher.orphans import end_marked
 from nightingale_build.launcher.process_identity import is_same
 from nightingale_build.launcher.refusal import RefusalError
 
@@ -137,12 +138,15 @@ def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
                     os.kill(record.pid, number)
                 told = (record.pid, number)
         time.sleep(0.01)
+    if folders.record.exists() and not folders.exit.exists():
+        end_marked(folders.root.name)  # the launcher was killed: what it ran may not have heard of it
     return lock
 
 
 def _end_and_let_go(folders: InstanceFolders) -> None:
     lock = end(folders)
     if lock is not None:
+        remove_cgroups(folders.root.name)
         os.close(lock)
 
 

@@ -50,21 +50,23 @@ def _live(launch: Launch, lock: int, telling: int) -> None:
     """Be the launcher."""
     _let_go(launch, (lock, telling))
 
-    def report() -> None:
-        os.write(telling, STARTED)
-        os.close(telling)
-
     is_started = False
+
+    def report() -> bool:
+        """Return whether who started this still listens: were it killed, the build would fail with nobody to tell."""
+        nonlocal is_started
+        is_started = True
+        try:
+            os.write(telling, STARTED)
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(telling)
+        return True
+
     try:
         record_launcher(launch)
-        supervisor = Supervisor(launch)
-
-        def report_once() -> None:
-            nonlocal is_started
-            is_started = True
-            report()
-
-        supervisor.run(report_once)
+        Supervisor(launch).run(report)
     except OSError as error:
         _print_exception()
         if not is_started:

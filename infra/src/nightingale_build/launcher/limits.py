@@ -8,9 +8,11 @@ cases, so that a program inside can read them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sys
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from pathlib import Path
 from nightingale.contract.build import LaunchSpec
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+OURS = "nightingale"
+EMPTIES_S = 1.0
 PERIOD_US = 100_000
 PROCESSES = 4096
 OPEN_FILES = 65_536
@@ -155,7 +159,7 @@ def make_cgroup(spec: LaunchSpec, root: Path) -> Cgroup | None:
     }
     made = {}
     for controller, files in older.items():
-        folder = root / controller / "nightingale" / spec.instance_id
+        folder = root / controller / OURS / spec.instance_id
         if (root / controller / "cgroup.procs").is_file() and _set(folder, files):
             made[controller] = folder
     return Cgroup(made) if made else None
@@ -163,7 +167,7 @@ def make_cgroup(spec: LaunchSpec, root: Path) -> Cgroup | None:
 
 def _make_unified(instance_id: str, root: Path, settings: Mapping[str, Mapping[str, str]]) -> Cgroup | None:
     """Make the group of version 2: each level above must hand the controllers down first."""
-    folder = root / "nightingale" / instance_id
+    folder = root / OURS / instance_id
     offered = (root / "cgroup.controllers").read_text(encoding="ascii").split()
     wanted = [name for name in settings if name in offered]
     try:
@@ -191,3 +195,18 @@ def _set(folder: Path, files: Mapping[str, str]) -> bool:
             if number == 0 or name == "cpu.cfs_quota_us":
                 return False
     return True
+
+
+def remove_cgroups(instance_id: str, root: Path = CGROUP_ROOT) -> None:
+    """Remove the groups that a launcher left which was killed; call it when nothing of the instance runs any more."""
+    deadline = time.monotonic() + EMPTIES_S
+    for folder in (*root.glob(f"*/{OURS}/{instance_id}"), *root.glob(f"{OURS}/{instance_id}")):
+        while True:
+            try:
+                folder.rmdir()
+            except OSError as error:
+                # Busy: a process that was killed a moment ago is still leaving it.
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(0.005)
+                    continue
+            break

@@ -1,4 +1,8 @@
-"""Without a sandbox the kernel ends nothing for us: what Jupyter leaves behind is adopted and ended here.
+"""What a server leaves behind is ended here.
+
+Without a sandbox the kernel ends nothing for us: what Jupyter leaves behind is adopted and ended. With one it ends all,
+once bwrap has bound its sandbox's life to its own and its own to the launcher's: it does so late, when the sandbox is
+made, so what was killed before that has left processes that only their environment tells.
 
 On Linux only; elsewhere a kernel of a killed server ends by itself, since ipykernel watches its parent.
 """
@@ -10,10 +14,17 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 """From prctl(2)."""
+
+MARK = "NIGHTINGALE_INSTANCE"
+"""All that a launcher starts has its instance's id in this variable."""
+
+MARKED_S = 2.0
+"""Longest wait for killed processes to be gone."""
 
 
 def die_with_launcher() -> list[str]:
@@ -39,3 +50,28 @@ def end_adopted() -> None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+
+
+def end_marked(instance_id: str) -> None:
+    """Kill every process that was started as part of the instance, and return once they are gone.
+
+    Call it when the launcher holds its lock no more, or from the launcher itself: it reads every process of the
+    machine, so only where somebody was killed.
+    """
+    deadline = time.monotonic() + MARKED_S
+    while (found := _marked(instance_id)) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _marked(instance_id: str) -> list[int]:
+    wanted = f"{MARK}={instance_id}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # Empty for a zombie: that one is gone for us.
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found

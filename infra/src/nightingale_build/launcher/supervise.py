@@ -102,10 +102,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
 
-    def run(self, report: Callable[[], None]) -> None:
+    def run(self, report: Callable[[], bool]) -> None:
         """Start the server, call `report` once it is started, wait for its end and write the exit record.
 
-        Raises OSError when it cannot be started.
+        `report` returns whether anybody heard it: a server that nobody knows of is ended again. Raises OSError when it
+        cannot be started.
         """
         os.set_blocking(self._wake[1], False)
         os.set_blocking(self._wake[0], False)
@@ -120,10 +121,11 @@ class Supervisor:
         killed_before = cgroup.out_of_memory_kills() if cgroup is not None else 0
         started_at = now()
         server, info = self._spawn()
-        report()
+        if not report():
+            self._is_asked = True
         status = self._wait(server, info)
         ended_at = now()
-        self._end_group(server.pid)
+        self._end_group(server.pid, status)
         self._drain(server)
         server.wait()
         killed = cgroup.out_of_memory_kills() if cgroup is not None else 0
@@ -229,9 +231,12 @@ class Supervisor:
             else:
                 os.killpg(self._first_inside, number)
 
-    def _end_group(self, pid: int) -> None:
-        """End what the server left behind; inside a sandbox the kernel has done it."""
-        if self._launch.sandbox == sandboxes.NONE:
+    def _end_group(self, pid: int, status: int) -> None:
+        """End what the server left behind; inside a sandbox the kernel has done it, unless bwrap itself was killed."""
+        if self._launch.sandbox != sandboxes.NONE:
+            if status < 0:
+                orphans.end_marked(self._launch.spec.instance_id)
+        else:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
             orphans.end_adopted()

@@ -1,0 +1,81 @@
+"""Launchers, sandboxes and starters that are killed: nothing that they had begun goes on without them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
+
+pytestmark = [pytest.mark.sandbox, needs_sandbox]
+
+
+def begin(place: LocalPlace, generation: int = 1) -> subprocess.Popen[bytes]:
+    """Begin a start and do not wait for it."""
+    told = msgspec.json.encode(place.spec(generation=generation)).decode()
+    return subprocess.Popen(
+        place.command("start"),
+        env=place.environment(NIGHTINGALE_LAUNCH=told),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.005, 0.01, 0.02, 0.04])
+def test_a_sandbox_killed_while_it_is_made_leaves_nothing(place: LocalPlace, moment_s: float):
+    """bwrap binds the sandbox's life to its own late: whoever kills it before leaves a sandbox on its own."""
+    starting = begin(place)
+    bwrap = wait_until(lambda: next((one for one in place.processes() if one.cmdline()[0] == "bwrap"), None))
+    time.sleep(moment_s)  # the moment is what this test is about
+    bwrap.kill()
+    starting.wait(10)
+    assert place.ended().generation == 1
+    wait_until(lambda: place.processes() == [], 3.0)
+
+
+def test_a_server_whose_starter_was_killed_is_ended_again(place: LocalPlace):
+    """The build has failed by then: nobody would know of the server."""
+    starting = begin(place)
+    wait_until((place.instance_dir / "launcher.json").exists)
+    starting.kill()
+    starting.wait(10)
+    wait_until(lambda: place.processes() == [], 10.0)
+    assert place.stop().returncode == 0
+    place.started(generation=2)
+
+
+@pytest.mark.parametrize("command", ["stop", "remove", "start"])
+def test_what_a_killed_launcher_left_is_ended_by_whatever_comes_next(place: LocalPlace, command: str):
+    place.started()
+    place.stop()
+    # A launcher that was killed wrote no exit record; what it had started a moment before goes on.
+    (place.instance_dir / "exit.json").unlink()
+    left = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "NIGHTINGALE_INSTANCE": INSTANCE_ID})
+    other = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "NIGHTINGALE_INSTANCE": "i-someothers"})
+    try:
+        done = place.start(generation=2) if command == "start" else getattr(place, command)()
+        assert done.returncode == 0, done.stderr
+        assert left.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.root
+@needs_root
+def test_a_killed_launchers_control_groups_go_with_the_instance(place: LocalPlace):
+    place.started()
+    groups = [path for path in Path("/sys/fs/cgroup").glob(f"**/nightingale/{INSTANCE_ID}") if path.is_dir()]
+    psutil.Process(place.record().pid).kill()
+    wait_until(lambda: place.processes() == [], 2.0)
+    assert place.remove().returncode == 0
+    assert [path for path in groups if path.exists()] == []
