@@ -249,14 +249,20 @@ def test_a_specification_that_cannot_be_read_is_a_result_too(runner: Runner):
     assert runner.result().code is ReasonCode.TERRAFORM_FAILED
 
 
-def test_a_broken_state_file_is_a_result_too(runner: Runner):
+@pytest.mark.terraform
+@pytest.mark.sandbox
+@needs_terraform
+@needs_sandbox
+@pytest.mark.parametrize("torn", ["", '{"version": 4, "res'])
+def test_an_instance_of_which_no_state_is_left_is_removed_with_its_home(runner: Runner, torn: str):
+    assert runner.run(runner.place.build_spec()).is_ok
     folder = runner.place.data_dir / "terraform" / INSTANCE_ID
-    folder.mkdir(parents=True)
-    (folder / "terraform.tfstate").write_text("{", encoding="utf-8")
-    runner.pretend_terraform("exit 0")
-    broken = runner.run(runner.place.build_spec())
-    assert broken.code is ReasonCode.TERRAFORM_FAILED
-    assert "Traceback" in runner.log()
+    (folder / "terraform.tfstate").write_text(torn, encoding="utf-8")
+    (folder / "terraform.tfstate.backup").unlink(missing_ok=True)
+    gone = runner.run(runner.place.build_spec("b-0000000002", generation=2, state=DesiredState.ABSENT))
+    assert gone.is_ok, gone
+    assert runner.place.processes() == []
+    assert not runner.place.home.exists()
 
 
 def test_a_place_without_a_module_is_refused():

@@ -20,11 +20,12 @@ from types import FrameType
 import msgspec
 
 from nightingale.contract.build import BuildResult, BuildSpec
-from nightingale.contract.vocabulary import ReasonCode
+from nightingale.contract.vocabulary import DesiredState, ReasonCode
 from nightingale_build import terraform_log
 from nightingale_build.environment import allowed
 from nightingale_build.failure import BuildFailedError, cancelled, from_os_error, timed_out
 from nightingale_build.module_folder import find_module, is_initialised, keep_template, prepare_folder
+from nightingale_build.state_file import mend_state
 from nightingale_build.wall_time import now
 from nightingale_build.whole_files import write_whole
 
@@ -120,7 +121,10 @@ class BuildRunner:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         templates = self._data / "terraform" / ".initialised"
         with _instance_lock(folder / "lock", deadline, spec.timeout_seconds):
-            digest = prepare_folder(module, folder, spec.variables)
+            is_unknown = mend_state(folder) and spec.desired_state is DesiredState.ABSENT
+            # Nobody knows any more what there is: it is taken up as stopped, so that there is something to remove.
+            known = {"desired_state": DesiredState.STOPPED.value} if is_unknown else {}
+            digest = prepare_folder(module, folder, {**spec.variables, **known})
             os.environ.update(SETTINGS)
             terraform = TerraformRun(binary, folder, deadline, spec.timeout_seconds)
             begun = time.monotonic()
@@ -130,6 +134,9 @@ class BuildRunner:
                     keep_template(folder, digest, templates)
                 self._init_s = time.monotonic() - begun
                 begun = time.monotonic()
+                if is_unknown:
+                    self._check(terraform.apply())
+                    prepare_folder(module, folder, spec.variables)
                 # `absent` is applied too: the module then has nothing left, and destroys in the right order.
                 status = terraform.apply()
                 self._apply_s = time.monotonic() - begun

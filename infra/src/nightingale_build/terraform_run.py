@@ -38,6 +38,9 @@ class _Terraform(Terraform):  # type: ignore[misc] # python-terraform publishes 
         command: list[str] = super().generate_cmd_string(cmd, *args, **kwargs)
         return command
 
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Read nothing: the state is Terraform's own, and one that a killed Terraform left behind may be empty."""
+
 
 def find_terraform(environment: Mapping[str, str]) -> str:
     """Return the binary: NIGHTINGALE_TERRAFORM, or `terraform` on the PATH. Raises BuildFailedError."""
