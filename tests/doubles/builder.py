@@ -95,6 +95,10 @@ class FakeBuilder:
         self._seen[build_id] = BuildSeen(BuildState.FAILED, result)
         return result
 
+    def forget(self, build_id: str) -> None:
+        """Know nothing of the build, as if its process had died before it began."""
+        del self.specs[build_id], self._seen[build_id]
+
     def lose(self, build_id: str) -> BuildResult:
         """Let the build's process die without a result."""
         return self.fail(build_id, ReasonCode.BUILD_LOST, "the build's process ended without a result", "retry")

@@ -51,6 +51,22 @@ async def test_a_builder_that_is_away_gets_the_build_later_once(platform: FakePl
     assert platform.get().status == "provisioning"
 
 
+@pytest.mark.parametrize("action", ["launch", "stop", "delete"])
+async def test_a_build_that_died_before_it_began_is_started_again(platform: FakePlatform, action: str) -> None:
+    """It was recorded as started, and the process that was to run it was killed before it wrote anything down."""
+    launched = platform.launch() if action == "launch" else await platform.run()
+    if action != "launch":
+        platform.ask(f"{action}_instance", "grace", "scan")
+    build_id = platform.get().build_id
+    assert build_id is not None
+    platform.builder.forget(build_id)
+    await pass_time(platform, 3)
+    assert [spec.build_id for spec in platform.builder.running] == [build_id]
+    platform.builder.finish(build_id)
+    await pass_time(platform, 2)
+    assert platform.get(launched.id).status == {"launch": "running", "stop": "stopped", "delete": "terminated"}[action]
+
+
 async def test_a_builder_that_will_not_say_holds_up_nobody_else(
     platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,17 +145,18 @@ class Lifecycle:
         """Hand the instance's queued build to the builder and record that it was started.
 
         Does nothing when the builder cannot take it now: `watch` tries again until the status's deadline. Does nothing
-        either when the instance has moved on: a build of the past must never make a machine.
+        either when the instance has moved on: a build of the past must never make a machine. A build that was started
+        before is handed over again, which builders bear: one that died before it began knows nothing of it.
         """
         stored = self.find(instance.project, instance.id)
         now = stored.instance if stored is not None else instance
         is_due = now.is_in_flight and now.generation == instance.generation
         found = self.find_build(now) if is_due else None
-        if found is None or found[0].state is not BuildState.QUEUED:
+        if found is None or found[0].finished_at is not None:
             return now
         build, version = found
         builder = self._hand_over(now, build)
-        if builder is None:
+        if builder is None or build.state is not BuildState.QUEUED:
             return now
         started = Put(records.build_item(build.started(self.clock.now()), version))
         event = Event(EventName.BUILD_STARTED, actor="platform")
