@@ -79,9 +79,7 @@ async def test_a_cell_reads_a_dicom_file_of_the_dataset_and_no_network_is_touche
     assert not record.exists(), record.read_text()
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/terminals", "/terminals/1", "/lsp/status", "/api/shutdown", "/tree", "/nbclassic"]
-)
+@pytest.mark.parametrize("path", ["/terminals/1", "/lsp/status", "/api/shutdown", "/tree", "/nbclassic"])
 async def test_what_an_instance_does_not_offer_is_not_there(jupyter: Instance, path: str) -> None:
     async with jupyter.program() as program:
         async with program.get(path) as answer:
@@ -108,15 +106,15 @@ async def test_hidden_files_are_not_served(jupyter: Instance, path: str) -> None
             assert {entry["name"] for entry in (await answer.json())["content"]} == {"data", "note.txt"}
 
 
-async def test_the_lab_page_offers_no_news_no_installs_and_no_terminal(jupyter: Instance) -> None:
+async def test_the_lab_page_offers_no_news_and_no_installs(jupyter: Instance) -> None:
     async with jupyter.program() as program, program.get("/lab") as answer:
         page = await answer.text()
     config = json.loads(page.split('id="jupyter-config-data" type="application/json">')[1].split("</script>")[0])
     assert {
         "@jupyterlab/apputils-extension:announcements",
         "@jupyterlab/extensionmanager-extension:plugin",
-        "@jupyterlab/terminal-extension",
     } <= set(config["disabledExtensions"])
+    assert config["terminalsAvailable"] is True
     assert config["token"] == ""
     assert config["quitButton"] is False
     assert config["buildCheck"] is False

@@ -1,12 +1,19 @@
-"""What stands in place of downloads where the datasets' tier allows none."""
+"""What answers for a file: with the file, recorded; or, where the datasets' tier allows none, with words."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from http import HTTPStatus
+from pathlib import Path
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import AuthenticatedFileHandler, JupyterHandler
+from jupyter_server.kernelspecs.handlers import KernelSpecResourceHandler
 from tornado import web
+
+from nightingale_instance.contents import to_http
+from nightingale_instance.takeout import RefusedError, asked_for
 
 
 class NoDownloadHandler(JupyterHandler):  # type: ignore[misc] # jupyter_server: not in mypy's environment
@@ -19,12 +26,43 @@ class NoDownloadHandler(JupyterHandler):  # type: ignore[misc] # jupyter_server:
 
     @web.authenticated  # type: ignore[untyped-decorator] # as above
     @authorized  # type: ignore[untyped-decorator] # as above
-    def get(self, _path: str) -> None:
+    def get(self, path: str) -> None:
         """Refuse."""
-        raise web.HTTPError(
-            HTTPStatus.FORBIDDEN,
-            "This instance mounts a dataset of tier 2 or 3: files do not leave it through Jupyter. "
-            "Ask for a result to be released instead.",
-        )
+        try:
+            self.serverapp.takeout.download(path, 0)
+        except RefusedError as error:
+            raise to_http(error) from None
+        raise web.HTTPError(HTTPStatus.FORBIDDEN, "Files do not leave this instance through Jupyter.")
 
     head = get
+
+
+class _RecordedMixin:
+    """Asks for the bytes that a static file's answer is about to send: the whole file, or the range asked for."""
+
+    def get_content(self, abspath: str, start: int | None = None, end: int | None = None) -> Iterable[bytes]:
+        """Return the bytes; HTTPError 403 where they may not leave. Tornado calls it once, before it sends any."""
+        stop = Path(abspath).stat().st_size if end is None else end
+        path = asked_for(self.request.path)  # type: ignore[attr-defined] # JupyterHandler's
+        try:
+            self.serverapp.takeout.download(path, max(stop - (start or 0), 0))  # type: ignore[attr-defined] # as above
+        except RefusedError as error:
+            raise to_http(error) from None
+        return web.StaticFileHandler.get_content(abspath, start, stop)  # type: ignore[no-any-return] # tornado
+
+
+class RecordedFileHandler(_RecordedMixin, AuthenticatedFileHandler):  # type: ignore[misc] # as above
+    """Files of the home and the datasets, each answer recorded."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Return the file's real path; 404 where it is hidden or leads out of the home and the datasets."""
+        places = self.contents_manager.places
+        self.allowed_symlink_directory = places.roots()
+        if os.path.lexists(absolute_path) and not places.holds(absolute_path):
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        found: str | None = web.StaticFileHandler.validate_absolute_path(self, root, absolute_path)
+        return found
+
+
+class RecordedKernelFileHandler(_RecordedMixin, KernelSpecResourceHandler):  # type: ignore[misc] # as above
+    """Files that lie beside a kernel's description, logos as a rule: whoever installs a kernel puts them there."""

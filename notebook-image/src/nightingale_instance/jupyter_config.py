@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from nightingale_instance.settings import MAX_SOCKET_PATH, InstanceSettings
 
+_LABEXTENSIONS = Path(sys.prefix) / "share" / "jupyter" / "labextensions"
+"""What the image brings: the only place from which JupyterLab's extensions are taken."""
+_SHELLS = ("/bin/bash", "/bin/sh")
+
 _IPC_NAME_BYTES = len("/kernel-00000000-0000-0000-0000-000000000000.json-ipc-5")
 _DISABLED_LAB_PLUGINS = {
     "@jupyterlab/apputils-extension:announcements": True,  # fetches news
     "@jupyterlab/extensionmanager-extension:plugin": True,  # installs from PyPI
-    "@jupyterlab/terminal-extension": True,  # there are no terminals
     "@jupyterlab/lsp-extension": True,  # there is no language server
     "@jupyterlab/fileeditor-extension:language-server": True,
     "@jupyterlab/notebook-extension:language-server": True,
     "@jupyterlab/help-extension:resources": True,  # opens outside pages
 }
-_DOWNLOAD_PLUGINS = {
+_FORBIDDEN_PLUGINS = {
+    "@jupyterlab/terminal-extension": True,
     "@jupyterlab/docmanager-extension:download": True,
     "@jupyterlab/filebrowser-extension:download": True,
     "@jupyterlab/notebook-extension:export": True,
@@ -52,8 +57,14 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "allow_unauthenticated_access": False,  # an endpoint that does not say it is public is not
             "allow_root": os.geteuid() == 0,  # uid 0 of a sandbox's own namespace, or a developer's container
             "identity_provider_class": "nightingale_instance.identity.PersonIdentityProvider",
-            "jpserver_extensions": {"jupyterlab": True},
-            "terminals_enabled": False,
+            "authorizer_class": "nightingale_instance.authorizer.TierAuthorizer",
+            "contents_manager_class": "nightingale_instance.contents.InstanceContentsManager",
+            "jpserver_extensions": {
+                "jupyterlab": True,
+                "jupyter_server_terminals": settings.policy.allows_terminals,
+            },
+            "terminals_enabled": settings.policy.allows_terminals,
+            "terminado_settings": {"shell_command": [next(filter(os.path.exists, _SHELLS), _SHELLS[-1]), "-l"]},
             "quit_button": False,
             "cookie_secret_file": str(private / "cookie-secret"),
             "answer_yes": True,  # SIGINT ends it, as SIGTERM does
@@ -71,7 +82,14 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
         "KernelManager": {"transport": kernel_transport(private)},
         "MultiKernelManager": {"default_kernel_name": "python3"},
         "KernelSpecManager": {"ensure_native_kernel": True},
-        "ContentsManager": {"allow_hidden": False},
+        "ContentsManager": {
+            "allow_hidden": False,
+            "files_handler_class": (
+                "nightingale_instance.downloads."
+                + ("RecordedFileHandler" if settings.policy.allows_downloads else "NoDownloadHandler")
+            ),
+        },
+        "InstanceContentsManager": {"home": str(settings.home), "data": str(settings.data)},
         "FileContentsManager": {"delete_to_trash": False},  # a trash would hide medical data in the home
         "LabApp": {
             "extension_manager": "readonly",
@@ -79,10 +97,14 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
             "user_settings_dir": str(lab_home / "user-settings"),
             "workspaces_dir": str(lab_home / "workspaces"),
+            # Not the home: what lies there would be served to anybody who reaches the socket, without a login, and run
+            # in the browser.
+            "labextensions_path": [str(_LABEXTENSIONS)],
+            "extra_labextensions_path": [],
         },
     }
-    if not settings.allows_downloads:
-        config["ContentsManager"]["files_handler_class"] = "nightingale_instance.downloads.NoDownloadHandler"
+    if not settings.policy.allows_downloads:
+        config["ServerApp"]["kernel_spec_manager_class"] = "nightingale_instance.kernels.ImageKernelSpecManager"
     return config
 
 
@@ -92,7 +114,7 @@ def write_config(settings: InstanceSettings, private: Path) -> Path:
     _write_private(path, jupyter_config(settings, private))
     labconfig = private / "labconfig"
     labconfig.mkdir(mode=0o700)
-    disabled = _DISABLED_LAB_PLUGINS if settings.allows_downloads else _DISABLED_LAB_PLUGINS | _DOWNLOAD_PLUGINS
+    disabled = _DISABLED_LAB_PLUGINS if settings.policy.allows_downloads else _DISABLED_LAB_PLUGINS | _FORBIDDEN_PLUGINS
     _write_private(labconfig / "page_config.json", {"disabledExtensions": disabled})
     return path
 

@@ -70,8 +70,7 @@ def run_server(settings: InstanceSettings, private: Path) -> None:
     from nightingale_instance.server import InstanceServer  # noqa: PLC0415 # Jupyter is slow to import; see above
 
     server = InstanceServer.instance(config_file=str(config_file), config_dir=str(private))
-    if not settings.allows_downloads:
-        server.leave_out_downloads()
+    server.guard(settings)
     with _no_programs_on_path(private):
         server.initialize(argv=[], find_extensions=False)
     gc.freeze()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import JupyterServerAuthWarning
+
+from nightingale_instance.recording import Recorder
+from nightingale_instance.routes import hold_routes
+from nightingale_instance.settings import InstanceSettings
+from nightingale_instance.shipping import PlatformSender
+from nightingale_instance.takeout import Takeout
 
 
 class InstanceServer(ServerApp):  # type: ignore[misc] # jupyter_server: not in mypy's environment
-    """The Jupyter server of one instance."""
+    """The Jupyter server of one instance. Call `guard` before `initialize`."""
+
+    takeout: Takeout
+    """Decides about what leaves, and records it."""
 
     name = "jupyter-server"
     # Without /api/shutdown: an instance is stopped through the platform, which bills it.
@@ -17,9 +30,25 @@ class InstanceServer(ServerApp):  # type: ignore[misc] # jupyter_server: not in 
         """The private folder alone: neither the home nor the system adds configuration to the server."""
         return [self.config_dir]
 
-    def leave_out_downloads(self) -> None:
-        """Do not offer the services that hand out whole files besides `/files/`. Call it before `initialize`."""
-        self.default_services = tuple(name for name in self.default_services if name not in {"nbconvert", "view"})
+    def guard(self, settings: InstanceSettings) -> None:
+        """Set what is asked before anything leaves, and do not offer the services that the tier forbids."""
+        recorder = Recorder(PlatformSender(settings.platform_socket, settings.instance_token_file), self.log)
+        self.takeout = Takeout(settings.policy, recorder, self.log, settings.person)
+        if not settings.policy.allows_downloads:
+            self.default_services = tuple(name for name in self.default_services if name not in {"nbconvert", "view"})
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """Set the server up, and hold every route that it has got by then."""
+        with warnings.catch_warnings():
+            # The terminals' socket says nothing about logins; `allow_unauthenticated_access` asks for one all the same.
+            warnings.filterwarnings("ignore", "Extension endpoints without", JupyterServerAuthWarning)
+            super().initialize(*args, **kwargs)
+        hold_routes(self.web_app, self.log)
+
+    async def _cleanup(self) -> None:
+        """End what runs, and send the records that wait."""
+        await super()._cleanup()
+        await self.takeout.recorder.close()
 
     def migrate_config(self) -> None:
         """Do nothing: there is no old IPython to take configuration from."""

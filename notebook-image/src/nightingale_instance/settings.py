@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightingale_instance.tier_policy import DEFAULT_DOWNLOAD_LIMIT, TierPolicy
+
 SOCKET_NAME = "jupyter.sock"
+PLATFORM_SOCKET_NAME = "platform.sock"
 MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes a unix socket's path may have: the kernel's `sun_path` without its closing zero."""
-_FIRST_TIER_WITHOUT_DOWNLOADS = 2
+_MAX_LIMIT_DIGITS = 15
 _MIN_TOKEN = 32
 _MAX_TOKEN = 512
 _PERSON = re.compile(r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")
@@ -35,11 +38,18 @@ class InstanceSettings:
     person: str
     instance: str
     tier: int
+    download_limit: int = DEFAULT_DOWNLOAD_LIMIT
+    instance_token_file: Path | None = None
 
     @property
-    def allows_downloads(self) -> bool:
-        """Whether Jupyter may hand out files: not where a dataset of tier 2 or 3 is mounted."""
-        return self.tier < _FIRST_TIER_WITHOUT_DOWNLOADS
+    def policy(self) -> TierPolicy:
+        """What the tier allows to leave through Jupyter."""
+        return TierPolicy(self.tier, self.download_limit)
+
+    @property
+    def platform_socket(self) -> Path:
+        """The socket of the platform's API for this instance."""
+        return self.run / PLATFORM_SOCKET_NAME
 
     @property
     def socket(self) -> Path:
@@ -62,6 +72,8 @@ def read_settings(environment: Mapping[str, str]) -> InstanceSettings:
         person=_word(environment, "NIGHTINGALE_PERSON", _PERSON),
         instance=_word(environment, "NIGHTINGALE_INSTANCE", _INSTANCE),
         tier=int(_word(environment, "NIGHTINGALE_TIER", re.compile(r"^[0-3]$"))),
+        download_limit=_bytes(environment, "NIGHTINGALE_DOWNLOAD_LIMIT", DEFAULT_DOWNLOAD_LIMIT),
+        instance_token_file=_optional_path(environment, "NIGHTINGALE_INSTANCE_TOKEN_FILE"),
     )
     length = len(bytes(settings.socket))
     if length > MAX_SOCKET_PATH:
@@ -108,6 +120,16 @@ def _path(environment: Mapping[str, str], name: str) -> Path:
     if not path.is_absolute():
         raise SettingsError(f"{name} is {path}, and must be an absolute path.")
     return path
+
+
+def _optional_path(environment: Mapping[str, str], name: str) -> Path | None:
+    return _path(environment, name) if environment.get(name) else None
+
+
+def _bytes(environment: Mapping[str, str], name: str, default: int) -> int:
+    if not environment.get(name):
+        return default
+    return int(_word(environment, name, re.compile(rf"^[0-9]{{1,{_MAX_LIMIT_DIGITS}}}$", re.ASCII)))
 
 
 def _folder(environment: Mapping[str, str], name: str) -> Path:

@@ -1,0 +1,62 @@
+"""Run by the image's interpreter: prints the routing table of a server that is set up, not started, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from jupyter_server.base.handlers import JupyterHandler
+
+from nightingale_instance import serve
+from nightingale_instance.jupyter_config import write_config
+from nightingale_instance.routes import hold_routes, name_of, rules_of
+from nightingale_instance.server import InstanceServer
+from nightingale_instance.settings import read_settings
+
+
+class BrandNewHandler(JupyterHandler):
+    """What an update of Jupyter might bring."""
+
+
+def main(tier: str, mode: str) -> None:
+    """Print the table for `tier`."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for name in ("home", "data", "run", "private"):
+            (folder / name).mkdir(mode=0o700)
+        token = folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_urlsafe(32))
+        settings = read_settings(
+            {
+                "NIGHTINGALE_HOME": str(folder / "home"),
+                "NIGHTINGALE_DATA": str(folder / "data"),
+                "NIGHTINGALE_RUN": str(folder / "run"),
+                "NIGHTINGALE_TOKEN_FILE": str(token),
+                "NIGHTINGALE_PERSON": "ada",
+                "NIGHTINGALE_INSTANCE": "i-0123456789",
+                "NIGHTINGALE_TIER": tier,
+            }
+        )
+        os.environ.update(serve.jupyter_environment(settings, folder / "private"))
+        config = write_config(settings, folder / "private")
+        server = InstanceServer.instance(config_file=str(config), config_dir=str(folder / "private"))
+        server.guard(settings)
+        server.initialize(argv=[], find_extensions=False)
+        if mode == "with-a-new-handler":
+            server.web_app.add_handlers(".*$", [("/brand/new", BrandNewHandler)])
+            hold_routes(server.web_app, server.log)
+        table = [
+            [rule.matcher.regex.pattern, name_of(rule.target)]
+            for rule in rules_of(server.web_app)
+            if hasattr(rule.matcher, "regex")
+        ]
+    sys.stdout.write(json.dumps(table))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,110 @@
+"""Each known way to take a file out through Jupyter's HTTP API is tried at each tier, and the records are compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import IMAGE_PYTHON, Instance
+from .fake_platform import TOKEN, FakePlatform
+from .raw_http import Answer, ask
+from .ways import IN_BASE64, MARK, WAYS, Way, plant
+
+pytestmark = pytest.mark.image
+ROUTES_OF = Path(__file__).with_name("routes_of.py")
+
+
+def at_tier(new_instance: Callable[[], Instance], tier: int) -> Instance:
+    """An instance of that tier with everything planted, not started."""
+    instance = new_instance()
+    token_file = instance.folder / "instance.token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(TOKEN)
+    instance.environment |= {"NIGHTINGALE_TIER": str(tier), "NIGHTINGALE_INSTANCE_TOKEN_FILE": str(token_file)}
+    plant(instance.home, instance.data, instance.folder / "outside")
+    return instance
+
+
+def judge(way: Way, letter: str, answer: Answer) -> str | None:
+    """Return what is wrong with an answer, or None."""
+    left = MARK in answer.body or IN_BASE64 in answer.body
+    right = {
+        "r": 200 <= answer.status < 300 and left,
+        "o": 200 <= answer.status < 300 and left,
+        "R": not left,
+        ".": 200 <= answer.status < 300 and not left,
+        ">": 300 <= answer.status < 400 and not left,
+        "x": answer.status == 403 and not left and (way.method == "HEAD" or b"This instance mounts" in answer.body),
+        "-": 400 <= answer.status < 500 and not left,
+    }[letter]
+    said = f"{answer.status}{', with what was planted' if left else ''}: {answer.body[:200]!r}"
+    return None if right else f"{way.method} {way.target} should be {letter!r}, and was {said}"
+
+
+@pytest.mark.parametrize("tier", [0, 1, 2, 3])
+async def test_every_known_way_does_at_this_tier_what_the_table_says(
+    new_instance: Callable[[], Instance], tier: int
+) -> None:
+    instance = at_tier(new_instance, tier)
+    platform = FakePlatform()
+    wrong: list[str] = []
+    async with platform.listen(instance.run / "platform.sock"):
+        instance.launch()
+        await instance.wait_until_ready()
+        headers = {"Authorization": f"token {instance.token}"}
+        for way in WAYS:
+            answer = await ask(instance.socket, way.method, way.target, headers | dict(way.headers), way.body)
+            problem = judge(way, way.tiers[tier], answer)
+            if problem:
+                wrong.append(problem)
+            assert answer.headers.get("access-control-allow-origin", "") == ""  # no other origin
+        assert not wrong, "\n".join(wrong)
+        letters = [way.tiers[tier] for way in WAYS]
+        records = await platform.wait_for(sum(letters.count(letter) for letter in "rRx"))
+    assert [record["is_allowed"] for record in records] == [letter != "x" for letter in letters if letter in "rRx"]
+    assert all(record["bytes"] > 0 for record in records if record["kind"] in {"export", "contents_read"})
+    assert all(bool(record["reason"]) is not record["is_allowed"] for record in records)
+    assert MARK.decode() not in json.dumps(records)
+    assert "Traceback" not in instance.log_text()
+
+
+async def test_without_a_login_no_way_gives_anything_planted(new_instance: Callable[[], Instance]) -> None:
+    instance = at_tier(new_instance, 0)
+    instance.launch()
+    await instance.wait_until_ready()
+    for way in WAYS:
+        answer = await ask(instance.socket, way.method, way.target, way.headers, way.body)
+        if way.target != "/nbconvert/script":  # what it was sent, it would send back
+            assert MARK not in answer.body, way
+        assert answer.status >= 300 or way.tiers[0] == ".", way
+
+
+def routes(tier: int, mode: str = "routes") -> list[list[str]]:
+    """Ask a server of this tier, in its own interpreter, for its routing table: [pattern, handler's full name]."""
+    done = subprocess.run(
+        [IMAGE_PYTHON, "-P", ROUTES_OF, str(tier), mode], capture_output=True, text=True, check=True, timeout=60
+    )
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+def test_every_route_of_the_server_is_known_and_tried(image_python: Path) -> None:
+    assert image_python
+    paths = [way.target.split("?")[0] for way in WAYS]
+    for tier in (0, 2):
+        unknown = [f"{pattern} {name}" for pattern, name in routes(tier) if name.endswith("RefusedHandler")]
+        assert not unknown, f"not in routes.HOLDS: {unknown}"
+        untried = [pattern for pattern, _ in routes(tier) if not any(re.match(pattern, path) for path in paths)]
+        assert not untried, f"not in ways.WAYS: {untried}"
+
+
+def test_a_handler_that_nobody_listed_is_closed(image_python: Path) -> None:
+    assert image_python
+    found = {pattern: name for pattern, name in routes(0, "with-a-new-handler")}
+    assert found["/brand/new$"] == "nightingale_instance.answers.RefusedHandler"
+    assert found["/api$"] == "jupyter_server.base.handlers.APIVersionHandler"
