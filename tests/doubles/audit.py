@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nightingale.adapters.audit_records import holds, seal
 from nightingale.contract.canonical import GENESIS
-from nightingale.ports.audit_log import AuditEvent, AuditLogUnavailableError, SealedEvent
+from nightingale.ports.audit_log import AuditEvent, AuditLogMovedError, AuditLogUnavailableError, SealedEvent
 
 
 class MemoryAuditLog:
@@ -26,13 +26,21 @@ class MemoryAuditLog:
         self._broken = None
 
     def append(self, event: AuditEvent) -> SealedEvent:
+        return self.append_all((event,))[0]
+
+    def append_all(self, events: Sequence[AuditEvent], after: int | None = None) -> tuple[SealedEvent, ...]:
         with self._lock:
             if self._broken is not None:
                 raise AuditLogUnavailableError(self._broken)
-            records = self._streams[event.stream]
-            sealed = seal(event, len(records) + 1, records[-1].hash if records else GENESIS)
-            records.append(sealed)
-            return sealed
+            records = self._streams[events[0].stream]
+            if after is not None and after != len(records):
+                raise AuditLogMovedError(f"{len(records)} records, not {after}")
+            for event in events:
+                records.append(seal(event, len(records) + 1, records[-1].hash if records else GENESIS))
+            return tuple(records[len(records) - len(events) :])
+
+    def head(self, stream: str) -> int:
+        return len(self._streams.get(stream, ()))
 
     def read(self, stream: str, after: int, limit: int) -> tuple[SealedEvent, ...]:
         return tuple(sealed for sealed in self._streams.get(stream, ()) if sealed.seq > after)[:limit]

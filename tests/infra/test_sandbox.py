@@ -85,7 +85,7 @@ def test_a_data_folder_inside_what_is_shown_is_covered(place: LocalPlace):
     inside = place.folder / "image" / "nightingale"
     folders = InstanceFolders(inside / "instances" / INSTANCE_ID)
     spec = place.spec(instance_dir=str(folders.root), home_dir=str(inside / "homes" / INSTANCE_ID))
-    command = bubblewrap_command(spec, folders, None, 9)
+    command = bubblewrap_command(spec, folders, None, 9, {})
     at = command.index(str(inside))
     assert command[at - 1] == "--tmpfs"
     assert at > command.index(str(place.folder / "image"))

@@ -1,9 +1,10 @@
-"""Reading an audit stream's files: which there are, where a number stands in them, how the last one ends."""
+"""An audit stream's files: which there are, where a number stands in them, how the last one ends; and writing them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -90,3 +91,40 @@ def whole_lines(file: BinaryIO) -> Iterator[bytes]:
 def open_file(path: Path) -> BinaryIO:
     """Return the file, open for reading; a symbolic link is refused with OSError."""
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def write_lines(path: Path, lines: bytes) -> None:
+    """Append to the file and flush it, or leave it as it was. Raises OSError."""
+    is_new = not path.exists()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fsync(fd)
+            if is_new:
+                _flush_folder(path.parent)
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell; what stays is a torn line, repaired later
+                os.ftruncate(fd, size)
+            raise
+    finally:
+        os.close(fd)
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, mode 0700, and make sure that it is on the disk. Raises OSError."""
+    if folder.is_dir():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

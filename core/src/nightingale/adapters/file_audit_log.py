@@ -11,8 +11,8 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +22,16 @@ from nightingale.adapters.audit_files import (
     files_after,
     last_line,
     list_files,
+    make_private,
     open_file,
     seek_after,
     torn_end,
     whole_lines,
+    write_lines,
 )
 from nightingale.adapters.audit_records import DamagedRecordError, from_line, holds, seal, to_line
 from nightingale.contract.canonical import GENESIS
-from nightingale.ports.audit_log import AuditEvent, AuditLogUnavailableError, SealedEvent
+from nightingale.ports.audit_log import AuditEvent, AuditLogMovedError, AuditLogUnavailableError, SealedEvent
 
 REPAIRED_TAG = "audit:repair:succeeded"
 """The fact that a line torn by a crash was set aside."""
@@ -55,22 +57,33 @@ class FileAuditLog:
         self._root = Path(root)
 
     def append(self, event: AuditEvent) -> SealedEvent:
-        """Keep the fact on disk before returning. Raises AuditLogUnavailableError, ValueError for a bad stream name.
+        """Keep the fact on disk before returning. Raises AuditLogUnavailableError, ValueError for a bad stream name."""
+        return self.append_all((event,))[0]
 
-        A record goes to the file of its hour, or to the newest file if the clock stepped back: files are in order.
+    def append_all(self, events: Sequence[AuditEvent], after: int | None = None) -> tuple[SealedEvent, ...]:
+        """Keep facts of one stream on disk before returning, all or none; with `after`, only behind that record.
+
+        They go to the file of the first one's hour, or to the newest file if the clock stepped back: files are in
+        order. Raises AuditLogUnavailableError, AuditLogMovedError, ValueError.
         """
-        if not _STREAM.fullmatch(event.stream):
-            message = f"{event.stream!r} is no stream name: lower case letters, digits and dashes, at most 63"
-            raise ValueError(message)
-        if event.at.tzinfo is None:
-            message = "an audit event's time is aware"
-            raise ValueError(message)
-        folder = self._root / event.stream
+        _check(events)
+        folder = self._root / events[0].stream
         try:
-            _make_private(self._root)
-            _make_private(folder)
+            make_private(self._root)
+            make_private(folder)
             with _turn(folder, fcntl.LOCK_EX) as lock:
-                return _append(folder, lock, event)
+                return _append(folder, lock, events, after)
+        except OSError as error:
+            raise AuditLogUnavailableError(_words(error, folder)) from error
+
+    def head(self, stream: str) -> int:
+        """Return the number of the stream's last record, 0 for none. Raises AuditLogUnavailableError."""
+        folder = self._root / stream
+        if not _STREAM.fullmatch(stream) or not folder.is_dir():
+            return 0
+        try:
+            with _turn(folder, fcntl.LOCK_SH) as lock:
+                return _last(list_files(folder), _read_head(lock), folder).seq
         except OSError as error:
             raise AuditLogUnavailableError(_words(error, folder)) from error
 
@@ -144,7 +157,7 @@ class FileAuditLog:
         Writers wait only while the end of their stream is looked up. Raises AuditLogUnavailableError.
         """
         try:
-            _make_private(target)
+            make_private(target)
             for stream in self.streams():
                 (target / stream).mkdir(mode=0o700)
                 _copy_stream(self._root / stream, target / stream)
@@ -161,17 +174,28 @@ def _copy_stream(folder: Path, target: Path) -> None:
         if files:
             ends[files[-1].name] -= len(torn_end(files[-1]))
     ends |= {path.name: path.stat().st_size for path in folder.glob("*.torn")}
-    _write(target / _HEAD_NAME, head)
+    write_lines(target / _HEAD_NAME, head)
     for name, end in ends.items():
         with open_file(folder / name) as source:
             left = end
             while left > 0 and (piece := source.read(min(left, 1 << 20))):
-                _write(target / name, piece)
+                write_lines(target / name, piece)
                 left -= len(piece)
 
 
-def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
+def _check(events: Sequence[AuditEvent]) -> None:
+    for event in events:
+        if not _STREAM.fullmatch(event.stream) or event.stream != events[0].stream:
+            message = f"{event.stream!r} is no stream name: lower case letters, digits and dashes, at most 63"
+            raise ValueError(message)
+        if event.at.tzinfo is None:
+            message = "an audit event's time is aware"
+            raise ValueError(message)
+
+
+def _append(folder: Path, lock: int, events: Sequence[AuditEvent], after: int | None) -> tuple[SealedEvent, ...]:
     """Append under the stream's lock."""
+    event = events[0]
     files = list_files(folder)
     torn = torn_end(files[-1]) if files else b""
     name = max(event.at.astimezone(UTC).strftime("%Y-%m-%dT%H") + SUFFIX, files[-1].name if files else "")
@@ -179,17 +203,22 @@ def _append(folder: Path, lock: int, event: AuditEvent) -> SealedEvent:
     if remembered == _START:
         _write_head(lock, _START)  # takes its room on the disk now: after the record it cannot be full
     head = _last(files, remembered, folder)
+    if after is not None and after != head.seq:
+        raise AuditLogMovedError(f"{event.stream} ends with record {head.seq}, not {after}")
     new: list[SealedEvent] = []
     if torn:
         detail = {"file": files[-1].name, "kept_in": _set_aside(files[-1], torn).name, "bytes": str(len(torn))}
         repair = AuditEvent(event.stream, event.at, REPAIRED_TAG, "platform", event.stream, detail)
         new.append(seal(repair, head.seq + 1, head.hash))
         head = _Head(new[-1].seq, new[-1].hash)
-    new.append(seal(event, head.seq + 1, head.hash))
-    _write(folder / name, b"".join(to_line(sealed) for sealed in new))
+    repairs = len(new)
+    for one in events:
+        new.append(seal(one, head.seq + 1, head.hash))
+        head = _Head(new[-1].seq, new[-1].hash)
+    write_lines(folder / name, b"".join(to_line(sealed) for sealed in new))
     # Written behind the record, so the head on disk is never ahead of the files: a power cut makes no false alarm.
-    _write_head(lock, _Head(new[-1].seq, new[-1].hash))
-    return new[-1]
+    _write_head(lock, head)
+    return tuple(new[repairs:])
 
 
 def _last(files: list[Path], head: _Head, folder: Path) -> _Head:
@@ -212,31 +241,10 @@ def _last(files: list[Path], head: _Head, folder: Path) -> _Head:
     return head
 
 
-def _write(path: Path, lines: bytes) -> None:
-    """Append to the file and flush it, or leave it as it was. Raises OSError."""
-    is_new = not path.exists()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(fd).st_size
-        try:
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
-            if is_new:
-                _flush_folder(path.parent)
-        except OSError:
-            with suppress(OSError):  # the first error is the one to tell; what stays is a torn line, repaired later
-                os.ftruncate(fd, size)
-            raise
-    finally:
-        os.close(fd)
-
-
 def _set_aside(path: Path, torn: bytes) -> Path:
     """Move the torn last line to a file beside; return its path. A crash in between repeats it: nothing is lost."""
     aside = path.with_name(path.name + ".torn")
-    _write(aside, torn + b"\n")
+    write_lines(aside, torn + b"\n")
     fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.ftruncate(fd, os.fstat(fd).st_size - len(torn))
@@ -264,21 +272,6 @@ def _read_head(fd: int) -> _Head:
 
 def _write_head(fd: int, head: _Head) -> None:
     os.pwrite(fd, b"%020d %s\n" % (head.seq, head.hash.encode()), 0)
-
-
-def _make_private(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _flush_folder(folder.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _words(error: OSError, folder: Path) -> str:

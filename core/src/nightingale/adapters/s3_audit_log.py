@@ -32,7 +32,7 @@ from nightingale.adapters.audit_records import DamagedRecordError, from_line, se
 from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.s3_audit_head import Head, behind, following
 from nightingale.adapters.s3_audit_keys import FIRST_HOUR, AuditKeys, Place
-from nightingale.ports.audit_log import AuditEvent, AuditLogUnavailableError, SealedEvent
+from nightingale.ports.audit_log import AuditEvent, AuditLogMovedError, AuditLogUnavailableError, SealedEvent
 from nightingale.ports.clock import Ids
 
 _LOG = logging.getLogger(__name__)
@@ -74,14 +74,21 @@ class S3AuditLog:
         """Keep the fact for good before returning. Raises AuditLogUnavailableError, ValueError for a bad name."""
         return self.append_all((event,))[0]
 
-    def append_all(self, events: Sequence[AuditEvent]) -> tuple[SealedEvent, ...]:
-        """Keep facts of one stream in one object, all or none. Raises AuditLogUnavailableError, ValueError."""
+    def append_all(self, events: Sequence[AuditEvent], after: int | None = None) -> tuple[SealedEvent, ...]:
+        """Keep facts of one stream in one object, all or none; with `after`, only behind that record.
+
+        Raises AuditLogUnavailableError, AuditLogMovedError, ValueError.
+        """
         _check(events)
         stream = events[0].stream
         with _translated(stream, "kept"), self._appending:
             head = self._heads.get(stream) or self._find_head(stream)
+            if after is not None and head.seq < after:  # what was remembered is old, or the head object is
+                head = self._catch_up(stream, head)
             own_hour = max(f"{event.at.astimezone(UTC):%Y-%m-%dT%H}" for event in events)
             for _ in range(_TRIES):
+                if after is not None and head.seq != after:
+                    raise AuditLogMovedError(f"{stream} ends with record {head.seq}, not {after}")
                 if own_hour > head.hour:
                     is_ours = self._putfollowing(stream, head, b"", turn=own_hour)
                     head = replace(head, hour=own_hour) if is_ours else self._follow(stream, head)
@@ -90,11 +97,18 @@ class S3AuditLog:
                 for event in events:
                     sealed.append(seal(event, head.seq + len(sealed) + 1, sealed[-1].hash if sealed else head.hash))
                 if self._putfollowing(stream, head, b"".join(to_line(one) for one in sealed)):
-                    after = replace(head, seq=sealed[-1].seq, hash=sealed[-1].hash)
-                    self._heads[stream] = self._write_head(stream, after)
+                    written = replace(head, seq=sealed[-1].seq, hash=sealed[-1].hash)
+                    self._heads[stream] = self._write_head(stream, written)
                     return tuple(sealed)
                 head = self._follow(stream, head)
         raise AuditLogUnavailableError(f"a fact of {stream} could not be kept: others wrote all the time. Try again.")
+
+    def head(self, stream: str) -> int:
+        """Return the number of the stream's last record, 0 for none. Raises AuditLogUnavailableError."""
+        if not _STREAM.fullmatch(stream):
+            return 0
+        with _translated(stream, "read"):
+            return self._catch_up(stream, self._find_head(stream)).seq
 
     def read(self, stream: str, after: int, limit: int) -> tuple[SealedEvent, ...]:
         """Return up to `limit` facts with a number above `after`, in order; none for a stream that is not there.
@@ -213,6 +227,12 @@ class S3AuditLog:
         head = Head(hour=hour or FIRST_HOUR)
         for place, body, turn in self._contents(stream, self._keys.places(stream, hour)):
             head = behind(stream, replace(head, hour=place.hour), body, turn)
+        return head
+
+    def _catch_up(self, stream: str, head: Head) -> Head:
+        """Return where the stream really ends: the head object may be behind what was written last."""
+        while (further := self._follow(stream, head)) != head:
+            head = further
         return head
 
     def _follow(self, stream: str, head: Head) -> Head:

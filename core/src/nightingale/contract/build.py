@@ -85,6 +85,10 @@ class LauncherRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`bubblewrap` or `none`."""
     limits: tuple[dict[str, str | None], ...] = ()
     """Like contract.schemas.LimitOut: resource, limit, enforced_by, why."""
+    observer: str | None = None
+    """What watches the reads of its datasets (contract.reads.ObserverSeen), or None."""
+    observer_words: str = ""
+    """How exact that is, or why nothing watches."""
 
 
 class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):

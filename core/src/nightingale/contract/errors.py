@@ -18,6 +18,7 @@ class ErrorCode(Enum):
     BUSY = ("busy", 409)
     NOT_ALLOWED_NOW = ("not_allowed_now", 409)
     NAME_TAKEN = ("name_taken", 409)
+    RECORDS_MISSING = ("records_missing", 409)
     CLUSTER_CHANGED = ("cluster_changed", 409)
     BODY_TOO_LARGE = ("body_too_large", 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)

@@ -350,6 +350,13 @@ class LimitOut(Out, frozen=True):
     why: str = ""
 
 
+class ObserverOut(Out, frozen=True):
+    """What watches reads: `name` is null where nothing does, and `words` say why, or how exact it is."""
+
+    name: str | None
+    words: str
+
+
 class InstanceOut(Out, frozen=True):
     """One instance as its people see it."""
 
@@ -390,6 +397,8 @@ class InstanceOut(Out, frozen=True):
     build_id: str | None = None
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
+    observer: ObserverOut | None = None
+    """What records the reads of its datasets; null before the first start and where no dataset is mounted."""
 
 
 class InstancesOut(Out, frozen=True):

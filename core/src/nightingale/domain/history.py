@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from nightingale.contract.schemas import LimitOut, Size
+from nightingale.contract.schemas import LimitOut, ObserverOut, Size
 from nightingale.contract.vocabulary import Action, ReasonCode, Status
 
 
@@ -64,6 +64,7 @@ class Event:
     stops_at: datetime | None = None
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
+    observer: ObserverOut | None = None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.schemas import LimitOut, Size
+from nightingale.contract.schemas import LimitOut, ObserverOut, Size
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, ReasonCode, Status
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
@@ -115,6 +115,7 @@ class Instance:
     reason: Reason | None = None
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
+    observer: ObserverOut | None = None
     terminated_at: datetime | None = None
 
     @staticmethod
@@ -245,7 +246,7 @@ class Instance:
         if event.name is EventName.EXTEND:
             return replace(self, stops_at=event.stops_at, extended_at=at)
         if event.name is EventName.BECAME_READY:
-            seen = replace(self, sandbox=event.sandbox, limits=event.limits)
+            seen = replace(self, sandbox=event.sandbox, limits=event.limits, observer=event.observer)
             return replace(seen, running_since=at, last_activity_at=at, is_idle=False)
         changed = _with_begin(self, event, at)
         if event.name is EventName.RESIZE:

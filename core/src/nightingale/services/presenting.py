@@ -83,6 +83,7 @@ def present_instance(
         build_id=instance.build_id,
         sandbox=instance.sandbox,
         limits=instance.limits,
+        observer=instance.observer,
     )
 
 

@@ -19,7 +19,7 @@ from functools import partial
 
 from msgspec import convert
 
-from nightingale.contract.schemas import LimitOut
+from nightingale.contract.schemas import LimitOut, ObserverOut
 from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, Status
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
@@ -164,7 +164,9 @@ class Watch:
         if launcher is None:
             return
         limits = tuple(convert(limit, LimitOut) for limit in launcher.limits)
-        event = Event(EventName.BECAME_READY, _ACTOR, sandbox=launcher.sandbox, limits=limits)
+        observer = ObserverOut(name=launcher.observer, words=launcher.observer_words) if instance.mounts else None
+        sandbox = launcher.sandbox
+        event = Event(EventName.BECAME_READY, _ACTOR, sandbox=sandbox, limits=limits, observer=observer)
         self._apply(instance, event)
         self._last_good.note(instance.id, self.clock.now())
 

@@ -8,6 +8,7 @@ import resource
 
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher.commands import from_os_error
+from nightingale_build.launcher.observing import ObserverKeeper
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.launcher.supervise import Launch, Supervisor, record_launcher
 
@@ -64,9 +65,13 @@ def _live(launch: Launch, lock: int, telling: int) -> None:
             os.close(telling)
         return True
 
+    keeper = ObserverKeeper(launch.spec, launch.folders)
     try:
-        record_launcher(launch)
-        Supervisor(launch).run(report)
+        keeper.start()
+        record_launcher(launch, keeper.seen)
+        Supervisor(launch, keeper).run(report)
+    except RefusalError as refusal:
+        os.write(telling, refusal.line().encode())
     except OSError as error:
         _print_exception()
         if not is_started:
@@ -74,6 +79,8 @@ def _live(launch: Launch, lock: int, telling: int) -> None:
             os.write(telling, from_os_error(error).line().encode())
     except Exception:  # noqa: BLE001 - the last frame of a process: what it does not write is lost
         _print_exception()
+    finally:
+        keeper.end()
 
 
 def _print_exception() -> None:

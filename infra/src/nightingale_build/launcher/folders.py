@@ -84,6 +84,11 @@ class InstanceFolders:
         return self.root / "secret" / "jupyter.token"
 
     @property
+    def shipper_token(self) -> Path:
+        """Return the token of what ships the records of reads: root's, never bound into the sandbox."""
+        return self.root / "secret" / "shipper.token"
+
+    @property
     def etc(self) -> Path:
         """Return the folder of the sandbox's own passwd and group."""
         return self.root / "etc"
@@ -180,6 +185,7 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     write_whole(folders.run / "limits.json", limits, 0o644)
     folders.token.parent.mkdir(mode=0o700, exist_ok=True)
     write_whole(folders.token, os.urandom(32).hex().encode())
+    write_whole(folders.shipper_token, f"ns_{spec.instance_id}_{os.urandom(32).hex()}".encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
     home = Path(spec.home_dir)
     home.parent.mkdir(mode=0o711, parents=True, exist_ok=True)

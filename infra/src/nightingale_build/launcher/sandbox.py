@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,10 +124,13 @@ def drop_root(uid: int) -> list[str]:
     ]
 
 
-def bubblewrap_command(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, info_fd: int) -> list[str]:
+def bubblewrap_command(
+    spec: LaunchSpec, folders: InstanceFolders, uid: int | None, info_fd: int, sources: Mapping[str, str]
+) -> list[str]:
     """Return the command that runs what is appended to it inside the sandbox.
 
-    `uid` is the owner's when root starts it, else None. bwrap tells the sandbox's first process on `info_fd`.
+    `uid` is the owner's when root starts it, else None. bwrap tells the sandbox's first process on `info_fd`. `sources`
+    names what is mounted in place of a dataset's own folder: the watched file system of it.
     """
     home = f"/home/{spec.owner}"
     unshares = USER_UNSHARES if uid is None else (*ROOT_UNSHARES, *ROOT_CAPABILITIES)
@@ -148,7 +152,7 @@ def bubblewrap_command(spec: LaunchSpec, folders: InstanceFolders, uid: int | No
     for name in ("passwd", "group", "hosts", "nsswitch.conf"):
         command += ["--ro-bind", str(folders.etc / name), f"/etc/{name}"]
     for mount in spec.datasets:
-        command += ["--ro-bind", mount.source, f"/data/{mount.dataset}"]
+        command += ["--ro-bind", sources.get(mount.dataset, mount.source), f"/data/{mount.dataset}"]
     command += ["--bind", spec.home_dir, home]
     command += ["--bind", str(folders.run), INSIDE_RUN, "--ro-bind", str(folders.token), INSIDE_TOKEN]
     # The picture is complete: even its empty places can no longer be written.

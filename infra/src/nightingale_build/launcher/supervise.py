@@ -22,12 +22,14 @@ from pathlib import Path
 import msgspec
 
 from nightingale.contract.build import LauncherRecord, LaunchSpec
+from nightingale.contract.reads import ObserverSeen
 from nightingale_build.launcher import orphans
 from nightingale_build.launcher import sandbox as sandboxes
 from nightingale_build.launcher.exits import explain_exit
 from nightingale_build.launcher.folders import InstanceFolders
 from nightingale_build.launcher.jupyter_log import JupyterLog
 from nightingale_build.launcher.limits import LimitPlan
+from nightingale_build.launcher.observing import ObserverKeeper
 from nightingale_build.launcher.process_identity import boot_id, start_time
 from nightingale_build.wall_time import now
 from nightingale_build.whole_files import write_whole
@@ -52,7 +54,7 @@ class Launch:
     plan: LimitPlan
 
 
-def record_launcher(launch: Launch) -> None:
+def record_launcher(launch: Launch, seen: ObserverSeen) -> None:
     """Write down who this launcher is. Raises OSError."""
     record = LauncherRecord(
         pid=os.getpid(),
@@ -62,6 +64,8 @@ def record_launcher(launch: Launch) -> None:
         started_at=now(),
         sandbox=launch.sandbox,
         limits=launch.plan.limits,
+        observer=seen.name,
+        observer_words=seen.words,
     )
     write_whole(launch.folders.record, msgspec.json.encode(record))
 
@@ -91,9 +95,10 @@ def jupyter_environment(launch: Launch) -> dict[str, str]:
 class Supervisor:
     """Runs one Jupyter server to its end."""
 
-    def __init__(self, launch: Launch) -> None:
-        """Take the launch, and begin its log."""
+    def __init__(self, launch: Launch, observer: ObserverKeeper) -> None:
+        """Take the launch and who watches its datasets, and begin its log."""
         self._launch = launch
+        self._observer = observer
         self._log = JupyterLog(launch.folders.jupyter_log)
         self._first_inside: int | None = None
         self._said = b""
@@ -155,7 +160,10 @@ class Supervisor:
         info, info_inside = os.pipe()
         python = [launch.spec.python, "-I", "-m", MODULE]
         if launch.sandbox == sandboxes.BUBBLEWRAP:
-            command = sandboxes.bubblewrap_command(launch.spec, launch.folders, launch.uid, info_inside) + python
+            command = sandboxes.bubblewrap_command(
+                launch.spec, launch.folders, launch.uid, info_inside, self._observer.sources
+            )
+            command += python
         else:
             command = [*orphans.die_with_launcher(), *python]
         try:
@@ -200,6 +208,7 @@ class Supervisor:
                     timeout = 0.1
             for key, _ in self._selector.select(timeout):
                 self._read(key)
+            self._observer.mind()
         return status
 
     def _read(self, key: selectors.SelectorKey) -> None:

@@ -9,6 +9,7 @@ from textual.content import Content
 
 from nightingale.contract.schemas import CatalogOut, HistoryEntryOut, InstanceOut, LimitOut
 from nightingale_tui.actions import BY_ACTION
+from nightingale_tui.reads import observed
 from nightingale_tui.state import uptime_s
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.facts import reason_words
@@ -39,6 +40,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
+        "reads": observed(one),
         "owner": one.owner,
         "id": one.id,
         "created": _moment(one.created_at, words.ago(one.created_at, shown)),

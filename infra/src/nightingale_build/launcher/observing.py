@@ -1,0 +1,180 @@
+"""The launcher's side of the read audit: it starts the image's observer, holds its descriptor, and starts it again.
+
+The observer mounts the datasets, so launcher, observer and sandbox share a mount namespace of their own: whatever ends
+them, the mounts end too, and nobody outside stumbles over them.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from nightingale.contract.build import LaunchSpec
+from nightingale.contract.reads import ObservedMount, ObserverSeen, ObserverSpec
+from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.launcher.folders import InstanceFolders
+from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.whole_files import write_whole
+
+MODULE = "nightingale_instance.audit"
+
+ANSWER_S = 120.0
+"""Longest wait for the observer: a dataset that was never packed is packed first."""
+
+END_S = 6.0
+"""Longest wait for its end: the guard's last frames, and a last try to ship."""
+
+MOST_RESTARTS = 20
+"""After so many the observer stays dead, and readers wait until the instance is stopped."""
+
+_CLONE_NEWNS = 0x20000
+_MS_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
+_GRANULARITY = {"fanotify": "ranges", "fanotify-open": "opens"}
+
+
+class ObserverKeeper:
+    """Keeps one instance's observer running."""
+
+    def __init__(self, spec: LaunchSpec, folders: InstanceFolders) -> None:
+        """Take the launch and its folders."""
+        self._spec = spec
+        self._folders = folders
+        self._process: subprocess.Popen[bytes] | None = None
+        self._events: int | None = None
+        self._restarts = 0
+        self.seen = ObserverSeen(name=None, words="No dataset is mounted.")
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What the sandbox is to mount for each dataset, where that is not the dataset's own folder."""
+        if self.seen.name is None:
+            return {}
+        return {mount.dataset: str(self._target(mount.dataset)) for mount in self._spec.datasets}
+
+    def start(self) -> None:
+        """Start the observer, before anything of the sandbox runs. Raises RefusalError where it is required, OSError.
+
+        Datasets of tier 0 are mounted unwatched where nothing can watch, which `seen` then says.
+        """
+        if not self._spec.datasets:
+            return
+        if os.geteuid() == 0:
+            _own_mounts()
+            self.seen = self._run()
+        else:
+            self.seen = ObserverSeen(
+                name=None,
+                words="The platform runs in an ordinary account, which may not watch what others read.",
+                next_step="Run the platform as root to have reads recorded.",
+            )
+        if self.seen.name is None and self._spec.tier > 0:
+            raise RefusalError(
+                ReasonCode.OBSERVER_UNAVAILABLE,
+                f"A dataset of tier {self._spec.tier} is mounted only where reads are recorded. {self.seen.words}",
+                self.seen.next_step,
+            )
+
+    def mind(self) -> None:
+        """Start the observer again if it died; readers wait meanwhile, since its descriptor is held here."""
+        if self._process is None or self._process.poll() is None or self._restarts >= MOST_RESTARTS:
+            return
+        self._restarts += 1
+        self._run()
+
+    def end(self) -> None:
+        """End the observer once nobody reads any more. What it could not ship stays in the spool."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._events is not None:
+            os.close(self._events)
+            self._events = None
+
+    def _target(self, dataset: str) -> Path:
+        return self._folders.root / "mounts" / dataset
+
+    def _run(self) -> ObserverSeen:
+        data = self._folders.root.parent.parent
+        spec = ObserverSpec(
+            instance_id=self._spec.instance_id,
+            spool_dir=str(self._folders.root / "reads"),
+            api_file=str(data / "platform.json"),
+            token_file=str(self._folders.shipper_token),
+            mounts=tuple(
+                ObservedMount(
+                    dataset=mount.dataset,
+                    version=mount.version,
+                    tier=mount.tier,
+                    source=mount.source,
+                    target=str(self._target(mount.dataset)),
+                )
+                for mount in self._spec.datasets
+            ),
+        )
+        write_whole(self._folders.root / "observer.json", msgspec.json.encode(spec))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            command = [self._spec.python, "-I", "-m", MODULE, str(self._folders.root / "observer.json")]
+            command += ["--report-fd", str(theirs.fileno())]
+            kept = [theirs.fileno()]
+            if self._events is not None:
+                command += ["--events-fd", str(self._events), "--granularity", _GRANULARITY[self.seen.name or ""]]
+                kept.append(self._events)
+            log = os.open(
+                self._folders.root / "observer.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
+            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+                    pass_fds=kept,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(log)
+            theirs.close()
+            return self._answer(ours)
+
+    def _answer(self, ours: socket.socket) -> ObserverSeen:
+        ours.settimeout(ANSWER_S)
+        try:
+            said, ancillary, _, _ = ours.recvmsg(65536, socket.CMSG_SPACE(array.array("i").itemsize))
+            seen = msgspec.json.decode(said, type=ObserverSeen)
+        except (TimeoutError, msgspec.DecodeError):
+            return ObserverSeen(
+                name=None,
+                words="The observer did not start.",
+                next_step=f"Ask your administrator to look at {self._folders.root / 'observer.log'}.",
+            )
+        for level, kind, data in ancillary:
+            if self._events is None and level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors = array.array("i")
+                descriptors.frombytes(data)
+                self._events = descriptors[0]
+                os.set_inheritable(self._events, False)  # noqa: FBT003 - the standard library's signature
+            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                for again in array.array("i", data):
+                    os.close(again)
+        return seen
+
+
+def _own_mounts() -> None:
+    """Leave the machine's mount namespace for one of our own, from which nothing spreads. Raises OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(_CLONE_NEWNS) != 0 or library.mount(None, b"/", None, _MS_PRIVATE_RECURSIVE, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"no mount namespace of its own could be made: {os.strerror(number)}")

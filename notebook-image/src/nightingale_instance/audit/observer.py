@@ -1,0 +1,247 @@
+"""One instance's observer: mounts its datasets, watches them, and ships what is seen until it is told to end.
+
+It runs as root outside the sandbox. Whoever started it holds a duplicate of the kernel's descriptor too: when the guard
+dies, this process starts another; when this process dies, the launcher starts it again with that descriptor. Readers
+wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from nightingale.contract.reads import Exactness, ObserverSeen, ObserverSpec
+from nightingale_instance.audit.frames import DamagedSpoolError
+from nightingale_instance.audit.kernel import Granularity, KernelRefusedError, WatchedFileSystems
+from nightingale_instance.audit.shipper import MountSeen, MountsSeen, Shipper, ship_for
+from nightingale_instance.audit.volume import FileList, Volume, VolumeError
+
+GUARD = Path(__file__).with_name("nightingale-guard")
+"""The guard's program: compiled when the image is built."""
+
+MOST_SEGMENTS = 64
+"""Of 4 MiB in the spool; then readers wait until the platform has taken some."""
+
+LOOK_S = 0.25
+"""Between two looks at the spool: a record reaches the platform within this and a second."""
+
+LAST_SHIPPING_S = 1.5
+"""How long the end of an instance waits for the platform; what is left then is shipped by the next start or a drain."""
+
+GUARD_END_S = 2.0
+
+_PR_SET_PDEATHSIG = 1
+
+_PENDING_BYTES = mmap.PAGESIZE * 2
+
+
+class ObserverError(Exception):
+    """Nothing can be watched. Says why, with a next step."""
+
+    def __init__(self, words: str, next_step: str) -> None:
+        """Take what happened and what to do."""
+        super().__init__(words)
+        self.next_step = next_step
+
+
+class Observer:
+    """Runs one instance's observer."""
+
+    def __init__(self, spec: ObserverSpec) -> None:
+        """Take the specification."""
+        self._spec = spec
+        self._root = Path(spec.spool_dir)
+        self._ending = threading.Event()
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._watched: WatchedFileSystems | None = None
+
+    def watch(self, descriptor: int | None, granularity: Granularity | None) -> ObserverSeen:
+        """Mount and mark the datasets, or take over `descriptor`; start the guard. Raises ObserverError."""
+        if not os.access(GUARD, os.X_OK):
+            raise ObserverError(
+                "The guard program is not part of this image: there was no C compiler when it was set up.",
+                "Install one (Debian, Ubuntu: apt install gcc libc6-dev), then: ./run setup.",
+            )
+        lists: dict[str, FileList] = {}
+        try:
+            for mount in self._spec.mounts:
+                lists[mount.dataset] = Volume(Path(mount.source)).ensure()
+            if descriptor is None:
+                for mount in self._spec.mounts:
+                    Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    Volume(Path(mount.source)).mount(Path(mount.target))
+                self._watched = WatchedFileSystems.open()
+                for mount in self._spec.mounts:
+                    self._watched.watch(Path(mount.target))
+            else:
+                self._watched = WatchedFileSystems(descriptor, granularity)
+        except VolumeError as error:
+            raise ObserverError(str(error), error.next_step) from error
+        except KernelRefusedError as error:
+            raise ObserverError(
+                f"Reads cannot be watched here: {error}.",
+                "Run the platform as root on Linux 5.1 or newer, outside a container; or use datasets of tier 0.",
+            ) from error
+        seen = self._watched.granularity or Granularity.RANGES
+        start = self._new_start(seen, lists)
+        self._guard = self._start_guard(start)
+        if seen is Granularity.RANGES:
+            return ObserverSeen(name="fanotify", words=Exactness.RANGES.value)
+        return ObserverSeen(name="fanotify-open", words=Exactness.WHOLE_FILE.value)
+
+    @property
+    def descriptor(self) -> int:
+        """The kernel's descriptor, for whoever keeps readers waiting should this process die."""
+        if self._watched is None:
+            raise ObserverError("Nothing is watched yet.", "Call watch first.")
+        return self._watched.descriptor
+
+    @property
+    def granularity(self) -> Granularity:
+        """What the kernel tells."""
+        return (self._watched and self._watched.granularity) or Granularity.RANGES
+
+    def end(self) -> None:
+        """Ask `run` to return."""
+        self._ending.set()
+
+    def run(self) -> None:
+        """Ship until `end` is called, and for a little while longer."""
+        shipper = Shipper(self._spec)
+        while not self._ending.is_set():
+            self._mind_guard()
+            self._ship(shipper, self._ending.is_set, is_guard_alive=True)
+            self._ending.wait(LOOK_S)
+        self._end_guard()
+        deadline = time.monotonic() + LAST_SHIPPING_S
+        self._ship(shipper, lambda: time.monotonic() > deadline, is_guard_alive=False)
+
+    def _ship(self, shipper: Shipper, until: Callable[[], bool], *, is_guard_alive: bool) -> None:
+        def rest(seconds: float) -> None:
+            # A guard that dies while the platform is away is replaced at once all the same.
+            end = time.monotonic() + seconds
+            while is_guard_alive and time.monotonic() < end and not self._ending.wait(LOOK_S):
+                self._mind_guard()
+            if not is_guard_alive:
+                time.sleep(min(seconds, LOOK_S))
+
+        try:
+            ship_for(shipper, until, rest, is_guard_alive=is_guard_alive)
+        except DamagedSpoolError as error:
+            sys.stderr.write(f"the spool is damaged: {error}\n")
+
+    def _new_start(self, granularity: Granularity, lists: dict[str, FileList]) -> Path:
+        taken = [int(path.name) for path in self._root.iterdir() if path.name.isdigit()]
+        number = max([*taken, Shipper(self._spec).start]) + 1
+        folder = self._root / str(number)
+        folder.mkdir(mode=0o700)
+        mounts = []
+        for mount in self._spec.mounts:
+            name = f"{mount.dataset}.files.json"
+            (folder / name).write_bytes(msgspec.json.encode(lists[mount.dataset]))
+            device = Path(mount.target).stat().st_dev
+            mounts.append(MountSeen(device=device, dataset=mount.dataset, version=mount.version, files=name))
+        # Last: a start without it has no guard and no segment yet.
+        (folder / "mounts.json").write_bytes(
+            msgspec.json.encode(MountsSeen(granularity=granularity, mounts=tuple(mounts)))
+        )
+        return folder
+
+    def _start_guard(self, folder: Path) -> subprocess.Popen[bytes]:
+        spool = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        pending = os.open(self._root / "pending", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.ftruncate(pending, _PENDING_BYTES)
+            command = [str(GUARD), str(self.descriptor), str(spool), str(pending), str(MOST_SEGMENTS)]
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=(self.descriptor, spool, pending), cwd="/", env={}
+            )
+        finally:
+            os.close(spool)
+            os.close(pending)
+
+    def _mind_guard(self) -> None:
+        if self._guard is None or self._guard.poll() is None:
+            return
+        sys.stderr.write(f"the guard ended with status {self._guard.returncode}: readers waited; another is started\n")
+        sys.stderr.flush()
+        newest = max(int(path.name) for path in self._root.iterdir() if path.name.isdigit())
+        self._guard = self._start_guard(self._root / str(newest))
+
+    def _end_guard(self) -> None:
+        if self._guard is None:
+            return
+        self._guard.send_signal(signal.SIGTERM)
+        try:
+            self._guard.wait(GUARD_END_S)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+
+
+def main(arguments: list[str]) -> int:
+    """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
+
+    Returns 0 when it was told to end or all is shipped, 1 when nothing can be watched or the drain was cut short.
+    """
+    os.umask(0o077)
+    _end_with_launcher()
+    spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=ObserverSpec)
+    options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+    root = Path(spec.spool_dir)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (root / "lock").open("w", encoding="ascii") as lock:
+        if "--drain" in arguments:
+            return _drain(spec, lock.fileno())
+        report = socket.socket(fileno=int(options["--report-fd"]))
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a drain of what an earlier start left ends within a batch
+        observer = Observer(spec)
+        events = options.get("--events-fd")
+        signal.signal(signal.SIGTERM, lambda *_: observer.end())
+        signal.signal(signal.SIGINT, lambda *_: observer.end())
+        try:
+            granularity = options.get("--granularity")
+            seen = observer.watch(
+                None if events is None else int(events), None if granularity is None else Granularity(granularity)
+            )
+        except ObserverError as error:
+            report.sendall(msgspec.json.encode(ObserverSeen(name=None, words=str(error), next_step=error.next_step)))
+            return 1
+        descriptors = array.array("i", [observer.descriptor])
+        report.sendmsg([msgspec.json.encode(seen)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        report.close()
+        observer.run()
+    return 0
+
+
+def _end_with_launcher() -> None:
+    """Be told to end when the launcher dies: its sandbox dies with it, and nobody is left to be watched."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _drain(spec: ObserverSpec, lock: int) -> int:
+    """Ship what an instance without an observer has left. Gives way to an observer that starts."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    deadline = time.monotonic() + 60
+    try:
+        is_done = ship_for(Shipper(spec), lambda: time.monotonic() > deadline, time.sleep, is_guard_alive=False)
+    except DamagedSpoolError as error:
+        sys.stderr.write(f"the spool is damaged: {error}\n")
+        return 1
+    return 0 if is_done else 1

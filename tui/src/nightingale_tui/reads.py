@@ -1,0 +1,53 @@
+"""What was read, in words: for the command line and the app alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nightingale.contract.reads import Exactness, ReadKind, ReadRecord
+from nightingale.contract.schemas import InstanceOut
+
+_MOST_RANGES = 3
+
+
+def observed(instance: InstanceOut) -> str:
+    """Return whether reads of the instance's datasets are recorded, or nothing where that is no question yet."""
+    if instance.observer is None:
+        return ""
+    if instance.observer.name is None:
+        return f"NOT recorded: {instance.observer.words}"
+    return f"recorded by {instance.observer.name}: {instance.observer.words}"
+
+
+def what(record: ReadRecord) -> str:
+    """Return the file, or what happened to the observer."""
+    if record.kind is ReadKind.OBSERVER_STARTED:
+        return "(the observer started)"
+    if record.kind is ReadKind.OBSERVER_RESTARTED:
+        return "(the observer was killed and replaced; readers waited)"
+    return f"{record.dataset}/{record.path}"
+
+
+def ranges(record: ReadRecord) -> str:
+    """Return what was asked for of the file: `0-38,911`, `whole`, or nothing yet."""
+    if record.kind is not ReadKind.READ:
+        return ""
+    if record.exactness is Exactness.WHOLE_FILE:
+        return "whole file (upper bound)"
+    if not record.ranges:
+        return "opened" if record.closed_at is None else "nothing"
+    shown = [f"{offset:,}-{offset + length - 1:,}" for offset, length in record.ranges[:_MOST_RANGES]]
+    more = len(record.ranges) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def reader(record: ReadRecord) -> str:
+    """Return the program and its process."""
+    if record.kind is not ReadKind.READ:
+        return ""
+    return f"{record.program.rpartition('/')[2] or 'ended before it was seen'} ({record.pid})"
+
+
+def rows(records: Sequence[ReadRecord]) -> list[tuple[ReadRecord, str, str, str]]:
+    """Return each record with its file, what was asked for, and by whom."""
+    return [(record, what(record), ranges(record), reader(record)) for record in records]
