@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ import pytest
 
 IMAGE_PYTHON = Path(__file__).parents[2] / "notebook-image" / ".venv" / "bin" / "python"
 START_S = 30.0
+
+# What of the package needs no Jupyter is tested in this process; the package itself is only in the image's environment.
+sys.path.append(str(Path(__file__).parents[2] / "notebook-image" / "src"))
 PERSON = "ada"
 
 

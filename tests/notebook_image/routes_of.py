@@ -18,7 +18,7 @@ from nightingale_instance.server import InstanceServer
 from nightingale_instance.settings import read_settings
 
 
-class BrandNewHandler(JupyterHandler):
+class BrandNewHandler(JupyterHandler):  # type: ignore[misc] # not in mypy's environment
     """What an update of Jupyter might bring."""
 
 

@@ -190,6 +190,6 @@ def shrink(path: str) -> str:
     if path.endswith(".ipynb"):
         return (
             "Large outputs make a notebook large: in a cell of another one, run "
-            "`import sys; !{sys.executable} -m nbconvert --clear-output --inplace FILE`."
+            "`!{__import__('sys').executable} -m nbconvert --clear-output --inplace FILE`."
         )
     return "Read it in a cell, a part at a time."
