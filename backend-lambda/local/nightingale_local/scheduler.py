@@ -60,13 +60,15 @@ async def run(folders: Folders) -> None:
         counts.probes, counts.builds = dict(prober.outcomes), dict(ended)
         write_json(folders.counts, counts)
 
-    def every(seconds: float, name: str, beat: Callable[[], Awaitable[None]]) -> Awaitable[None]:
-        return _every(stop, seconds, beat, name, counts)
+    def every(
+        seconds: float, name: str, beat: Callable[[], Awaitable[None]], *, is_waiting: bool = False
+    ) -> Awaitable[None]:
+        return _every(stop, seconds, beat, name, counts, is_waiting=is_waiting)
 
     beats = (
         every(0.01, "in_flight", in_flight),  # a person waits for it; the fifth of the time bounds what it costs
         every(0.25, "refresh", _in_thread(watch.refresh)),
-        every(1.0, "running", watch.beat_running),
+        every(1.0, "running", watch.beat_running, is_waiting=True),
         every(10.0, "last_good", _in_thread(watch.save_last_good)),
         every(10.0, "activity", watch.beat_activity),
         every(5.0, "orphans", _in_thread(reconcile.end_orphans)),
@@ -89,11 +91,18 @@ def _in_thread(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:
 
 
 async def _every(
-    stop: asyncio.Event, seconds: float, beat: Callable[[], Awaitable[None]], name: str, counts: Counts
+    stop: asyncio.Event,
+    seconds: float,
+    beat: Callable[[], Awaitable[None]],
+    name: str,
+    counts: Counts,
+    *,
+    is_waiting: bool = False,
 ) -> None:
     """Call `beat` on a steady grid and count it; one that takes longer than its pace skips what it missed.
 
-    A beat that costs much is thinned out: it never takes more than a fifth of the time.
+    A beat that costs much is thinned out: it never takes more than a fifth of the time. One that `is_waiting` for most
+    of its time, as probes do that are spread over a second, is not.
     """
     durations = counts.beats.setdefault(name, Histogram())
     while not stop.is_set():
@@ -105,5 +114,6 @@ async def _every(
             _LOG.exception("a beat failed, it will be tried again", extra={"beat": name})
         took = time.monotonic() - began
         durations.note(took)
+        rest = 0.0 if is_waiting else min(took * 4, 5.0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), max(seconds - took, min(took * 4, 5.0), 0.005))
+            await asyncio.wait_for(stop.wait(), max(seconds - took, rest, 0.005))

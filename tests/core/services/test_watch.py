@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -209,9 +210,9 @@ async def test_beats_and_refreshes_at_the_same_time_do_not_trip_over_each_other(
         watch = platform.watch
         while not stop.is_set():
             try:
-                for known in tuple(watch._known.values()):
-                    watch._known.pop(known.id, None)
-                    watch._remember(known)
+                for known in watch._known.all():
+                    watch._known.remember(replace(known, status=Status.TERMINATED))
+                    watch._known.remember(known)
             except BaseException as error:  # noqa: BLE001 - the test reports it
                 errors.append(error)
                 return

@@ -6,14 +6,13 @@ import errno
 import json
 from asyncio import timeout
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from nightingale.ports.prober import Activity, ProbeOutcome
 
@@ -38,6 +37,14 @@ class _Kept:
     session: aiohttp.ClientSession
     base_url: str
     in_use: int = 0
+    _urls: dict[str, URL] = field(default_factory=dict)
+
+    def url(self, path: str) -> URL:
+        """Return the whole URL, parsed once: with thousands of servers the client's own cache holds none of them."""
+        found = self._urls.get(path)
+        if found is None:
+            found = self._urls[path] = URL(self.base_url + path)
+        return found
 
 
 class JupyterProber:
@@ -61,8 +68,11 @@ class JupyterProber:
         Neither question counts as activity. The token travels in the Authorization header only.
         """
         headers = {"Authorization": f"token {token}"}
+        kept: _Kept | None = None
         try:
-            async with timeout(timeout_s), self._session(address) as kept:
+            kept = self._take(address)
+            async with timeout(timeout_s):
+                await self._make_room()
                 status = await _ask(kept, "/api/status", _MAX_ANSWER_BYTES, headers)
                 kernels = int(status["kernels"])
                 is_busy = False
@@ -78,6 +88,8 @@ class JupyterProber:
                 )
         except (TimeoutError, OSError, aiohttp.ClientError, _UnlikeJupyterError, KeyError, TypeError, ValueError):
             return None
+        finally:
+            _give_back(kept)
 
     async def close(self) -> None:
         """Close every connection kept."""
@@ -86,30 +98,32 @@ class JupyterProber:
             await kept.session.close()
 
     async def _look(self, address: str, timeout_s: float) -> ProbeOutcome:
+        # Called thousands of times a second: what can be done without a context manager or a generator is.
+        kept: _Kept | None = None
         try:
-            async with timeout(timeout_s), self._session(address) as kept:
-                answer = await _ask(kept, "/api", _MAX_ANSWER_BYTES, {})
+            kept = self._take(address)
+            async with timeout(timeout_s):
+                await self._make_room()
+                answer = await _ask(kept, "/api", _MAX_ANSWER_BYTES, None)
         except TimeoutError:
             return ProbeOutcome.SILENT
         except OSError as error:  # before ClientError: what fails to connect is both
             return _outcome_of(error)
         except (aiohttp.ClientError, _UnlikeJupyterError, ValueError):
             return ProbeOutcome.ODD
+        finally:
+            _give_back(kept)
         is_jupyter = isinstance(answer, dict) and isinstance(answer.get("version"), str)
         return ProbeOutcome.OK if is_jupyter else ProbeOutcome.ODD
 
-    @asynccontextmanager
-    async def _session(self, address: str) -> AsyncIterator[_Kept]:
+    def _take(self, address: str) -> _Kept:
+        """Return what is kept of `address`, in use until `_give_back`. ValueError when it is no address."""
         kept = self._kept.get(address)
         if kept is None:
             kept = self._kept[address] = _open(address)
         self._kept.move_to_end(address)
         kept.in_use += 1
-        try:
-            await self._make_room()
-            yield kept
-        finally:
-            kept.in_use -= 1
+        return kept
 
     async def _make_room(self) -> None:
         while len(self._kept) > self._max_kept:
@@ -122,6 +136,11 @@ class JupyterProber:
         kept = self._kept.pop(address, None)
         if kept is not None:
             await kept.session.close()
+
+
+def _give_back(kept: _Kept | None) -> None:
+    if kept is not None:
+        kept.in_use -= 1
 
 
 def _open(address: str) -> _Kept:
@@ -145,13 +164,13 @@ def _open(address: str) -> _Kept:
     return _Kept(session, base_url)
 
 
-async def _ask(kept: _Kept, path: str, most_bytes: int, headers: dict[str, str]) -> Any:
+async def _ask(kept: _Kept, path: str, most_bytes: int, headers: dict[str, str] | None) -> Any:
     """Return the JSON that `path` answers with status 200; _UnlikeJupyterError or ValueError when it is not that."""
-    async with kept.session.get(kept.base_url + path, headers=headers, allow_redirects=False) as response:
+    async with kept.session.get(kept.url(path), headers=headers, allow_redirects=False) as response:
         if response.status != HTTPStatus.OK:
             raise _UnlikeJupyterError
         body = bytearray()
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             body += chunk
             if len(body) > most_bytes:
                 raise _UnlikeJupyterError  # leaving the block unread closes the connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ SHARDS = 8
 """Instances are spread over this many shards for probing and metering."""
 
 INDEX1 = "index1"
+INDEX2 = "index2"
 
 LIVE = "INSTANCE#"
 ENDED = "ENDED#"
@@ -73,12 +74,25 @@ def instance_item(instance: Instance, version: int) -> Item:
     """Return the item of an instance with its index keys.
 
     index1: the shard's live instances, or ended ones whose last hours metering has not closed (it drops the key).
+    index2: the shard's live instances by when they changed.
     """
     is_ended = instance.status is Status.TERMINATED
     shard = shard_of(instance.id)
     partition = f"UNMETERED#{shard}" if is_ended else f"SHARD#{shard}"
     indexes = {INDEX1: Key(partition, instance.id)}
+    if not is_ended:
+        indexes[INDEX2] = Key(changes_partition(shard), f"{changes_from(instance.changed_at)}#{instance.id}")
     return Item(instance_key(instance.project, instance.id, is_ended=is_ended), encode(instance), indexes, version)
+
+
+def changes_partition(shard: int) -> str:
+    """Return the partition of index2 that lists a shard's live instances by when they changed."""
+    return f"CHANGED#{shard}"
+
+
+def changes_from(since: datetime) -> str:
+    """Return where, in that list, the changes made at `since` or later begin."""
+    return f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def history_partition(instance_id: str) -> str:

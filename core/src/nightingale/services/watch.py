@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,14 +31,17 @@ from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
 from nightingale.services.activity import active_at, activity_edge
 from nightingale.services.clock_steps import ClockSteps
+from nightingale.services.known_instances import KnownInstances
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.looks import look_at, look_at_build, tail_of
 from nightingale.services.policies import Times
+from nightingale.services.probing import Probing, Seen
 from nightingale.services.reasons import crash_reason, deadline_reason, silence_reason
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "platform"
+_ASKED_AT_ONCE = 16  # servers, when they were last used: one that hangs holds up few others
 
 
 @dataclass(frozen=True)
@@ -64,40 +66,26 @@ class Watch:
     prober: Prober
     limits: WatchLimits = WatchLimits()
     shards: tuple[int, ...] = tuple(range(records.SHARDS))
-    _known: dict[str, Instance] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
     _asked_builder_at: dict[str, datetime] = field(default_factory=dict)
-    _merging: threading.Lock = field(default_factory=threading.Lock)
     _steps: ClockSteps = field(default_factory=ClockSteps)
 
     def __post_init__(self) -> None:
-        """Make the memory of good probes."""
+        """Make what it remembers."""
         self._last_good = LastGood(self.store, self.shards)
+        self._known = KnownInstances(self.store, self.clock, self.shards)
+        self._probing = Probing(self.clock, self._probe)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Read the list of live instances anew. The index may lag: every decision re-reads by key."""
-        read: dict[str, Instance] = {}
-        for shard in self.shards:
-            cursor: str | None = None
-            while True:
-                page = self.store.query_index(records.INDEX1, f"SHARD#{shard}", limit=500, cursor=cursor)
-                read |= {item.key.sort: records.decode(item, Instance) for item in page.items}
-                cursor = page.cursor
-                if cursor is None:
-                    break
-        with self._merging:
-            held = self._known
-            self._known = {
-                instance.id: max(instance, held.get(instance.id, instance), key=lambda one: one.seq)
-                for instance in read.values()
-            }
-            self._last_good.forget_all_but(self._known.keys())
-            self._asked_builder_at = {
-                key: at for key, at in tuple(self._asked_builder_at.items()) if key in self._known
-            }
-            self._suspects &= self._known.keys()
+        """Take up what others changed. The indexes may lag: every decision re-reads by key."""
+        if not self._known.refresh():
+            return
+        ids = self._known.ids()
+        self._last_good.forget_all_but(ids)
+        self._asked_builder_at = {key: at for key, at in tuple(self._asked_builder_at.items()) if key in ids}
+        self._suspects &= ids
 
     def load_last_good(self) -> None:
         """Take up what the watcher before left behind."""
@@ -110,7 +98,7 @@ class Watch:
     @property
     def has_in_flight(self) -> bool:
         """Whether anything moves, so that the fast beat is worth its while."""
-        return bool(self._suspects) or any(instance.is_in_flight for instance in tuple(self._known.values()))
+        return bool(self._suspects) or bool(self._known.in_flight())
 
     # --- the fast beat: what is in flight -----------------------------------------------------------------------------
 
@@ -173,7 +161,7 @@ class Watch:
     def _enforce_deadlines(self) -> None:
         now = self.clock.now()
         deadlines = self.lifecycle.deadlines
-        for instance in [one for one in tuple(self._known.values()) if one.is_in_flight]:
+        for instance in self._known.in_flight():
             lasted = self._steps.lasted(f"{instance.id}/{instance.seq}", instance.status_at, now)
             if lasted >= deadlines.of(instance.status):
                 reason = deadline_reason(instance, deadlines)
@@ -193,25 +181,28 @@ class Watch:
         """Probe every running server once, and keep to the times at which instances end."""
         self._steps.note(self.clock.now())
         running = self._in({Status.RUNNING})
-        outcomes = await asyncio.gather(*(self._probe(instance) for instance in running))
-        await asyncio.to_thread(self._take_outcomes, list(zip(running, outcomes, strict=True)))
+        seen, late = await self._probing.begin_round(running)
+        await asyncio.to_thread(self._take_outcomes, seen, late)
         await asyncio.to_thread(self._enforce_deadlines)
-        await asyncio.to_thread(self._enforce_policy, tuple(self._known.values()))
+        await asyncio.to_thread(self._enforce_policy, self._known.all())
 
-    def _take_outcomes(self, outcomes: list[tuple[Instance, ProbeOutcome]]) -> None:
+    def _take_outcomes(self, seen: list[Seen], late: int) -> None:
         now = self.clock.now()
         bad: list[Instance] = []
-        for instance, outcome in outcomes:
-            if outcome is ProbeOutcome.OK:
-                self._last_good.note(instance.id, now)
+        for one in seen:
+            instance = self._known.find(one.instance.id)
+            if instance is None or instance.running_since != one.instance.running_since:
+                continue  # what was probed is no more, or was started anew since
+            if one.outcome is ProbeOutcome.OK:
+                self._last_good.note(instance.id, one.at)
                 self._suspects.discard(instance.id)
                 if instance.unreachable_since is not None:
                     self._apply(instance, Event(EventName.CAME_BACK, _ACTOR))
             elif not self._look_for_crash(instance):
                 bad.append(instance)
-        enough = len(outcomes) >= self.limits.suspect_self_from
-        if enough and len(bad) * 2 > len(outcomes):
-            _LOG.error("most servers silent at once: the watcher suspects itself", extra={"silent": len(bad)})
+        silent, probed = len(bad) + late, len(seen) + late
+        if probed >= self.limits.suspect_self_from and silent * 2 > probed:
+            _LOG.error("most servers silent at once: the watcher suspects itself", extra={"silent": silent})
             return
         for instance in bad:
             self._silent(instance, now)
@@ -228,7 +219,7 @@ class Watch:
 
     def _look_at_suspects(self) -> None:
         for instance_id in tuple(self._suspects):
-            instance = self._known.get(instance_id)
+            instance = self._known.find(instance_id)
             if instance is not None and instance.status is Status.RUNNING:
                 self._look_for_crash(instance)
             else:
@@ -251,34 +242,38 @@ class Watch:
 
     async def beat_activity(self) -> None:
         """Ask every running server when it was last used; stop what answers and has been idle for too long."""
-        for instance in self._in({Status.RUNNING}):
-            machines = self.machines[instance.place]
+        turn = asyncio.Semaphore(_ASKED_AT_ONCE)
+        await asyncio.gather(*(self._ask(instance, turn) for instance in self._in({Status.RUNNING})))
+
+    async def _ask(self, instance: Instance, turn: asyncio.Semaphore) -> None:
+        machines = self.machines[instance.place]
+        async with turn:
             try:
                 token = await asyncio.to_thread(machines.token, instance.id)
             except MachineUnavailableError:
-                continue
+                return
             seen = await self.prober.activity(machines.address(instance.id), token, self.limits.probe_timeout)
-            now = self.clock.now()
-            change = activity_edge(instance, seen, now, self.limits.idle_after)
-            if change is not None:
-                self._remember(await asyncio.to_thread(self.lifecycle.touch, instance, change))
-            if seen is not None:
-                known = self._known.get(instance.id, instance)
-                used_at = self._steps.after_step(active_at(instance, seen, now), now)
-                await asyncio.to_thread(self._enforce_policy, (known,), Uses(used_at))
+        now = self.clock.now()
+        change = activity_edge(instance, seen, now, self.limits.idle_after)
+        if change is not None:
+            self._known.remember(await asyncio.to_thread(self.lifecycle.touch, instance, change))
+        if seen is not None:
+            known = self._known.find(instance.id) or instance
+            used_at = self._steps.after_step(active_at(instance, seen, now), now)
+            await asyncio.to_thread(self._enforce_policy, (known,), Uses(used_at))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _in(self, statuses: Iterable[Status]) -> list[Instance]:
         wanted = frozenset(statuses)
-        return [
-            instance
-            for instance in tuple(self._known.values())
-            if instance.status in wanted and instance.place in self.machines
-        ]
+        found = self._known.in_flight() if wanted <= IN_FLIGHT else self._known.all()
+        return [one for one in found if one.status in wanted and one.place in self.machines]
 
     async def _probe(self, instance: Instance) -> ProbeOutcome:
-        address = self.machines[instance.place].address(instance.id)
+        try:
+            address = self.machines[instance.place].address(instance.id)
+        except MachineUnavailableError:
+            return ProbeOutcome.SILENT
         return await self.prober.probe(address, self.limits.probe_timeout)
 
     def _apply(self, instance: Instance, event: Event) -> None:
@@ -293,13 +288,4 @@ class Watch:
             _LOG.info("event came too late", extra={"instance": instance.id, "why": str(error)})
             stored = self.lifecycle.find(instance.project, instance.id)
             after = stored.instance if stored is not None else instance
-        self._remember(after)
-
-    def _remember(self, instance: Instance) -> None:
-        """Take up what is now known of an instance, unless something newer is."""
-        with self._merging:
-            held = self._known.get(instance.id)
-            if instance.status is Status.TERMINATED:
-                self._known.pop(instance.id, None)
-            elif held is None or instance.seq >= held.seq:
-                self._known[instance.id] = instance
+        self._known.remember(after)
