@@ -68,7 +68,7 @@ class World:
 
     def _shards(self) -> tuple[int, ...]:
         with self.store.quietly():
-            return tuple({records.shard_of(instance.id) for instance in self.all()})
+            return tuple(sorted({records.shard_of(instance.id) for instance in self.all()}))
 
     # --- what goes on by itself -----------------------------------------------------------------------------------
 
@@ -99,7 +99,8 @@ class World:
         await self._guarded(self.watch.beat_running)
 
     async def _refresh(self) -> None:
-        self.watch.shards = self._shards()
+        if self.watch.shards != self._shards():  # the instance is there now
+            self.watch = self._new_watch()
         self.watch.refresh()
 
     async def _guarded(self, beat: Callable[[], Awaitable[None]]) -> None:

@@ -199,6 +199,20 @@ def test_a_build_on_a_full_disk_still_says_so(runner: Runner):
         subprocess.run(["umount", str(data)], check=True)
 
 
+@pytest.mark.root
+@needs_root
+def test_a_terraform_that_finds_no_room_for_its_own_words_is_disk_full(runner: Runner):
+    data = runner.place.data_dir
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(data)], check=True)
+    try:
+        runner.folder("b-0000000001").mkdir(parents=True)
+        fill = f"head -c 1000000 /dev/zero > {data}/filler 2>/dev/null; echo 'no space left on device'; exit 1"
+        runner.pretend_terraform(f'[ "$1" = init ] && exit 0; {fill}')
+        assert runner.run(runner.place.build_spec()).code is ReasonCode.DISK_FULL
+    finally:
+        subprocess.run(["umount", str(data)], check=True)
+
+
 def test_a_build_that_takes_too_long_is_ended_with_all_that_it_runs(runner: Runner):
     runner.pretend_terraform('[ "$1" = init ] && exit 0; trap "" INT; sleep 300.5 & wait; wait')
     begun = time.monotonic()

@@ -104,6 +104,18 @@ def test_terraforms_errors_become_reason_codes(detail: str, code: ReasonCode):
     assert failed.next_step
 
 
+def test_a_locked_state_says_whose_lock_it_is_and_how_it_goes():
+    detail = (
+        "Error message: resource temporarily unavailable\nLock Info:\n  ID:        b3f4\n"
+        "  Who:       root@elsewhere\n  Version:   1.11\n  Created:   2020-01-01 00:00:00 +0000 UTC\n  Info:\n\nmore"
+    )
+    said = {"summary": "Error acquiring the state lock", "detail": detail}
+    failed = terraform_log.failure([event(**{"@level": "error", "diagnostic": said})], 1)
+    assert failed.code is ReasonCode.STATE_LOCKED
+    assert "(root@elsewhere, since 2020-01-01 00:00:00 +0000 UTC)" in failed.words
+    assert "terraform force-unlock b3f4" in failed.next_step
+
+
 def test_a_log_of_events_and_plain_lines_is_read_as_messages(tmp_path: Path):
     log = tmp_path / "build.log"
     outputs = {"@message": "Outputs: 1", "type": "outputs", "outputs": {"state": {"value": "running"}}}

@@ -82,9 +82,11 @@ def test_a_record_of_another_boot_is_a_reboot(place: LocalPlace, machines: Local
     place.started()
     psutil.Process(place.record().pid).kill()
     wait_until(lambda: machines.look(INSTANCE_ID, 1).state is MachineState.GONE, 2)
-    earlier = msgspec.structs.replace(place.record(), boot_id="00000000-0000-0000-0000-000000000000")
-    (place.instance_dir / "launcher.json").write_bytes(msgspec.json.encode(earlier))
-    seen = machines.look(INSTANCE_ID, 1)
+    boot_id = place.folder / "boot_id"
+    after = LocalMachines(place.data_dir, boot_id=boot_id)
+    assert after.look(INSTANCE_ID, 1).code is ReasonCode.MACHINE_GONE  # where nothing names a boot, none is told apart
+    boot_id.write_text("00000000-0000-0000-0000-000000000000\n", encoding="ascii")
+    seen = LocalMachines(place.data_dir, boot_id=boot_id).look(INSTANCE_ID, 1)
     assert (seen.state, seen.code) == (MachineState.GONE, ReasonCode.MACHINE_REBOOTED)
 
 

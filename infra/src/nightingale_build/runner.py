@@ -23,7 +23,7 @@ from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import DesiredState, ReasonCode
 from nightingale_build import terraform_log
 from nightingale_build.environment import allowed
-from nightingale_build.failure import BuildFailedError, cancelled, from_os_error, timed_out
+from nightingale_build.failure import BuildFailedError, cancelled, disk_full, from_os_error, timed_out
 from nightingale_build.module_folder import find_module, is_initialised, keep_template, prepare_folder
 from nightingale_build.state_file import mend_state
 from nightingale_build.wall_time import now
@@ -146,8 +146,19 @@ class BuildRunner:
         self._outputs = dict(terraform_log.outputs(terraform_log.read_events(self._folder / "build.log")))
 
     def _check(self, status: int) -> None:
-        if status != 0:
-            raise terraform_log.failure(terraform_log.read_events(self._folder / "build.log"), status)
+        if status == 0:
+            return
+        failed = terraform_log.failure(terraform_log.read_events(self._folder / "build.log"), status)
+        if failed.code is ReasonCode.TERRAFORM_FAILED and not _has_room(self._folder):
+            # What Terraform had to say about the full disk found no room in the log either.
+            raise disk_full("Terraform failed, and nothing more can be written.")
+        raise failed
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether the folder's disk takes as much as a build keeps for its result."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize >= RESERVE_BYTES
 
 
 def _reserve(path: Path) -> None:

@@ -6,6 +6,7 @@ The format is Terraform's machine-readable UI: one JSON object a line, told apar
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.failure import BuildFailedError, disk_full
 
 TAIL_LINES = 20
+_LOCK_INFO = re.compile(r"^ *(ID|Who|Created): +(\S.*?) *$", re.MULTILINE)
+"""What Terraform says of the lock in its way."""
 READ_LIMIT = 4 * 1024 * 1024
 """A log longer than this is read from its end: what counts stands there."""
 
@@ -64,16 +67,25 @@ def failure(events: list[dict[str, Any]], exit_status: int) -> BuildFailedError:
     if "no space left on device" in everything or "disk quota exceeded" in everything:
         return disk_full("Terraform could not write.")
     if "error acquiring the state lock" in everything:
-        return BuildFailedError(
-            ReasonCode.STATE_LOCKED,
-            "Another run of Terraform holds this instance's state.",
-            "Wait until it has ended, then retry.",
-        )
+        return _locked(said)
     words = " ".join(said.split())[:1000] or (tail(events) or ("it said nothing",))[-1][:1000]
     return BuildFailedError(
         ReasonCode.TERRAFORM_FAILED,
         f"Terraform failed with exit status {exit_status}: {words}",
         "Read the build's log; retry once the cause is gone.",
+    )
+
+
+def _locked(said: str) -> BuildFailedError:
+    """Return the failure of a state that is locked: by whom and since when, and what ends a lock left behind."""
+    lock = dict(_LOCK_INFO.findall(said))
+    since = f" ({lock.get('Who', 'unknown')}, since {lock['Created']})" if "Created" in lock else ""
+    which = f" {lock['ID']}" if "ID" in lock else ""
+    return BuildFailedError(
+        ReasonCode.STATE_LOCKED,
+        f"Another run of Terraform holds this instance's state{since}.",
+        "Wait until it has ended, then retry. Where that run was killed and its lock stays, your administrator removes"
+        f" it: terraform force-unlock{which}, in the instance's Terraform folder.",
     )
 
 

@@ -44,10 +44,14 @@ _decode_launch = msgspec.json.Decoder(LaunchSpec).decode
 class LocalMachines:
     """The Machines port for the place `local`."""
 
-    def __init__(self, data_dir: Path, *, python: str = sys.executable) -> None:
-        """Take the platform's data folder and the interpreter that has `nightingale_build`."""
+    def __init__(self, data_dir: Path, *, python: str = sys.executable, boot_id: Path = BOOT_ID) -> None:
+        """Take the platform's data folder and the interpreter that has `nightingale_build`.
+
+        `boot_id` is the file that names this run of the operating system; without it no reboot is recognised.
+        """
         self._instances = data_dir.absolute() / "instances"
         self._python = python
+        self._boot_id_file = boot_id
 
     def look(self, instance_id: str, generation: int) -> MachineSeen:
         """Return what is seen of the machine for this generation; it takes well under a millisecond."""
@@ -65,7 +69,7 @@ class LocalMachines:
             return MachineSeen(MachineState.EXITED, launcher, exit_record)
         if is_alive:
             return MachineSeen(MachineState.UP, launcher)
-        has_rebooted = launcher.boot_id != "" and _boot_id() not in {"", launcher.boot_id}
+        has_rebooted = launcher.boot_id != "" and self._boot_id not in {"", launcher.boot_id}
         code = ReasonCode.MACHINE_REBOOTED if has_rebooted else ReasonCode.MACHINE_GONE
         return MachineSeen(MachineState.GONE, launcher, code=code)
 
@@ -99,6 +103,14 @@ class LocalMachines:
             raise MachineUnavailableError(message)
 
     @functools.cached_property
+    def _boot_id(self) -> str:
+        """This run of the operating system; it cannot change while this process lives."""
+        try:
+            return self._boot_id_file.read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+
+    @functools.cached_property
     def _sandbox(self) -> SandboxSeen:
         done = self._launcher("probe", PROBE_S)
         if done.returncode != 0:
@@ -117,8 +129,18 @@ class LocalMachines:
 
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
+        return self._token(instance_id, "secret/jupyter.token")
+
+    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
+        """Return the token that the instance, or what ships its reads, proves itself with. Never log it.
+
+        Raises MachineUnavailableError.
+        """
+        return self._token(instance_id, "shipper.token" if is_shipper else "secret/instance.token")
+
+    def _token(self, instance_id: str, name: str) -> str:
         try:
-            return (self._known(instance_id) / "secret" / "jupyter.token").read_text(encoding="ascii").strip()
+            return (self._known(instance_id) / name).read_text(encoding="ascii").strip()
         except OSError as error:
             message = f"{instance_id} has no token: it does not run ({error.strerror})."
             raise MachineUnavailableError(message) from error
@@ -204,12 +226,3 @@ def _read(path: Path, decode: Callable[[bytes], T]) -> T | None:
         return decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
-
-
-@functools.cache
-def _boot_id() -> str:
-    """Return this run of the operating system; it cannot change while this process lives."""
-    try:
-        return BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
