@@ -40,6 +40,17 @@ def test_a_sandbox_killed_while_it_is_made_leaves_nothing(place: LocalPlace, mom
     wait_until(lambda: place.processes() == [], 3.0)
 
 
+@pytest.mark.parametrize("moment_s", [0.0, 0.01, 0.02])
+def test_a_launcher_killed_before_its_word_leaves_no_sandbox_in_the_making(place: LocalPlace, moment_s: float):
+    starting = begin(place)
+    wait_until((place.instance_dir / "launcher.json").exists)
+    time.sleep(moment_s)  # the moment is what this test is about
+    psutil.Process(place.record().pid).kill()
+    if starting.wait(10) == 0:  # it had given its word: whatever comes next ends what it left
+        assert place.stop().returncode == 0
+    wait_until(lambda: place.processes() == [], 3.0)
+
+
 def test_a_server_whose_starter_was_killed_is_ended_again(place: LocalPlace):
     """The build has failed by then: nobody would know of the server."""
     starting = begin(place)

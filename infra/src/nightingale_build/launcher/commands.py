@@ -100,7 +100,7 @@ def stop(environment: Mapping[str, str]) -> None:
     told = json.loads(environment["NIGHTINGALE_STOP"])
     folders = InstanceFolders(Path(told["instance_dir"]))
     if folders.root.is_dir():
-        _end_and_let_go(folders)
+        end_and_let_go(folders)
         folders.token.unlink(missing_ok=True)
 
 
@@ -143,7 +143,12 @@ def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
     return lock
 
 
-def _end_and_let_go(folders: InstanceFolders) -> None:
+def end_and_let_go(folders: InstanceFolders) -> None:
+    """End the instance's launcher, what it left behind and its control groups. Raises RefusalError as `end` does.
+
+    A child that a killed launcher had forked and that was no other program yet held the lock too: once it is free, all
+    that is left is known by its environment.
+    """
     lock = end(folders)
     if lock is not None:
         remove_cgroups(folders.root.name)
@@ -164,7 +169,7 @@ def remove(environment: Mapping[str, str]) -> None:
             "Tell your administrator: the build's variables do not fit together.",
         )
     if folders.root.is_dir():
-        _end_and_let_go(folders)
+        end_and_let_go(folders)
     for path in (home, folders.run, folders.token.parent, folders.data, folders.etc):
         remove_tree(path)
 

@@ -7,7 +7,7 @@ import os
 import resource
 
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.launcher.commands import from_os_error
+from nightingale_build.launcher.commands import end_and_let_go, from_os_error
 from nightingale_build.launcher.observing import ObserverKeeper
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.launcher.supervise import Launch, Supervisor, record_launcher
@@ -40,6 +40,7 @@ def run_detached(launch: Launch, lock: int) -> None:
     if said:
         refusal = json.loads(said)
         raise RefusalError(ReasonCode(refusal["code"]), refusal["words"], refusal["next_step"])
+    end_and_let_go(launch.folders)  # a sandbox in the making does not hear of its launcher's end
     raise RefusalError(
         ReasonCode.MACHINE_GONE,
         f"The launcher of {launch.spec.instance_id} died before it had started the Jupyter server.",
