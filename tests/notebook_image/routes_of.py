@@ -1,4 +1,7 @@
-"""Run by the image's interpreter: prints the routing table of a server that is set up, not started, as JSON."""
+"""Run by the image's interpreter: prints, as JSON, the routing table of a server that is set up, not started.
+
+And what became of a handler that was added to it as an update of Jupyter would.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class BrandNewHandler(JupyterHandler):  # type: ignore[misc] # not in mypy's env
     """What an update of Jupyter might bring."""
 
 
-def main(tier: str, mode: str) -> None:
+def main(tier: str) -> None:
     """Print the table for `tier`."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -47,16 +50,18 @@ def main(tier: str, mode: str) -> None:
         server = InstanceServer.instance(config_file=str(config), config_dir=str(folder / "private"))
         server.guard(settings)
         server.initialize(argv=[], find_extensions=False)
-        if mode == "with-a-new-handler":
-            server.web_app.add_handlers(".*$", [("/brand/new", BrandNewHandler)])
-            hold_routes(server.web_app, server.log)
-        table = [
-            [rule.matcher.regex.pattern, name_of(rule.target)]
-            for rule in rules_of(server.web_app)
-            if hasattr(rule.matcher, "regex")
-        ]
-    sys.stdout.write(json.dumps(table))
+        table = table_of(server)
+        server.web_app.add_handlers(".*$", [("/brand/new", BrandNewHandler)])
+        closed = hold_routes(server.web_app, server.log)
+        added = table_of(server)["/brand/new$"]
+    sys.stdout.write(json.dumps({"table": table, "closed": closed, "added": added}))
+
+
+def table_of(server: InstanceServer) -> dict[str, str]:
+    """Return each pattern with the full name of the handler that answers it; of two with one pattern, the first."""
+    rules = [rule for rule in rules_of(server.web_app) if hasattr(rule.matcher, "regex")]
+    return {rule.matcher.regex.pattern: name_of(rule.target) for rule in reversed(rules)}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

@@ -168,7 +168,7 @@ WAYS = (
     Way("GET", "/lab/extensions/../kernels/leak/data.bin", "----"),
     Way("GET", "/kernelspecs/leak/data.bin", "rr--"),
     Way("GET", "/kernelspecs/leak/../../../../../note.txt", "----"),
-    Way("GET", "/kernelspecs/python3/logo-svg.svg", "RRxx"),
+    Way("GET", "/kernelspecs/python3/logo-svg.svg", "...."),
     Way("GET", "/api/kernelspecs", "oo.."),
     Way("GET", "/api/kernelspecs/leak", "oo--"),
     Way("PUT", "/lab/api/workspaces/w", "....", json={"data": {"k": "MARKER"}, "metadata": {"id": "w"}}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -66,3 +67,9 @@ class RecordedFileHandler(_RecordedMixin, AuthenticatedFileHandler):  # type: ig
 
 class RecordedKernelFileHandler(_RecordedMixin, KernelSpecResourceHandler):  # type: ignore[misc] # as above
     """Files that lie beside a kernel's description, logos as a rule: whoever installs a kernel puts them there."""
+
+    def get_content(self, abspath: str, start: int | None = None, end: int | None = None) -> Iterable[bytes]:
+        """Return the bytes; those of the image's own kernels are no download."""
+        if Path(os.path.realpath(abspath)).is_relative_to(os.path.realpath(sys.prefix)):
+            return web.StaticFileHandler.get_content(abspath, start, end)  # type: ignore[no-any-return] # tornado
+        return super().get_content(abspath, start, end)
