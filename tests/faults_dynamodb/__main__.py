@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests .venv/bin/python -m faults_dynamodb [--seeds N --first S] [--every] [--wire]`: the long runs.
+"""The long runs: `PYTHONPATH=tests .venv/bin/python -m faults_dynamodb [--every] [--seeds N --first S] [--wire]`.
 
 Ends with 1 at the first run that leaves something behind, and says how to have it again.
 """
@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 
+from faults_dynamodb import storm
 from faults_dynamodb.runs import AT_WIRE, MakeStore, OnWire, Plan, all_at_once, drawn, every_call, in_memory, run
 from faults_dynamodb.wire import Wire
 
@@ -21,7 +22,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of these seeds")
     parser.add_argument("--every", action="store_true", help="one run for each call and each kind of fault")
     parser.add_argument("--wire", action="store_true", help="below the real DynamoDB adapter: some seconds a run")
+    parser.add_argument("--real", action="store_true", help="the platform's real processes: a minute a seed")
     told = parser.parse_args()
+    if told.real:
+        return _storms(range(told.first, told.first + told.seeds))
     make: MakeStore = OnWire(Wire()) if told.wire else in_memory
     calls = run(make, {}).store.calls
     print(f"{len(calls)} calls in a life without faults", flush=True)  # noqa: T201 - what it is started for
@@ -36,6 +40,19 @@ def main() -> int:
         count += 1
     seconds = time.monotonic() - begun
     print(f"{count} runs with {faults} faults in {seconds:.0f} s: nothing left behind")  # noqa: T201 - same
+    return 0
+
+
+def _storms(seeds: range) -> int:
+    for seed in seeds:
+        begun = time.monotonic()
+        try:
+            met = dict(storm.play(seed))
+        except Exception:  # noqa: BLE001 - as above
+            traceback.print_exc()
+            print(f"failed: --real --first {seed} --seeds 1", file=sys.stderr)  # noqa: T201 - as above
+            return 1
+        print(f"seed {seed}: {met} in {time.monotonic() - begun:.0f} s", flush=True)  # noqa: T201 - as above
     return 0
 
 

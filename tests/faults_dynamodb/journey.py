@@ -52,6 +52,8 @@ class World:
     answers: Counter[int] = field(default_factory=Counter)
     metering: MeteringService = field(init=False)
     token: str = ""
+    fails_next: bool = False
+    """Whether the build that ends next ends badly."""
     gateway_token: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +90,11 @@ class World:
 
     def _end_builds(self) -> None:
         for spec in self.platform.builder.running:
-            self.platform.builder.finish(spec.build_id)
+            if self.fails_next:
+                self.fails_next = False
+                self.platform.builder.fail(spec.build_id)
+            else:
+                self.platform.builder.finish(spec.build_id)
 
     async def beat(self) -> None:
         """Let a second pass, with every beat once; one that fails is tried again the next second."""
@@ -251,7 +257,7 @@ class World:
 
 
 async def play(world: World) -> None:
-    """Launch, tunnel, resize, extend, crash and retry, stop, resize stopped, start, a stop that fails, delete."""
+    """Launch, tunnel, resize, extend, crash and retry, a stop that fails, resize stopped, start, delete."""
     await world.log_in()
     await world.command("launch_instance", {"name": NAME, "request_id": REQUEST_ID})
     await world.until(Status.RUNNING)
@@ -266,6 +272,7 @@ async def play(world: World) -> None:
     await world.command("retry_instance")
     await world.until(Status.RUNNING)
     await world.restart()
+    world.fails_next = True
     await world.command("stop_instance")
     await world.until(Status.STOPPED)
     await world.pass_hours(20)
