@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalice import Chalice
 
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from chalicelib import http, jobs
 
 app = Chalice(app_name="nightingale", configure_logs=False)

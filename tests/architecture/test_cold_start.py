@@ -76,3 +76,41 @@ def test_an_answer_that_needs_no_store_loads_no_sdk(program: str) -> None:
 def test_the_same_answer_comes_through_chalice() -> None:
     # Chalice's test client itself loads botocore, which Lambda's own way in does not.
     assert loaded_after(ANSWER, SETTINGS) & {"pynamodb", "asyncssh", "aiohttp"} == set()
+
+
+NO_TEXTS = """
+import sys
+import nightingale.adapters.dynamodb_items
+assert "botocore.client" in sys.modules
+assert not {"botocore.docs", "botocore.docs.docstring", "html.parser"} & set(sys.modules)
+"""
+
+TEXTS_LATER = """
+import nightingale.adapters.dynamodb_items
+import boto3
+keys = {"region_name": "eu-central-1", "aws_access_key_id": "a", "aws_secret_access_key": "s"}
+client = boto3.client("s3", **keys)
+assert client.generate_presigned_url("list_buckets").startswith("https://s3.")
+assert client.get_paginator("list_objects_v2").paginate.__doc__ == ""
+assert client.get_waiter("bucket_exists").wait.__doc__ == ""
+assert client.list_buckets.__doc__ == ""
+resource = boto3.resource("s3", **keys)
+assert "s3" in str(resource.Bucket("b").load.__doc__)
+import botocore.docs
+assert callable(botocore.docs.generate_docs)
+"""
+
+
+def test_the_database_loads_no_writer_of_documentation() -> None:
+    assert "pynamodb" in loaded_after(NO_TEXTS, SETTINGS)
+
+
+def test_botos_own_documentation_is_there_for_who_asks_later() -> None:
+    assert "boto3" in loaded_after(TEXTS_LATER, SETTINGS)
+
+
+@pytest.mark.parametrize("program", [IMPORT, "import nightingale_tui.cli.main"], ids=["api", "command line"])
+def test_msgspec_comes_without_typing_extensions(program: str) -> None:
+    loaded = loaded_after(program, {})
+    assert "msgspec" in loaded
+    assert "typing_extensions" not in loaded

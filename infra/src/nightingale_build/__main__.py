@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-import nightingale_build.lean_start  # noqa: F401 - before anything that imports msgspec
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from nightingale_build.runner import main
 
 if __name__ == "__main__":

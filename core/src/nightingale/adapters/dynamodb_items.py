@@ -7,6 +7,9 @@ and more than 32 levels. Items stay within the same unit of billing either way (
 
 from __future__ import annotations
 
+import nightingale.adapters.lean_botocore  # noqa: F401 - before PynamoDB imports botocore
+
+# isort: split
 import json
 import logging
 from collections.abc import Mapping

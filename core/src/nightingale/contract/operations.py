@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from nightingale.contract import schemas as s
 from nightingale.contract.vocabulary import Permission
@@ -18,8 +19,7 @@ class QueryKind(StrEnum):
     FLAG = "flag"
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """One query parameter, always optional. `pattern` bounds a text, `most` a whole number."""
 
     name: str
@@ -29,8 +29,7 @@ class Query:
     most: int = 9_007_199_254_740_991
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One row of the API. Path parameters stand in braces; `{project}` scopes the permission."""
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import nightingale_build.lean_start  # noqa: F401 - before anything that imports msgspec
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from nightingale_build.launcher.commands import run
 
 if __name__ == "__main__":

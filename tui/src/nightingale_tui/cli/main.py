@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.cli import (
     accounts,

@@ -1,7 +1,8 @@
 """Start-up that counts: msgspec without typing_extensions.
 
 msgspec looks for typing_extensions, takes the standard library's types where it is not there, and pays 10 of its 17 ms
-of import for it. A build starts two of our processes before the first byte of Jupyter runs, so both import this first.
+of import for it. A build starts two of our processes before the first byte of Jupyter runs, a function of the API
+starts while a person waits, so does the command line: these import this first.
 """
 
 from __future__ import annotations
