@@ -15,7 +15,7 @@ from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS, Operation
 from nightingale.contract.schemas import ErrorOut
 from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role, Status
-from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, Principal
+from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, InstanceIdentity, Principal
 from nightingale_local.commands import DEMO, LOCAL
 from nightingale_tui.api.errors import BadAnswerError, UnreachableError, refusal
 from nightingale_tui.cli.command import Command
@@ -117,6 +117,13 @@ def _grants(permission: Permission) -> tuple[str, ...]:
 # --- permissions.md ---------------------------------------------------------------------------------------------------
 
 _PROJECT = "theirs"
+
+
+def _instance(*, is_shipper: bool) -> Principal:
+    identity = InstanceIdentity(_PROJECT, "i-0000000001", "somebody", is_shipper=is_shipper)
+    return Principal("i-0000000001", is_person=False, instance=identity)
+
+
 _CALLERS: dict[str, Principal | None] = {
     "anonymous": None,
     **{role.value: Principal("somebody", roles=((_PROJECT, role),)) for role in Role},
@@ -124,6 +131,8 @@ _CALLERS: dict[str, Principal | None] = {
     "admin": Principal("admin", is_admin=True),
     "operator token": Principal("operator", is_admin=True, is_person=False),
     "gateway token": Principal("gateway", is_gateway=True, is_person=False),
+    "instance token": _instance(is_shipper=False),
+    "shipper token": _instance(is_shipper=True),
 }
 
 
@@ -140,7 +149,8 @@ def _permissions() -> str:
             "- `project`: on everything in the caller's projects, and nothing elsewhere",
             "- `all`: in every project\n",
             "The stranger leads another project. The admin is a member of no project: what an admin may do inside one",
-            "comes from being an admin alone. The tokens of operator and gateway lie on the platform's machine.\n",
+            "comes from being an admin alone. The tokens of operator and gateway lie on the platform's machine,",
+            "those of an instance and of what ships its reads on the instance's; both speak for that instance alone.\n",
             _table(
                 ("operation", *_CALLERS),
                 (

@@ -32,6 +32,8 @@ CALLERS = {
     "admin": "hedy",
     "operator token": "operator",
     "gateway token": "gateway",
+    "instance token": "instance",
+    "shipper token": "shipper",
 }
 MINE, THEIRS, FOREIGN = ("brain", "mine"), ("brain", "theirs"), ("heart", "foreign")
 LAUNCHERS = {"researcher", "lead"}
@@ -45,6 +47,7 @@ BODIES: dict[str, Any] = {
     "renew_channel": {"sent": 0, "received": 0},
     "close_channel": {"sent": 0, "received": 0, "seconds": 0},
     "record_refusal": {"what": "a shell"},
+    "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }
 
 
@@ -100,13 +103,19 @@ def client() -> Iterator[httpx.Client]:
         yield opened
 
 
+def token_of(platform: FakePlatform, who: str) -> str:
+    if who in {"instance", "shipper"}:
+        return platform.own_token("theirs", is_shipper=who == "shipper")
+    return platform.token(who)
+
+
 def passes(
     client: httpx.Client, platform: FakePlatform, operation: Operation, caller: str, target: tuple[str, str]
 ) -> bool:
     """Return whether the caller comes through the door; what is behind it may still say no in other words."""
     container.use(platform.dispatcher)
     who = CALLERS[caller]
-    headers = {"Authorization": f"Bearer {platform.token(who)}"} if who is not None else {}
+    headers = {"Authorization": f"Bearer {token_of(platform, who)}"} if who is not None else {}
     path = operation.path.format(
         project=target[0], instance=target[1], source="build", channel="c-0000000001", stream="platform"
     )

@@ -27,6 +27,8 @@ class FakeMachines:
         self.admitted: list[tuple[str, str, datetime]] = []
         """Instance id, code hash and expiry of every `admit`."""
         self.ended_orphans: list[str] = []
+        self.own_tokens: dict[tuple[str, bool], str] = {}
+        """Of (instance id, is the shipper's)."""
 
     def look(self, instance_id: str, generation: int) -> MachineSeen:
         self._refuse_when_down()
@@ -56,6 +58,14 @@ class FakeMachines:
             message = f"{instance_id} is not up, it has no token"
             raise MachineUnavailableError(message)
         return f"token-of-{instance_id}"
+
+    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
+        self._refuse_when_down()
+        try:
+            return self.own_tokens[instance_id, is_shipper]
+        except KeyError:
+            message = f"{instance_id} has no token"
+            raise MachineUnavailableError(message) from None
 
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         self._refuse_when_down()

@@ -143,12 +143,23 @@ class FakePlatform:
         return token
 
     def token(self, who: str) -> str:
-        """Return a token of a person, or of the services `operator` and `gateway`; the same one each time."""
+        """Return a token of a person, of the services `operator` and `gateway`, or of the instance `scan` itself."""
+        if who in {"instance", "shipper"}:
+            return self.own_token("scan", is_shipper=who == "shipper")
         if who not in self._tokens:
             is_service = who in {"operator", "gateway"}
             login = self.services.login
             self._tokens[who] = login.create_service_session(who, timedelta(days=30)) if is_service else self.login(who)
         return self._tokens[who]
+
+    def own_token(self, name: str, *, project: str = "brain", is_shipper: bool = False) -> str:
+        """Return the token of the instance itself, or of what ships its reads, as its machine would have made it."""
+        found = self.lifecycle.find_named(project, name)
+        assert found is not None
+        instance = found.instance
+        token = f"{'ns' if is_shipper else 'ni'}_{project}_{instance.id}_{'5e' * 32}"
+        self.machines.own_tokens[instance.id, is_shipper] = token
+        return token
 
     def access(self, person: str, permission: Permission, project: str = "brain") -> Access:
         """Return what dispatch would find for this person."""

@@ -13,6 +13,7 @@ locals {
   launch_spec = {
     instance_id  = var.instance_id
     name         = var.name
+    project      = var.project
     owner        = var.owner
     owner_uid    = var.network.owner_uid
     generation   = var.generation

@@ -17,11 +17,12 @@ from nightingale.ports.store import Item
 from nightingale.services import records
 
 P = Permission
-CALLERS = ("nobody", "owner", "researcher", "lead", "auditor", "stranger", "admin", "operator", "gateway")
+PERSONS = ("owner", "researcher", "lead", "auditor", "stranger", "admin", "operator")
+CALLERS = ("nobody", *PERSONS, "gateway", "instance", "shipper")
 MEMBERS = {"owner", "researcher", "lead", "auditor"}
 ADMINS = {"admin", "operator"}
 EVERYONE = set(CALLERS)
-PEOPLE = EVERYONE - {"nobody", "gateway"}
+PEOPLE = set(PERSONS)
 
 ALLOWED: dict[Permission, set[str]] = {
     P.PUBLIC: EVERYONE,
@@ -31,11 +32,14 @@ ALLOWED: dict[Permission, set[str]] = {
     P.INSTANCE_CONTROL: {"owner", "lead"} | ADMINS,
     P.INSTANCE_OPEN: {"owner"},
     P.LOG_READ: {"owner", "lead"} | ADMINS,
+    P.READS_READ: {"owner", "lead", "auditor"} | ADMINS,
     P.USAGE_READ: MEMBERS | ADMINS,
     P.CLUSTER_READ: ADMINS,
     P.CLUSTER_WRITE: ADMINS,
     P.AUDIT_READ: ADMINS,
     P.GATEWAY: {"gateway"},
+    P.INSTANCE_SELF: {"instance"},
+    P.AUDIT_SHIP: {"shipper"},
 }
 """Written down apart from the grants on purpose: who may do each thing to an instance that `owner` owns."""
 
@@ -48,6 +52,8 @@ WHO = {
     "admin": "hedy",
     "operator": "operator",
     "gateway": "gateway",
+    "instance": "instance",
+    "shipper": "shipper",
 }
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -61,6 +67,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "renew_channel": {"sent": 0, "received": 0},
     "close_channel": {"sent": 0, "received": 0, "seconds": 0},
     "record_refusal": {"what": "a shell"},
+    "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }
 
 BY_USE_CASE = {"create_session": {"invalid_signature"}, "open_channel": {"forbidden"}}
@@ -121,7 +128,9 @@ def test_only_these_are_open_to_anyone() -> None:
 
 def test_every_instance_operation_is_scoped_to_a_project() -> None:
     for operation in OPERATIONS:
-        if operation.permission.value.startswith(("instance:", "log:", "usage:")):
+        if operation.permission is Permission.INSTANCE_SELF:
+            assert "{" not in operation.path  # which instance is meant is in the token
+        elif operation.permission.value.startswith(("instance:", "log:", "reads:", "usage:")):
             assert "{project}" in operation.path
 
 

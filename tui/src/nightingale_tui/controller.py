@@ -19,11 +19,10 @@ from textual.signal import Signal
 from textual.worker import WorkType
 
 from nightingale.contract import schemas as s
-from nightingale.contract.vocabulary import LogSource
 from nightingale_tui import actions, state
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
-from nightingale_tui.details import Detail, read_detail
+from nightingale_tui.details import Detail, Sight, read_detail
 from nightingale_tui.state import Feed, ListView, Problem
 from nightingale_tui.threads import in_thread
 
@@ -267,7 +266,7 @@ class Controller:
             group="gateway",
         )
 
-    def load_detail(self, target: MessagePump, before: Detail, source: LogSource | None) -> None:
+    def load_detail(self, target: MessagePump, before: Detail, source: Sight | None) -> None:
         """Read what is new about one instance, and of the log in sight; posts DetailLoaded or Refused."""
         project, known = self.project, state.find(self.feed, before.instance.id)
         self.ask(

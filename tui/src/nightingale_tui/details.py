@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
 from nightingale.contract import schemas as s
+from nightingale.contract.reads import ReadRecord
 from nightingale.contract.vocabulary import LogSource
 from nightingale_tui import state
 from nightingale_tui.api.client import Api
@@ -14,6 +16,7 @@ from nightingale_tui.state import LogView
 _PAGE = 500
 _MOST_PAGES = 20
 _TAIL = 300
+_MOST_READS = 2_000
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,17 @@ class Detail:
     history_of: datetime | None = None
     build_log: LogView = field(default_factory=LogView)
     jupyter_log: LogView = field(default_factory=LogView)
+    reads: tuple[ReadRecord, ...] = ()
+    reads_cursor: str | None = None
 
 
-def read_detail(
-    api: Api, project: str, known: s.InstanceOut | None, before: Detail, source: LogSource | None
-) -> Detail:
-    """Return `before` with what is new: the history once its instance changed, and the lines of the log `source`.
+READS: Literal["reads"] = "reads"
+Sight = LogSource | Literal["reads"]
+"""What is in sight and read as it grows: one of the logs, or the reads of datasets."""
+
+
+def read_detail(api: Api, project: str, known: s.InstanceOut | None, before: Detail, source: Sight | None) -> Detail:
+    """Return `before` with what is new: the history once its instance changed, and the lines of what is in sight.
 
     `known` is the instance as the list has it; None asks for it. Raises ClientError.
     """
@@ -44,6 +52,9 @@ def read_detail(
     if source is LogSource.JUPYTER:
         log = state.log_subject_changed(detail.jupyter_log, str(instance.generation))
         return replace(detail, jupyter_log=_log(api, project, instance.id, source, log))
+    if source == READS and instance.datasets:
+        page = api.list_reads(project, instance.id, cursor=detail.reads_cursor, tail=_TAIL, limit=_PAGE)
+        return replace(detail, reads=(*detail.reads, *page.reads)[-_MOST_READS:], reads_cursor=page.next_cursor)
     return detail
 
 

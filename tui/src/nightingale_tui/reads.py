@@ -48,6 +48,6 @@ def reader(record: ReadRecord) -> str:
     return f"{record.program.rpartition('/')[2] or 'ended before it was seen'} ({record.pid})"
 
 
-def rows(records: Sequence[ReadRecord]) -> list[tuple[ReadRecord, str, str, str]]:
-    """Return each record with its file, what was asked for, and by whom."""
-    return [(record, what(record), ranges(record), reader(record)) for record in records]
+def lines(records: Sequence[ReadRecord]) -> list[str]:
+    """Return a line for each record: when, who, what."""
+    return [f"{one.at:%m-%d %H:%M:%S}  {what(one):<40}  {ranges(one):<24}  {reader(one)}".rstrip() for one in records]

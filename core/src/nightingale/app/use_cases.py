@@ -18,6 +18,7 @@ from nightingale.services.gateway import GatewayService
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.login import LoginService
+from nightingale.services.reads import ReadsService
 from nightingale.services.usage import UsageService
 
 PAGE = 100
@@ -36,6 +37,7 @@ class Services:
     views: InstanceViews
     instances: InstanceService
     gateway: GatewayService
+    reads: ReadsService
     usage: UsageService
 
     def health(self) -> HealthOut:
@@ -96,6 +98,11 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "read_log": lambda c: views.read_log(
             c.access, c.path["instance"], LogSource(c.path["source"]), c.query["offset"], c.query["tail"]
         ),
+        "list_reads": lambda c: services.reads.page(
+            views.own(c.access, c.path["instance"]).id, c.query["cursor"], c.query["tail"], c.query["limit"] or PAGE
+        ),
+        "get_own_instance": lambda c: views.get_own(c.principal),
+        "ship_reads": lambda c: services.reads.take(c.principal, c.body.records),
         "stop_instance": lambda c: instances.stop(c.access, c.path["instance"]),
         "start_instance": lambda c: instances.start(c.access, c.path["instance"]),
         "retry_instance": lambda c: instances.retry(c.access, c.path["instance"]),

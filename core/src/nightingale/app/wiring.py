@@ -21,12 +21,14 @@ from nightingale.services.build_variables import CatalogBuildVariables
 from nightingale.services.catalog import CatalogService
 from nightingale.services.cluster import ClusterService
 from nightingale.services.gateway import GatewayService
+from nightingale.services.instance_tokens import InstanceTokens
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.metering import MeteringService
 from nightingale.services.policies import Policies
+from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
 from nightingale.services.usage import UsageService
 from nightingale.services.watch import Watch
@@ -116,6 +118,7 @@ def platform(adapters: Adapters) -> Platform:
             signatures=adapters.signatures,
             catalog=catalog,
             audit=audit,
+            instance_tokens=InstanceTokens(lifecycle, adapters.machines),
             addresses=adapters.addresses,
         ),
         catalog=catalog,
@@ -141,6 +144,7 @@ def platform(adapters: Adapters) -> Platform:
             audit=audit,
             find_gateway=adapters.find_gateway,
         ),
+        reads=ReadsService(audit),
         usage=usage,
     )
     metering = MeteringService(store, catalog, clock)

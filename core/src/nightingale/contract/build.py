@@ -58,6 +58,7 @@ class LaunchSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     instance_id: str
     name: str
+    project: str = ""
     owner: str
     owner_uid: int | None
     generation: int

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import schemas as s
+from nightingale.contract.reads import ReadsIn, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import Permission
 
 
@@ -143,6 +144,15 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
     ),
     Operation(
+        "list_reads",
+        "GET",
+        _INSTANCE + "/reads",
+        Permission.READS_READ,
+        ReadsOut,
+        "Which files of its datasets the instance read, oldest first",
+        query=(Query("tail", QueryKind.WHOLE, "only the last so many (without a cursor)", most=5_000), _CURSOR, _LIMIT),
+    ),
+    Operation(
         "stop_instance",
         "POST",
         _INSTANCE + "/stop",
@@ -205,6 +215,23 @@ OPERATIONS: tuple[Operation, ...] = (
         s.JupyterOut,
         "A one-time code to enter Jupyter",
         status=201,
+    ),
+    Operation(
+        "get_own_instance",
+        "GET",
+        "/v1/instance",
+        Permission.INSTANCE_SELF,
+        s.InstanceOut,
+        "The instance that asks, by its own token",
+    ),
+    Operation(
+        "ship_reads",
+        "POST",
+        "/v1/instance/reads",
+        Permission.AUDIT_SHIP,
+        ReadsTaken,
+        "Keep records of reads, for the instance whose shipper asks",
+        ReadsIn,
     ),
     Operation(
         "get_usage",

@@ -13,6 +13,8 @@ from typing import Annotated
 
 import msgspec
 
+from nightingale.contract.schemas import In, Out
+
 MOST_RECORDS = 500
 """Of one batch; with the longest paths and 256 ranges each it stays under the platform's limit of a body."""
 
@@ -71,19 +73,19 @@ class ReadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The path of the reader's program, as its own mount namespace shows it."""
 
 
-class ReadsIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReadsIn(In, frozen=True):
     """A batch: records in order of number."""
 
     records: Annotated[tuple[ReadRecord, ...], msgspec.Meta(min_length=1, max_length=MOST_RECORDS)]
 
 
-class ReadsTaken(msgspec.Struct, frozen=True, kw_only=True):
+class ReadsTaken(Out, frozen=True):
     """What the platform has now: every record up to `number`."""
 
     number: int
 
 
-class ReadsOut(msgspec.Struct, frozen=True, kw_only=True):
+class ReadsOut(Out, frozen=True):
     """Records in order; `next_cursor` asks for what comes behind them, now or later."""
 
     reads: tuple[ReadRecord, ...]

@@ -110,11 +110,14 @@ class Permission(StrEnum):
     INSTANCE_CONTROL = "instance:control"
     INSTANCE_OPEN = "instance:open"  # the Jupyter server itself: never anyone but its owner
     LOG_READ = "log:read"
+    READS_READ = "reads:read"  # which files of a dataset an instance read
     USAGE_READ = "usage:read"
     CLUSTER_READ = "cluster:read"
     CLUSTER_WRITE = "cluster:write"
     AUDIT_READ = "audit:read"
     GATEWAY = "gateway"  # the gateway's own identity
+    INSTANCE_SELF = "instance:self"  # an instance about itself, by the token inside its sandbox
+    AUDIT_SHIP = "audit:ship"  # what ships an instance's reads, outside its sandbox
 
 
 class Reach(IntEnum):

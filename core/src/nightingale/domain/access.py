@@ -15,6 +15,7 @@ ROLE_GRANTS: dict[Role, dict[Permission, Reach]] = {
         _P.INSTANCE_CONTROL: Reach.OWN,
         _P.INSTANCE_OPEN: Reach.OWN,
         _P.LOG_READ: Reach.OWN,
+        _P.READS_READ: Reach.OWN,
         _P.USAGE_READ: Reach.ANY,
     },
     Role.LEAD: {
@@ -23,9 +24,10 @@ ROLE_GRANTS: dict[Role, dict[Permission, Reach]] = {
         _P.INSTANCE_CONTROL: Reach.ANY,
         _P.INSTANCE_OPEN: Reach.OWN,
         _P.LOG_READ: Reach.ANY,
+        _P.READS_READ: Reach.ANY,
         _P.USAGE_READ: Reach.ANY,
     },
-    Role.AUDITOR: {_P.INSTANCE_READ: Reach.ANY, _P.USAGE_READ: Reach.ANY},
+    Role.AUDITOR: {_P.INSTANCE_READ: Reach.ANY, _P.READS_READ: Reach.ANY, _P.USAGE_READ: Reach.ANY},
 }
 
 ADMIN_GRANTS: dict[Permission, Reach] = {
@@ -33,6 +35,7 @@ ADMIN_GRANTS: dict[Permission, Reach] = {
     _P.INSTANCE_READ: Reach.ANY,
     _P.INSTANCE_CONTROL: Reach.ANY,
     _P.LOG_READ: Reach.ANY,
+    _P.READS_READ: Reach.ANY,
     _P.USAGE_READ: Reach.ANY,
     _P.CLUSTER_READ: Reach.ANY,
     _P.CLUSTER_WRITE: Reach.ANY,
@@ -41,13 +44,24 @@ ADMIN_GRANTS: dict[Permission, Reach] = {
 
 
 @dataclass(frozen=True)
+class InstanceIdentity:
+    """The instance that a token of its own speaks for; `is_shipper`: for its observer, outside the sandbox."""
+
+    project: str
+    id: str
+    owner: str
+    is_shipper: bool
+
+
+@dataclass(frozen=True)
 class Principal:
-    """Whoever a token speaks for: a person, or the gateway (which is nobody in any project)."""
+    """Whoever a token speaks for: a person, the gateway (which is nobody in any project), or an instance itself."""
 
     name: str
     is_admin: bool = False
     is_gateway: bool = False
     is_person: bool = True
+    instance: InstanceIdentity | None = None
     roles: tuple[tuple[str, Role], ...] = ()
     """(project, role) of each membership."""
     session_id: str = ""
@@ -59,6 +73,9 @@ class Principal:
             return Reach.ANY
         if self.is_gateway:
             return Reach.ANY if permission is Permission.GATEWAY else Reach.NONE
+        if self.instance is not None:
+            own = Permission.AUDIT_SHIP if self.instance.is_shipper else Permission.INSTANCE_SELF
+            return Reach.OWN if permission is own else Reach.NONE
         if permission is Permission.SELF:
             return Reach.ANY
         reach = ADMIN_GRANTS.get(permission, Reach.NONE) if self.is_admin else Reach.NONE

@@ -68,6 +68,12 @@ class Machines(Protocol):
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
 
+    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
+        """Return the token that the instance, or what ships its reads, proves itself with. Never log it.
+
+        Raises MachineUnavailableError.
+        """
+
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         """Let the browser that brings the code with this SHA-256 (hex) in, once. Raises MachineUnavailableError."""
 

@@ -14,8 +14,8 @@ from nightingale.contract.schemas import (
     InstancesOut,
     LogOut,
 )
-from nightingale.contract.vocabulary import Action, LogSource, Permission, Status
-from nightingale.domain.access import Access
+from nightingale.contract.vocabulary import Action, LogSource, Permission, Reach, Status
+from nightingale.domain.access import Access, Principal
 from nightingale.domain.build import Build
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry
@@ -76,6 +76,14 @@ class InstanceViews:
         """Return one instance by its name or id. Raises RefusedError `not_found`."""
         return self.present(access, self.find(access, name).instance)
 
+    def get_own(self, principal: Principal) -> InstanceOut:
+        """Return the instance that asks, by its own token. Raises RefusedError `not_found`."""
+        own = principal.instance
+        found = self.lifecycle.find(own.project, own.id) if own is not None else None
+        if own is None or found is None:
+            raise not_found(principal.name, "any project")
+        return self.present(Access(principal, own.project, Reach.OWN), found.instance)
+
     def history(self, access: Access, name: str, cursor: str | None, limit: int) -> HistoryOut:
         """Return its history, oldest first."""
         instance = self.find(access, name).instance
@@ -96,8 +104,7 @@ class InstanceViews:
 
     def read_log(self, access: Access, name: str, source: LogSource, offset: int | None, tail: int | None) -> LogOut:
         """Return whole lines of a log, from a byte offset or the last `tail` lines."""
-        instance = self.find(access, name).instance
-        require_own(access, instance)
+        instance = self.own(access, name)
         limit = _LOG_LINES if offset is not None or tail is None else tail
         if source is LogSource.BUILD:
             # Whether it has ended is read before its lines, so that a complete log lacks none.
@@ -115,6 +122,12 @@ class InstanceViews:
             start = offset if offset is not None else machines.log_tail_offset(instance.id, limit)
             lines, after = machines.read_log(instance.id, start, limit)
         return LogOut(source=source, lines=lines, next_offset=after, is_complete=has_ended and len(lines) < limit)
+
+    def own(self, access: Access, name: str) -> Instance:
+        """Return the instance if the grant reaches it. Raises RefusedError `not_found`, `forbidden`."""
+        instance = self.find(access, name).instance
+        require_own(access, instance)
+        return instance
 
     def find(self, access: Access, name: str) -> Stored:
         """Return the instance of the project by its name or id. Raises RefusedError `not_found`."""

@@ -27,6 +27,7 @@ from nightingale.ports.signatures import SignatureError, SignatureVerifier
 from nightingale.ports.store import ConditionFailedError, Item, Key, Store
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
+from nightingale.services.instance_tokens import InstanceTokens
 from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 
 _LOG_IN = "Log in: nightingale login."
@@ -60,6 +61,7 @@ class LoginService:
     signatures: SignatureVerifier
     catalog: CatalogService
     audit: AuditLog
+    instance_tokens: InstanceTokens
     addresses: frozenset[str]
     """Addresses under which this platform may be called; a signature made for any other is worth nothing here."""
     limits: LoginLimits = LoginLimits()
@@ -121,6 +123,8 @@ class LoginService:
         if scheme.lower() != "bearer" or not token:
             raise RefusedError(ErrorCode.UNAUTHENTICATED, "this needs a token and the request has none", _LOG_IN)
         token = token.strip()
+        if self.instance_tokens.is_one(token):
+            return self.instance_tokens.principal(token)
         item = self.store.get(records.session_key(token)) if len(token) <= _MOST_TOKEN else None
         if item is None:
             raise RefusedError(ErrorCode.UNAUTHENTICATED, "the token is not known here", _LOG_IN)

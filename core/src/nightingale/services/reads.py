@@ -11,8 +11,8 @@ import msgspec
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.reads import Exactness, ReadKind, ReadRecord, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import AuditTag
+from nightingale.domain.access import InstanceIdentity, Principal
 from nightingale.domain.errors import RefusedError
-from nightingale.domain.instance import Instance
 from nightingale.ports.audit_log import AuditEvent, AuditLog, AuditLogMovedError, SealedEvent
 from nightingale.ports.store import InvalidCursorError
 
@@ -39,12 +39,15 @@ class ReadsService:
 
     audit: AuditLog
 
-    def take(self, instance: Instance, records: tuple[ReadRecord, ...]) -> ReadsTaken:
-        """Keep what is new of a batch and return the number of the last record that is kept.
+    def take(self, shipper: Principal, records: tuple[ReadRecord, ...]) -> ReadsTaken:
+        """Keep what is new of a batch from an instance's shipper; return the number of the last record that is kept.
 
         A batch that was sent before changes nothing. Raises RefusedError `records_missing` when records between the
         last one kept and the batch's first are missing, AuditLogUnavailableError.
         """
+        instance = shipper.instance
+        if instance is None:
+            raise RefusedError(ErrorCode.FORBIDDEN, "only an instance's shipper ships its reads", "Leave it to that.")
         stream = reads_stream(instance.id)
         if [one.number for one in records] != list(range(records[0].number, records[0].number + len(records))):
             raise RefusedError(ErrorCode.INVALID, "the records are not in order", "Send them as they were made.")
@@ -85,7 +88,7 @@ class ReadsService:
         return max((int(one.event.detail["number"]) for one in sealed if "number" in one.event.detail), default=0)
 
 
-def _event(stream: str, instance: Instance, record: ReadRecord) -> AuditEvent:
+def _event(stream: str, instance: InstanceIdentity, record: ReadRecord) -> AuditEvent:
     return AuditEvent(stream, record.at, _TAGS[record.kind].value, instance.owner, instance.id, _detail(record))
 
 

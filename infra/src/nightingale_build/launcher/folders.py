@@ -84,9 +84,14 @@ class InstanceFolders:
         return self.root / "secret" / "jupyter.token"
 
     @property
+    def instance_token(self) -> Path:
+        """Return the token with which what runs inside proves to the platform which instance it is."""
+        return self.root / "secret" / "instance.token"
+
+    @property
     def shipper_token(self) -> Path:
-        """Return the token of what ships the records of reads: root's, never bound into the sandbox."""
-        return self.root / "secret" / "shipper.token"
+        """Return the token of what ships the records of reads: never bound into the sandbox, and kept after the end."""
+        return self.root / "shipper.token"
 
     @property
     def etc(self) -> Path:
@@ -185,14 +190,22 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     write_whole(folders.run / "limits.json", limits, 0o644)
     folders.token.parent.mkdir(mode=0o700, exist_ok=True)
     write_whole(folders.token, os.urandom(32).hex().encode())
-    write_whole(folders.shipper_token, f"ns_{spec.instance_id}_{os.urandom(32).hex()}".encode())
+    named = f"{spec.project}_{spec.instance_id}"
+    write_whole(folders.instance_token, f"ni_{named}_{os.urandom(32).hex()}".encode())
+    write_whole(folders.shipper_token, f"ns_{named}_{os.urandom(32).hex()}".encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
     home = Path(spec.home_dir)
     home.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         home.mkdir(mode=0o700)
     if uid is not None:
-        for path in (folders.run, folders.run / "codes", folders.run / "limits.json", folders.token):
+        for path in (
+            folders.run,
+            folders.run / "codes",
+            folders.run / "limits.json",
+            folders.token,
+            folders.instance_token,
+        ):
             os.chown(path, uid, uid, follow_symlinks=False)
         if home.lstat().st_uid != uid:
             # A home made under another profile or uid; -h and -P follow no link.

@@ -12,6 +12,7 @@ import msgspec
 
 from nightingale.contract import schemas as s
 from nightingale.contract.operations import BY_NAME
+from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import LogSource
 from nightingale_tui.api.errors import BadAnswerError, refusal
 from nightingale_tui.api.lean_httpx import httpx
@@ -179,6 +180,19 @@ class Api:
     ) -> s.LogOut:
         """Return whole lines from `offset`, or the last `tail` lines."""
         answer: s.LogOut = self._call("read_log", project, instance, source.value, offset=offset, tail=tail)
+        return answer
+
+    def list_reads(
+        self,
+        project: str,
+        instance: str,
+        *,
+        cursor: str | None = None,
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> ReadsOut:
+        """Return reads behind the cursor, oldest first, or the last `tail` ones."""
+        answer: ReadsOut = self._call("list_reads", project, instance, cursor=cursor, tail=tail, limit=limit)
         return answer
 
     def stop_instance(self, project: str, instance: str) -> s.InstanceOut:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from nightingale.contract.schemas import GatewayOut, HistoryEntryOut, InstanceOut
+from nightingale.contract.reads import ReadRecord
+from nightingale.contract.schemas import GatewayOut, HistoryEntryOut, InstanceOut, ObserverOut
 
 
 class ShowOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,6 +13,14 @@ class ShowOut(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: InstanceOut
     history: tuple[HistoryEntryOut, ...]
+
+
+class ReadsListOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Every read of an instance's datasets, oldest first; `observer` says how exact, or that nothing is recorded."""
+
+    instance_id: str
+    observer: ObserverOut | None
+    reads: tuple[ReadRecord, ...]
 
 
 class TunnelOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from nightingale_tui.cli import (
     launching,
     looking,
     people,
+    reading,
 )
 from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
 from nightingale_tui.cli.connection import connect
@@ -33,6 +34,7 @@ BUILT_IN: tuple[Command, ...] = (
     *accounts.COMMANDS,
     *launching.COMMANDS,
     *looking.COMMANDS,
+    *reading.COMMANDS,
     *connecting.COMMANDS,
     *ending.COMMANDS,
     *costs.COMMANDS,

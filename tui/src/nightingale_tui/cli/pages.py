@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nightingale.contract import schemas as s
+from nightingale.contract.reads import ReadRecord
 from nightingale_tui.api.client import Api
 
 _PAGE = 500
@@ -34,6 +35,17 @@ def all_history(api: Api, project: str, instance: str) -> tuple[s.HistoryEntryOu
             yield from page.entries
 
     return tuple(rows())
+
+
+def reads_after(api: Api, project: str, instance: str, *, cursor: str | None) -> tuple[tuple[ReadRecord, ...], str]:
+    """Return every read behind the cursor, oldest first, and the cursor behind them."""
+    found: list[ReadRecord] = []
+    while True:
+        page = api.list_reads(project, instance, cursor=cursor, limit=_PAGE)
+        found += page.reads
+        if page.next_cursor == (cursor or "0"):
+            return tuple(found), page.next_cursor
+        cursor = page.next_cursor
 
 
 def all_usage_records(api: Api, project: str, *, month: str | None) -> tuple[s.UsageRecordOut, ...]:

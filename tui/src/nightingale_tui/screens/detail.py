@@ -1,7 +1,8 @@
-"""Everything about one instance: properties and limits, its history, the build as it runs, the Jupyter server's log."""
+"""Everything about one instance: properties, history, build, Jupyter's log, what it read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
@@ -14,7 +15,8 @@ from nightingale.contract.schemas import InstanceOut
 from nightingale.contract.vocabulary import LogSource
 from nightingale_tui import state
 from nightingale_tui.controller import Controller
-from nightingale_tui.details import Detail
+from nightingale_tui.details import READS, Detail, Sight
+from nightingale_tui.reads import lines as reads_lines
 from nightingale_tui.screens.base import InstanceScreen
 from nightingale_tui.tunnels import Tunnels
 from nightingale_tui.widgets.build_words import build_lines
@@ -24,11 +26,16 @@ from nightingale_tui.widgets.log_lines import LogLines
 from nightingale_tui.widgets.overview import history_words, overview_words
 
 _EVERY_S = 1.0
-_TABS = ("overview", "history", "build", "jupyter")
+_SOURCES: Mapping[str, Sight] = {
+    "build": LogSource.BUILD,
+    "jupyter": LogSource.JUPYTER,
+    "reads": READS,
+}
+_TABS = ("overview", "history", "build", "jupyter", "reads")
 
 
 class DetailScreen(InstanceScreen):
-    """Four tabs about one instance; reads the log in sight as it grows."""
+    """Five tabs about one instance; reads the log in sight as it grows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "Back", id="detail.back", tooltip="Back to the list"),
@@ -58,6 +65,8 @@ class DetailScreen(InstanceScreen):
                 yield LogLines("No build has said anything yet.", id="build-lines")
             with TabPane("4 Jupyter log", id="jupyter"):
                 yield LogLines("The Jupyter server has said nothing yet.", id="jupyter-lines")
+            with TabPane("5 Reads", id="reads"):
+                yield LogLines("No read of a dataset was recorded yet.", id="reads-lines")
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -81,8 +90,7 @@ class DetailScreen(InstanceScreen):
         if not self.is_current or self._is_reading:
             return
         self._is_reading = True
-        source = {"build": LogSource.BUILD, "jupyter": LogSource.JUPYTER}.get(self.query_one(TabbedContent).active)
-        self.controller.load_detail(self, self._detail, source)
+        self.controller.load_detail(self, self._detail, _SOURCES.get(self.query_one(TabbedContent).active))
 
     @on(Controller.DetailLoaded)
     def _loaded(self, event: Controller.DetailLoaded) -> None:
@@ -117,6 +125,7 @@ class DetailScreen(InstanceScreen):
         self.query_one("#history-text", Line).show(history_words(self._detail.history, width))
         self.query_one("#build-lines", LogLines).show_lines(build_lines(self._detail.build_log.lines))
         self.query_one("#jupyter-lines", LogLines).show_lines(list(self._detail.jupyter_log.lines))
+        self.query_one("#reads-lines", LogLines).show_lines(reads_lines(self._detail.reads))
         self.offer_actions()
 
     def action_tab(self, name: str) -> None:
