@@ -146,7 +146,7 @@ class Game:
         asking.start()
         if kill is not None:
             # A launch's answer brings the id; a process inside the machine comes long after it.
-            if kill.victim in MACHINE and not subject.id:
+            if kill.victim in {*MACHINE, Victim.OBSERVER} and not subject.id:
                 asking.join()
                 subject.id = answers[0].json().get("id", "") if answers else ""
             step.killed = strike(self._outside, kill, subject.id, sent_at)

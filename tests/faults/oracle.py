@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
@@ -16,7 +17,7 @@ from e2e.outside import Outside, billed_seconds
 from e2e.processes import arguments, descendants, touching
 from faults.laws import disk_seconds
 from faults.plan import Victim
-from faults.victims import belonging_to, is_launcher, is_runner, is_terraform, of_machine
+from faults.victims import OBSERVER_MODULE, belonging_to, is_launcher, is_runner, is_terraform, of_machine
 from nightingale.adapters.file_audit_log import FileAuditLog
 from nightingale.adapters.local_files import is_held
 
@@ -65,16 +66,16 @@ class Oracle:
 
         def look() -> list[str]:
             servers = [pid for pid in belonging_to(instance_id) if is_server(pid)]
-            launchers = [
-                pid
-                for pid in touching(folder / "instances" / instance_id)
-                if is_launcher(arguments(pid)) and not self._is_looking(pid)
-            ]
-            most = {"running": (1, 1), "failed": (1, 1)}.get(status, (0, 0))
+            touched = {pid: arguments(pid) for pid in touching(folder / "instances" / instance_id)}
+            launchers = [pid for pid, words in touched.items() if is_launcher(words) and not self._is_looking(pid)]
+            observers = [pid for pid, words in touched.items() if OBSERVER_MODULE in words]
+            most = 1 if status in {"running", "failed"} else 0
             least = 1 if status == "running" else 0
+            watched = least if self._is_watched(instance_id) else 0
+            bounds = (("servers", servers, least), ("launchers", launchers, least), ("observers", observers, watched))
             wrong = []
-            for what, found, bound in (("servers", servers, most[0]), ("launchers", launchers, most[1])):
-                if not least <= len(found) <= bound:
+            for what, found, fewest in bounds:
+                if not fewest <= len(found) <= most:
                     shown = [(pid, " ".join(arguments(pid))[:100]) for pid in found]
                     wrong.append(f"{seen['name']} is {status} and has {len(found)} {what}: {shown}")
             if status == "running" and set(servers) != set(of_machine(folder, Victim.JUPYTER, instance_id)):
@@ -82,6 +83,14 @@ class Oracle:
             return wrong
 
         return self._patiently(look)
+
+    def _is_watched(self, instance_id: str) -> bool:
+        """Return whether the launcher said that it has an observer of what is read."""
+        try:
+            record = json.loads((self.outside.folder / "instances" / instance_id / "launcher.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(record.get("observer"))
 
     def _is_looking(self, pid: int) -> bool:
         """Return whether it is one of the platform's own short looks at a machine."""

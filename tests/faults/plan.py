@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -39,11 +39,15 @@ class Victim(StrEnum):
     BWRAP = "bwrap"
     JUPYTER = "jupyter"
     KERNEL = "kernel"
+    OBSERVER = "observer"
 
 
 PLATFORM = (Victim.API, Victim.SCHEDULER, Victim.GATEWAY, Victim.SUPERVISOR)
 BUILD = (Victim.RUNNER, Victim.TERRAFORM, Victim.PROVISIONER)
 MACHINE = (Victim.LAUNCHER, Victim.BWRAP, Victim.JUPYTER)
+
+OBSERVERS_SHARE = 0.4
+"""Of the kills that would be a server's: the observer's, who is started again without the server's noticing."""
 
 LATEST_S = 1.5
 """A kill comes at most this long after its request was sent."""
@@ -104,7 +108,11 @@ class Run:
         # what ends something is quick.
         is_end = operation in {Operation.STOP, Operation.DELETE}
         latest = chance.choice([0.03 if victim is Victim.API else 0.15, 0.4, 0.4 if is_end else LATEST_S])
-        return Kill(victim, chance.uniform(0.0, latest), chance.random())
+        kill = Kill(victim, chance.uniform(0.0, latest), chance.random())
+        # Drawn last, so that the seeds of before observers were stay what they are.
+        if victim is Victim.JUPYTER and chance.random() < OBSERVERS_SHARE:
+            return replace(kill, victim=Victim.OBSERVER)
+        return kill
 
     def choose(self, step: int, possible: Sequence[str]) -> Operation | None:
         """Return the operation of this step among those that the platform allows now; None when it allows none."""

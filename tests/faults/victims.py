@@ -17,6 +17,8 @@ from faults.plan import Kill, Victim
 APPEARS_S = 2.0
 """Longest wait for a process that is not there yet at its moment: a build's Terraform, say."""
 
+OBSERVER_MODULE = "nightingale_instance.audit"
+
 _ON_THEIR_OWN = {Victim.API, Victim.SCHEDULER, Victim.GATEWAY, Victim.SUPERVISOR}
 _IN_A_BUILD = {Victim.RUNNER, Victim.TERRAFORM, Victim.PROVISIONER}
 
@@ -69,8 +71,12 @@ def kind_inside(words: list[str]) -> Victim | None:
     program = Path(words[0]).name if words else ""
     if program == "bwrap":
         return Victim.BWRAP
+    if program == "nightingale-guard":
+        return Victim.OBSERVER
     if not program.startswith("python"):
         return None
+    if OBSERVER_MODULE in words:
+        return Victim.OBSERVER
     if "nightingale_instance.serve" in words:
         return Victim.JUPYTER
     return Victim.KERNEL if "ipykernel_launcher" in words else None
