@@ -55,7 +55,7 @@ async def test_a_download_is_recorded_with_its_file_and_its_bytes(new_instance: 
     at = record.pop("at")
     assert at.endswith("+00:00")
     assert record == {"kind": "download", "path": "note.txt", "bytes": 2, "is_allowed": True, "reason": ""}
-    assert "Recorded: download of note.txt by ada, 2 bytes" in instance.log_text()
+    assert "Recorded: download of 'note.txt' by ada, 2 bytes" in instance.log_text()
     assert TOKEN not in instance.log_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import IMAGE_PYTHON, Instance
+from .conftest import IMAGE_PYTHON, START_S, Instance
 
 pytestmark = pytest.mark.image
 
@@ -304,5 +305,12 @@ async def test_it_runs_with_everything_read_only_and_the_network_cut(
         assert answer.status == 200
     printed = await instance.run_cell("import pydicom; print(pydicom.dcmread('data/demo/ct.dcm').pixel_array.sum())")
     assert int(printed) > 0
+    async with instance.program() as program:
+        async with program.post("/api/terminals") as answer:
+            name = (await answer.json())["name"]
+        async with asyncio.timeout(START_S), program.ws_connect(f"/terminals/websocket/{name}") as terminal:
+            await terminal.send_json(["stdin", "echo $((6*7))$USER\n"])
+            while "42ada" not in json.loads((await terminal.receive()).data)[-1]:
+                pass
     assert "Traceback" not in instance.log_text()
     assert "[E " not in instance.log_text()

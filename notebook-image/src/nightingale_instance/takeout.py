@@ -168,15 +168,15 @@ class Takeout:
                     f"{self._tier}, where nothing leaves unrecorded, and the platform has not taken records for a "
                     "while. Try again in a minute; if it stays, tell an administrator."
                 )
-                self._log.warning("Refused unrecorded: %s %s of %s", kind, path, self._person)
+                self._log.warning("Refused unrecorded: %s of %r by %s", kind, path, self._person)
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "unrecorded", words) from None
-        self._log.info("Recorded: %s of %s by %s, %d bytes", kind, path, self._person, size)
+        self._log.info("Recorded: %s of %r by %s, %d bytes", kind, path, self._person, size)
 
     def _refuse(self, kind: Kind, path: str, size: int, *, reason: str, words: str) -> NoReturn:
         """Record a refusal and raise it. A refusal that cannot be recorded stays one."""
         with suppress(RecorderFullError):  # the recorder counts it
             self.recorder.add(Record(self._at(), kind, path, size, is_allowed=False, reason=reason))
-        self._log.warning("Refused (%s): %s of %s by %s, %d bytes", reason, kind, path, self._person, size)
+        self._log.warning("Refused (%s): %s of %r by %s, %d bytes", reason, kind, path, self._person, size)
         raise RefusedError(HTTPStatus.FORBIDDEN, reason, words)
 
 
