@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from faults.campaign import Campaign, summary
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, metavar="J", help="platforms side by side (default: 2)")
     parser.add_argument("--keep", metavar="DIR", help="where what a violation left is copied to, for reading")
     told = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # platforms are ended, also where a shell ignores Ctrl-C
     campaign = Campaign(range(told.first, told.first + told.seeds), jobs=told.jobs, keep=told.keep)
     played = campaign.play()
     sys.stdout.write(summary(played, campaign.slow_to_go) + "\n")
