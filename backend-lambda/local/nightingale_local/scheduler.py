@@ -17,7 +17,7 @@ from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.builder import BuilderUnavailableError
 from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.store import StoreUnavailableError
-from nightingale_local import restored_homes
+from nightingale_local import reads, restored_homes
 from nightingale_local.container import local_platform
 from nightingale_local.counting import CountingProber, LoggedBuilder
 from nightingale_local.folders import Folders, Ready, write_json
@@ -74,6 +74,7 @@ async def run(folders: Folders) -> None:
         every(5.0, "orphans", _in_thread(reconcile.end_orphans)),
         every(5.0, "metering", _in_thread(platform.metering.run_once)),
         every(5.0, "homes", _in_thread(partial(restored_homes.sweep, folders, platform.adapters.store))),
+        every(30.0, "unshipped", _in_thread(partial(reads.ship_leftovers, folders)), is_waiting=True),
         every(5.0, "counts", _in_thread(publish)),
     )
     try:

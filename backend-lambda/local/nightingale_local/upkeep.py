@@ -1,4 +1,4 @@
-"""The commands of `nightingale local` that keep a platform: backup, restore, metrics."""
+"""The commands of `nightingale local` that keep a platform: backup, restore, pack, metrics."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def configure(rooms: Any, add_dir: Callable[[argparse.ArgumentParser], None]) ->
     restore = rooms.add_parser("restore", help="make a new data folder out of a backup")
     add_dir(restore)
     restore.add_argument("file", metavar="FILE", help="the backup")
+    pack = rooms.add_parser("pack", help="make a dataset's folder ready for its reads to be recorded (root)")
+    add_dir(pack)
+    pack.add_argument("folder", metavar="FOLDER", help="the folder of one version, as the cluster file names it")
     metrics = rooms.add_parser("metrics", help="print what the running platform counts and measures (OpenMetrics)")
     add_dir(metrics)
 
@@ -70,5 +73,17 @@ def run_metrics(_: argparse.Namespace, console: Console, folders: Any) -> int:
     return 0
 
 
-RUN = {"backup": run_backup, "restore": run_restore, "metrics": run_metrics}
+def run_pack(args: argparse.Namespace, console: Console, folders: Any) -> int:
+    """Pack a dataset's folder into a file system of its own."""
+    from nightingale_local.reads import pack  # noqa: PLC0415 - `--help` needs none of the platform
+
+    made = pack(folders, Path(args.folder).expanduser().absolute())
+    if console.is_json:
+        console.data(made)
+    else:
+        console.line(f"{made['image']}: {made['files']} files, {made['bytes'] / _MIB:.1f} MiB.")
+    return 0
+
+
+RUN = {"backup": run_backup, "restore": run_restore, "pack": run_pack, "metrics": run_metrics}
 """What each command does, with the data folder as third argument."""

@@ -108,7 +108,7 @@ class ObserverSpec(msgspec.Struct, frozen=True, kw_only=True):
     instance_id: str
     spool_dir: str
     api_file: str
-    """JSON with the `url` of the platform's API; read anew before each batch, for a restarted platform moves."""
+    """JSON with the `url` of the platform's API, or its `host` and `port`; read anew before each batch."""
     token_file: str
     mounts: tuple[ObservedMount, ...]
 

@@ -20,6 +20,9 @@ _TRIES = 5
 _LOOK_BACK = 50
 """Records at a stream's end among which one of a read is found: others are repairs after a crash, and rare."""
 
+_ALWAYS = frozenset({"bytes", "uid"})
+"""Where nought is a fact and not what is left out."""
+
 _TAGS = {
     ReadKind.READ: AuditTag.DATASET_READ,
     ReadKind.OBSERVER_STARTED: AuditTag.OBSERVER_STARTED,
@@ -112,7 +115,7 @@ def _detail(record: ReadRecord) -> dict[str, str]:
         "uid": "" if record.uid is None else str(record.uid),
         "program": record.program,
     }
-    return {name: text for name, text in detail.items() if text not in {"", "0"} or name == "bytes"}
+    return {name: text for name, text in detail.items() if text and (text != "0" or name in _ALWAYS)}
 
 
 def covered(ranges: Iterable[tuple[int, int]]) -> int:

@@ -66,6 +66,17 @@ class _Outbox(msgspec.Struct, frozen=True, kw_only=True):
     following: ShipperState
 
 
+class _Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the platform's API is: a URL, or a port of this machine as the local platform writes it down."""
+
+    url: str = ""
+    host: str = ""
+    port: int = 0
+
+    def text(self) -> str:
+        return self.url or f"http://{self.host}:{self.port}"
+
+
 class NotTakenError(Exception):
     """The platform did not take a batch. Says why."""
 
@@ -153,7 +164,7 @@ class Shipper:
     def _send(self, records: tuple[ReadRecord, ...]) -> None:
         body = msgspec.json.encode(ReadsIn(records=records))
         try:
-            url = urlsplit(str(msgspec.json.decode(Path(self._spec.api_file).read_bytes())["url"]))
+            url = urlsplit(msgspec.json.decode(Path(self._spec.api_file).read_bytes(), type=_Address).text())
             token = Path(self._spec.token_file).read_text(encoding="ascii").strip()
             kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
             connection = kind(url.netloc, timeout=ANSWER_S)
@@ -165,7 +176,7 @@ class Shipper:
                 said = answer.read(1 << 20)
             finally:
                 connection.close()
-        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise NotTakenError(f"the platform cannot be reached: {type(error).__name__}: {error}") from error
         if answer.status != http.client.OK:
             raise NotTakenError(f"the platform answered {answer.status}: {said[:500].decode('utf-8', 'replace')}")

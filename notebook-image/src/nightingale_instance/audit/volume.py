@@ -89,7 +89,7 @@ class Volume:
                 if total > most_bytes:
                     raise VolumeError(
                         f"The dataset in {self.source} has {total >> 20} MiB and is not packed yet.",
-                        "Ask your administrator to pack it once: nightingale local pack DATASET.",
+                        f"Ask your administrator to pack it once: nightingale local pack {self.source}",
                     )
                 return self._pack(fingerprint, total, count)
         except OSError as error:

@@ -268,6 +268,11 @@ class Api:
         answer: s.AuditEventsOut = self._call("list_audit_events", stream, cursor=cursor, limit=limit)
         return answer
 
+    def verify_audit(self, stream: str) -> s.AuditVerifiedOut:
+        """Return whether the stream's chain holds, from its first record to its last."""
+        answer: s.AuditVerifiedOut = self._call("verify_audit", stream)
+        return answer
+
 
 def _text(value: str | int | bool) -> str:  # noqa: FBT001 - a query value, not a switch
     return "true" if value is True else str(value)

@@ -10,8 +10,8 @@ from nightingale_tui.api.errors import ApiError
 from nightingale_tui.cli.changes import counted, print_changes
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import Connection, connect
-from nightingale_tui.cli.console import Console
-from nightingale_tui.cli.exit_codes import ExitCode
+from nightingale_tui.cli.console import Colour, Console
+from nightingale_tui.cli.exit_codes import ExitCode, UsageError
 from nightingale_tui.cli.pages import all_audit_events
 from nightingale_tui.cli.parser import add_dry_run, add_server_flags, add_yes
 
@@ -82,13 +82,35 @@ def _show(console: Console, changes: tuple[s.ClusterChangeOut, ...]) -> None:
 
 def _configure_audit(parser: argparse.ArgumentParser) -> None:
     add_server_flags(parser)
-    parser.add_argument(
-        "stream", nargs="?", default="platform", metavar="STREAM", help="`platform` (default) or an instance's id"
-    )
+    parser.add_argument("what", nargs="?", default="platform", metavar="STREAM", help=_STREAM_HELP)
+    parser.add_argument("stream", nargs="?", metavar="", help=argparse.SUPPRESS)
+    parser.usage = "nightingale admin audit [-h] [--url URL] [--json] [STREAM | verify [STREAM]]"
+    parser.epilog = "`verify` reads the whole stream and exits with 1 where its chain does not hold."
+
+
+_STREAM_HELP = "`platform` (default), an instance's id, or `reads-ID` for what it read; after `verify`: check its chain"
+_VERIFY = "verify"
+
+
+def _verify(connection: Connection, console: Console, stream: str) -> int:
+    found = connection.api.verify_audit(stream)
+    if console.is_json:
+        console.data(found)
+    elif found.first_bad is None:
+        console.line(f"{stream}: {found.records} records, none missing, changed or out of place.")
+    else:
+        console.line(f"{stream}: record {found.first_bad} is missing, was changed or stands elsewhere.", Colour.RED)
+        console.note("Keep the files as they are, and compare them with a backup.")
+    return ExitCode.OK if found.first_bad is None else ExitCode.FAILED
 
 
 def _audit(args: argparse.Namespace, console: Console) -> int:
+    if args.what != _VERIFY and args.stream is not None:
+        raise UsageError(f"Unrecognized arguments: {args.stream}.", "See `nightingale admin audit --help`.")
+    args.stream = (args.stream or "platform") if args.what == _VERIFY else args.what
     with connect(args, console) as connection:
+        if args.what == _VERIFY:
+            return _verify(connection, console, args.stream)
         events = all_audit_events(connection.api, args.stream)
         if console.is_json:
             console.data(s.AuditEventsOut(events=tuple(events)))
@@ -105,5 +127,11 @@ COMMANDS = (
     Command(
         "apply", "make the cluster as the file says", _configure_apply, _apply, (s.ClusterApplyOut, s.ClusterPlanOut)
     ),
-    Command("audit", "sealed facts of the platform or of one instance", _configure_audit, _audit, (s.AuditEventsOut,)),
+    Command(
+        "audit",
+        "sealed facts of the platform or of one instance",
+        _configure_audit,
+        _audit,
+        (s.AuditEventsOut, s.AuditVerifiedOut),
+    ),
 )
