@@ -141,11 +141,18 @@ def _copy_quickly(table: Any, memo: object) -> Any:
     return copied
 
 
+def copy_tables_quickly() -> None:
+    """Let moto, in this process, copy tables by `_copy_quickly`."""
+    from moto.dynamodb.models.table import Table  # noqa: PLC0415 - the tests that start this process need no moto
+
+    vars_of_table: Any = Table
+    vars_of_table.__deepcopy__ = _copy_quickly
+
+
 def serve(host: str, port: int, faults: Faults) -> None:
     """Serve until killed; the first line on standard output is the endpoint's URL."""
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-    from moto.dynamodb.models.table import Table  # noqa: PLC0415 - the tests that start this process need no moto
-    from moto.moto_server.werkzeug_app import create_backend_app  # noqa: PLC0415 - same
+    from moto.moto_server.werkzeug_app import create_backend_app  # noqa: PLC0415 - who starts this needs no moto
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - same
 
     class Handler(WSGIRequestHandler):
@@ -160,8 +167,7 @@ def serve(host: str, port: int, faults: Faults) -> None:
         def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
             del format, args  # connections that end are no errors here
 
-    vars_of_table: Any = Table
-    vars_of_table.__deepcopy__ = _copy_quickly
+    copy_tables_quickly()
     server = make_server(
         host, port, OneAtATime(create_backend_app("dynamodb"), faults), threaded=True, request_handler=Handler
     )

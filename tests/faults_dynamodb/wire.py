@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]  # b
 from botocore.exceptions import ConnectionClosedError  # type: ignore[import-untyped]  # same
 
 from doubles.dynamo_faults import client_of
-from doubles.dynamo_server import Answer, Faults, OneAtATime
+from doubles.dynamo_server import Answer, Faults, OneAtATime, copy_tables_quickly
 from faults_dynamodb.faulty_store import IS_DONE, Fault, Kind
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_table import table_spec
@@ -40,6 +40,7 @@ class Wire:
         os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
         from moto.moto_server.werkzeug_app import create_backend_app  # noqa: PLC0415 - loads half of moto
 
+        copy_tables_quickly()
         self._application = OneAtATime(create_backend_app("dynamodb"), Faults())
         self.store = DynamoStore(TABLE, endpoint=_ENDPOINT, wait=lambda _seconds: None)
         self.attempts = 0
@@ -49,12 +50,12 @@ class Wire:
         client.meta.events.register("before-send.dynamodb", self._send)
         client.meta.events.register_first("needs-retry.dynamodb", _retry_at_once)
         client.create_table(**table_spec(TABLE))
-        self._tables = _tables()
 
     def reset(self) -> None:
         """Forget every item, as a new table would."""
-        table = self._tables[TABLE]
-        table.items.clear()
+        client = client_of(self.store)
+        client.delete_table(TableName=TABLE)
+        client.create_table(**table_spec(TABLE))
 
     def breaking(self, fault: Fault, ask: Callable[[], T]) -> T:
         """Do a call of the store whose first request, or each, meets the fault."""
@@ -83,12 +84,6 @@ class Wire:
         body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
         answer = Answer(self._application, _environ(request, body))
         return AWSResponse(request.url, int(answer.status[:3]), dict(answer.headers), _Raw(answer.body))
-
-
-def _tables() -> Any:
-    from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415 - loads half of moto
-
-    return dynamodb_backends["123456789012"]["us-east-1"].tables
 
 
 def _environ(request: Any, body: bytes) -> WSGIEnvironment:
