@@ -48,6 +48,21 @@ def test_an_idle_store_is_asked_for_one_item_a_shard() -> None:
     assert known.refresh()
 
 
+def test_a_few_changes_are_not_read_with_everything_else() -> None:
+    store = CountingStore()
+    platform = FakePlatform(store=store)
+    for number in range(400):
+        platform.launch(f"scan-{number}")
+    platform.clock.advance(60)
+    known = known_of(platform)
+    known.refresh()
+    platform.launch("new")
+    store.read = 0
+    assert not known.refresh()
+    assert store.read <= records.SHARDS + 8
+    assert len(known.all()) == 401
+
+
 def test_what_others_launch_or_change_is_seen_at_the_next_look() -> None:
     platform = FakePlatform()
     known = known_of(platform)

@@ -78,7 +78,7 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         if path == _METRICS and self.server.metrics is not None and self._is_near():
             self._show_metrics(self.server.metrics)
             return
-        allowed = sorted(row.method for row in OPERATIONS if _matches(row.path, path))
+        allowed = _methods(path)
         lengths = self.headers.get_all("content-length", ["0"])
         if not allowed:
             self._refuse(ErrorCode.NOT_FOUND, "no such path")
@@ -138,8 +138,7 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         """Answer what the standard library refuses by itself: no HTTP, a line too long, a method it never heard of."""
         self.request_version = self.protocol_version  # it had not come so far, and an answer needs its first line
         if code == _NOT_IMPLEMENTED:
-            path = self.path.partition("?")[0]
-            self._refuse_method(sorted(row.method for row in OPERATIONS if _matches(row.path, path)))
+            self._refuse_method(_methods(self.path.partition("?")[0]))
             return
         self._refuse(ErrorCode.BAD_REQUEST, f"this is no request that can be read: {message or code}")
 
@@ -178,11 +177,22 @@ def _name_of(host: str) -> str:
     return re.sub(r":[0-9]{1,5}$", "", host.strip().lower())
 
 
-def _matches(template: str, path: str) -> bool:
-    wanted, given = template.strip("/").split("/"), path.strip("/").split("/")
-    return len(wanted) == len(given) and all(
-        part == other or part.startswith("{") for part, other in zip(wanted, given, strict=True)
-    )
+def _path_pattern(template: str) -> re.Pattern[str]:
+    parts = ("[^/]*" if part.startswith("{") else re.escape(part) for part in template.strip("/").split("/"))
+    return re.compile("/".join(parts))
+
+
+_METHODS: dict[re.Pattern[str], list[str]] = {
+    _path_pattern(template): sorted(row.method for row in OPERATIONS if row.path == template)
+    for template in sorted({row.path for row in OPERATIONS})
+}
+"""What is allowed where; compiled once, since every request asks."""
+
+
+def _methods(path: str) -> list[str]:
+    """Return the methods of the operations that this path may name, in order; none: there is no such path."""
+    bare = path.strip("/")
+    return sorted({method for known, methods in _METHODS.items() if known.fullmatch(bare) for method in methods})
 
 
 def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> ThreadedHTTPServer:

@@ -103,7 +103,8 @@ class JupyterProber:
         try:
             kept = self._take(address)
             async with timeout(timeout_s):
-                await self._make_room()
+                if len(self._kept) > self._max_kept:
+                    await self._make_room()
                 answer = await _ask(kept, "/api", _MAX_ANSWER_BYTES, None)
         except TimeoutError:
             return ProbeOutcome.SILENT

@@ -17,6 +17,7 @@ from nightingale.contract.schemas import (
 from nightingale.contract.vocabulary import Action, LogSource, Permission, Reach, Status
 from nightingale.domain.access import Access, Principal
 from nightingale.domain.build import Build
+from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry
 from nightingale.domain.instance import Instance
@@ -69,7 +70,8 @@ class InstanceViews:
             )
             items += page.items
             next_cursor = f"ended:{page.cursor}" if page.cursor else None
-        shown = tuple(self.present(access, records.decode(item, Instance)) for item in items)
+        cluster = self.catalog.load()
+        shown = tuple(self.present(access, records.decode(item, Instance), cluster) for item in items)
         return InstancesOut(instances=shown, next_cursor=next_cursor)
 
     def get(self, access: Access, name: str) -> InstanceOut:
@@ -137,10 +139,10 @@ class InstanceViews:
             raise not_found(name, access.project)
         return found
 
-    def present(self, access: Access, instance: Instance) -> InstanceOut:
-        """Return it as this principal sees it."""
-        cluster = self.catalog.load()
-        cost, seconds = self.usage.spent(instance)
+    def present(self, access: Access, instance: Instance, cluster: Cluster | None = None) -> InstanceOut:
+        """Return it as this principal sees it; a list hands in the cluster, so that it is read once for all."""
+        cluster = cluster or self.catalog.load()
+        cost, seconds = self.usage.spent(instance, cluster)
         return present_instance(
             instance,
             cluster,

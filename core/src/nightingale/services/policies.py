@@ -57,7 +57,11 @@ class Times:
         is_off = instance.is_off_by_schedule and instance.status is Status.STOPPED
         if instance.status is not Status.RUNNING and not is_off:
             return None
-        verdict = why_up(instance, policy_for(self.cluster, instance.project), self.now, uses)
+        policy = policy_for(self.cluster, instance.project)
+        has_times = policy.max_lifetime_seconds is not None or policy.schedule is not None
+        if instance.stops_at is None and uses is None and not has_times:
+            return None  # asked of every running instance each second
+        verdict = why_up(instance, policy, self.now, uses)
         if instance.status is Status.RUNNING:
             if verdict.stop is None or self.now < verdict.stop.at:
                 return None
