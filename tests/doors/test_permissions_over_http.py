@@ -47,6 +47,25 @@ BODIES: dict[str, Any] = {
     "renew_channel": {"sent": 0, "received": 0},
     "close_channel": {"sent": 0, "received": 0, "seconds": 0},
     "record_refusal": {"what": "a shell"},
+    "begin_job": {"name": "train"},
+    "end_job": {"exit_code": 0},
+    "report_progress": {"percent": 40},
+    "notify_owner": {"message": "done"},
+    "mark_checkpoint": {},
+    "resize_own_instance": {"cpu": "m"},
+    "extend_own_instance": {"seconds": 600},
+    "record_contents": {
+        "records": [
+            {
+                "at": "2026-11-02T09:00:00Z",
+                "kind": "download",
+                "path": "a",
+                "bytes": 1,
+                "is_allowed": True,
+                "reason": "",
+            }
+        ]
+    },
     "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }
 
@@ -117,7 +136,12 @@ def passes(
     who = CALLERS[caller]
     headers = {"Authorization": f"Bearer {token_of(platform, who)}"} if who is not None else {}
     path = operation.path.format(
-        project=target[0], instance=target[1], source="build", channel="c-0000000001", stream="platform"
+        project=target[0],
+        instance=target[1],
+        source="build",
+        channel="c-0000000001",
+        job="j-0000000001",
+        stream="platform",
     )
     content = msgspec.json.encode(body_of(platform, operation)) if operation.request is not None else b""
     answer = client.request(operation.method, path, headers=headers, content=content)

@@ -102,6 +102,7 @@ def test_stop_ends_server_and_kernels_and_says_that_it_was_asked(place: LocalPla
     assert (ended.code, ended.is_asked, ended.exit_code, ended.generation) == (ReasonCode.ASKED, True, 0, 1)
     assert place.processes() == []
     assert not (place.instance_dir / "secret" / "jupyter.token").exists()
+    assert not (place.instance_dir / "secret" / "instance.token").exists()
 
 
 def test_stop_of_what_does_not_run_is_no_error(place: LocalPlace):
@@ -171,7 +172,7 @@ def test_nothing_is_inherited_by_the_server(place: LocalPlace):
     assert set(seen["environment"]) <= {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_CTYPE", "PWD",
         "NIGHTINGALE_HOME", "NIGHTINGALE_DATA", "NIGHTINGALE_RUN", "NIGHTINGALE_TOKEN_FILE",
-        "NIGHTINGALE_PERSON", "NIGHTINGALE_INSTANCE", "NIGHTINGALE_TIER",
+        "NIGHTINGALE_INSTANCE_TOKEN_FILE", "NIGHTINGALE_PERSON", "NIGHTINGALE_INSTANCE", "NIGHTINGALE_TIER",
     }  # fmt: skip
     assert seen["environment"]["NIGHTINGALE_INSTANCE"] == INSTANCE_ID
     assert seen["has_token"]

@@ -58,7 +58,7 @@ class _Server(ThreadedHTTPServer):  # type: ignore[misc] # chalice has no types
         _LOG.log(level, "a connection ended badly", exc_info=error)
 
 
-class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no types
+class Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no types
     """FACTS of Chalice's local server: 44 ms an answer without the first two lines, 1 ms with them."""
 
     disable_nagle_algorithm = True
@@ -78,7 +78,7 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         if path == _METRICS and self.server.metrics is not None and self._is_near():
             self._show_metrics(self.server.metrics)
             return
-        allowed = _methods(path)
+        allowed = self._allowed(path)
         lengths = self.headers.get_all("content-length", ["0"])
         if not allowed:
             self._refuse(ErrorCode.NOT_FOUND, "no such path")
@@ -91,8 +91,16 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         elif int(lengths[0]) > MAX_BODY_BYTES:
             self._refuse(ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
         else:
-            super()._generic_handle()
+            self._answer(path, query)
             self.wfile.flush()
+
+    def _allowed(self, path: str) -> list[str]:
+        """Return the methods that this server answers at the path."""
+        return _methods(path)
+
+    def _answer(self, path: str, query: str) -> None:  # noqa: ARG002 - Chalice reads them again by itself
+        """Answer a request that may be read."""
+        super()._generic_handle()
 
     def parse_request(self) -> bool:
         """Read the request's head; refuse one with too many headers or too long ones."""
@@ -138,7 +146,8 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no ty
         """Answer what the standard library refuses by itself: no HTTP, a line too long, a method it never heard of."""
         self.request_version = self.protocol_version  # it had not come so far, and an answer needs its first line
         if code == _NOT_IMPLEMENTED:
-            self._refuse_method(_methods(self.path.partition("?")[0]))
+            path = self.path.partition("?")[0]
+            self._refuse_method(self._allowed(path))
             return
         self._refuse(ErrorCode.BAD_REQUEST, f"this is no request that can be read: {message or code}")
 
@@ -177,6 +186,14 @@ def _name_of(host: str) -> str:
     return re.sub(r":[0-9]{1,5}$", "", host.strip().lower())
 
 
+def matches(template: str, path: str) -> bool:
+    """Return whether the path is one of an operation's."""
+    wanted, given = template.strip("/").split("/"), path.strip("/").split("/")
+    return len(wanted) == len(given) and all(
+        part == other or part.startswith("{") for part, other in zip(wanted, given, strict=True)
+    )
+
+
 def _path_pattern(template: str) -> re.Pattern[str]:
     parts = ("[^/]*" if part.startswith("{") else re.escape(part) for part in template.strip("/").split("/"))
     return re.compile("/".join(parts))
@@ -202,7 +219,7 @@ def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> Thr
     would be answered as one of them, with its token.
     """
     lambda_app.app.__class__ = LocalChalice
-    server = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=_Handler, server_cls=_Server).server
+    server = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=Handler, server_cls=_Server).server
     server.metrics = metrics
     if host not in _ANY_ADDRESS:
         server.own_names = _OWN_NAMES | {f"[{host}]" if ":" in host else host.lower()}
@@ -211,6 +228,8 @@ def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> Thr
 
 def serve(folders: Folders, settings: Settings) -> None:
     """Serve the API until the process is ended."""
+    from nightingale_local.instance_doors import start_doors  # noqa: PLC0415 - it builds on this module
+
     platform = local_platform(folders)
     dispatcher = observed(platform)
     container.use(dispatcher)
@@ -220,5 +239,6 @@ def serve(folders: Folders, settings: Settings) -> None:
         server = make_server(settings.host, settings.port, page)
     except OSError as error:
         raise SystemExit(f"port {settings.port} cannot be had: {error.strerror}") from error
+    start_doors(folders, dispatcher.handle)
     write_json(folders.ready("api"), Ready(pid=os.getpid(), host=settings.host, port=settings.port))
     server.serve_forever(poll_interval=0.5)

@@ -51,6 +51,11 @@ class Folders:
         return self.root / "run"
 
     @property
+    def up(self) -> Path:
+        """What the launchers of the instances that are up say of themselves."""
+        return self.root / "run" / "up"
+
+    @property
     def logs(self) -> Path:
         """Logs of the platform's processes."""
         return self.root / "run" / "logs"

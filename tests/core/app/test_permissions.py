@@ -67,6 +67,25 @@ BODIES: dict[str, dict[str, Any]] = {
     "renew_channel": {"sent": 0, "received": 0},
     "close_channel": {"sent": 0, "received": 0, "seconds": 0},
     "record_refusal": {"what": "a shell"},
+    "begin_job": {"name": "train"},
+    "end_job": {"exit_code": 0},
+    "report_progress": {"percent": 40},
+    "notify_owner": {"message": "done"},
+    "mark_checkpoint": {},
+    "resize_own_instance": {"cpu": "m"},
+    "extend_own_instance": {"seconds": 600},
+    "record_contents": {
+        "records": [
+            {
+                "at": "2026-11-02T09:00:00Z",
+                "kind": "download",
+                "path": "a",
+                "bytes": 1,
+                "is_allowed": True,
+                "reason": "",
+            }
+        ]
+    },
     "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }
 
@@ -86,7 +105,7 @@ def send(platform: FakePlatform, operation: Operation, caller: str) -> tuple[int
     cluster = {"version": 1, "currency": "EUR"}
     body = BODIES.get(operation.name, {"cluster": cluster, "base": 1} if "cluster" in operation.name else None)
     answer = platform.handle(
-        operation.name, who, "scan", body, channel="c-0000000001", stream="platform", source="build"
+        operation.name, who, "scan", body, channel="c-0000000001", job="j-0000000001", stream="platform", source="build"
     )
     assert answer.status < 500, answer.body
     return answer.status, "" if answer.status < 400 else platform.error(answer)["code"]
@@ -129,7 +148,7 @@ def test_only_these_are_open_to_anyone() -> None:
 def test_every_instance_operation_is_scoped_to_a_project() -> None:
     for operation in OPERATIONS:
         if operation.permission is Permission.INSTANCE_SELF:
-            assert "{" not in operation.path  # which instance is meant is in the token
+            assert {"{project}", "{instance}"} & {*operation.path.split("/")} == set()  # the token says which is meant
         elif operation.permission.value.startswith(("instance:", "log:", "reads:", "usage:")):
             assert "{project}" in operation.path
 

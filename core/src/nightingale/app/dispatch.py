@@ -48,6 +48,8 @@ class Request:
     authorization: str | None = field(default=None, repr=False)
     content_type: str = "application/json"
     client: str = ""
+    through: str = ""
+    """Id of the instance whose own socket it came through, where nobody but that instance is answered."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,10 @@ class Dispatcher:
     def _permit(self, operation: Operation, principal: Principal, request: Request) -> Access:
         project = request.path.get("project", "")
         reach = principal.reach(operation.permission, project or None)
-        if reach is Reach.NONE:
+        if reach is Reach.NONE or _is_astray(request, principal):
             where = f" in {project}" if project else ""
             detail = {"operation": operation.name, "project": project, "client": request.client[:_MOST_CLIENT]}
+            detail |= {"through": request.through} if request.through else {}
             now = self._clock.now()
             tag = AuditTag.OPERATION_DENIED.value
             self._audit.append(AuditEvent(PLATFORM_STREAM, now, tag, principal.name, operation.name, detail))
@@ -161,6 +164,12 @@ def refused(
     """Return a refusal in the one shape that every refusal has."""
     body = ErrorOut(code=code.code, message=message, next_step=next_step, details=details, request_id=request_id)
     return Response(code.status, msgspec.json.encode(body), request_id)
+
+
+def _is_astray(request: Request, principal: Principal) -> bool:
+    """Return whether it came through the socket of another instance than the one that asks."""
+    asking = principal.instance
+    return request.through != "" and (asking is None or asking.is_shipper or asking.id != request.through)
 
 
 def _size(texts: Mapping[str, str]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nightingale.app.dispatch import UseCase
 from nightingale.contract.openapi import VERSION, openapi
-from nightingale.contract.schemas import AuditEventOut, AuditEventsOut, HealthOut
+from nightingale.contract.schemas import AuditEventOut, AuditEventsOut, AuditVerifiedOut, HealthOut
 from nightingale.contract.vocabulary import LogSource
 from nightingale.ports.audit_log import AuditLog
 from nightingale.ports.store import InvalidCursorError, Store
@@ -18,6 +18,7 @@ from nightingale.services.gateway import GatewayService
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.login import LoginService
+from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.reads import ReadsService
 from nightingale.services.usage import UsageService
 
@@ -36,6 +37,7 @@ class Services:
     cluster: ClusterService
     views: InstanceViews
     instances: InstanceService
+    own_instance: OwnInstanceService
     gateway: GatewayService
     reads: ReadsService
     usage: UsageService
@@ -66,10 +68,16 @@ class Services:
         )
         return AuditEventsOut(events=events, next_cursor=str(sealed[-1].seq) if len(sealed) == limit else None)
 
+    def verify_audit(self, stream: str) -> AuditVerifiedOut:
+        """Return whether the stream's chain holds. Reads all of it."""
+        records = self.audit.head(stream)
+        return AuditVerifiedOut(stream=stream, records=records, first_bad=self.audit.verify(stream))
+
 
 def use_cases(services: Services) -> Mapping[str, UseCase]:
     """Return the use case of every operation."""
     instances, views, gateway, login = services.instances, services.views, services.gateway, services.login
+    own = services.own_instance
 
     return {
         "get_health": lambda _: services.health(),
@@ -101,7 +109,18 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "list_reads": lambda c: services.reads.page(
             views.own(c.access, c.path["instance"]).id, c.query["cursor"], c.query["tail"], c.query["limit"] or PAGE
         ),
-        "get_own_instance": lambda c: views.get_own(c.principal),
+        "get_own_instance": lambda c: own.get(c.principal),
+        "stop_own_instance": lambda c: own.stop(c.principal),
+        "resize_own_instance": lambda c: own.resize(c.principal, c.body),
+        "extend_own_instance": lambda c: own.extend(c.principal, c.body),
+        "delete_own_instance": lambda c: own.delete(c.principal),
+        "begin_job": lambda c: own.begin_job(c.principal, c.body),
+        "renew_job": lambda c: own.renew_job(c.principal, c.path["job"]),
+        "end_job": lambda c: own.end_job(c.principal, c.path["job"], c.body),
+        "report_progress": lambda c: own.report_progress(c.principal, c.body),
+        "notify_owner": lambda c: own.notify(c.principal, c.body),
+        "mark_checkpoint": lambda c: own.mark_checkpoint(c.principal, c.body),
+        "record_contents": lambda c: own.record_contents(c.principal, c.body),
         "ship_reads": lambda c: services.reads.take(c.principal, c.body.records),
         "stop_instance": lambda c: instances.stop(c.access, c.path["instance"]),
         "start_instance": lambda c: instances.start(c.access, c.path["instance"]),
@@ -125,4 +144,5 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "list_audit_events": lambda c: services.audit_events(
             c.path["stream"], c.query["cursor"], c.query["limit"] or PAGE
         ),
+        "verify_audit": lambda c: services.verify_audit(c.path["stream"]),
     }

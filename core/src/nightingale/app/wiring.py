@@ -27,6 +27,7 @@ from nightingale.services.instances import InstanceService
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.metering import MeteringService
+from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.policies import Policies
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
@@ -108,6 +109,15 @@ def platform(adapters: Adapters) -> Platform:
     views = InstanceViews(
         store=store, clock=clock, lifecycle=lifecycle, catalog=catalog, usage=usage, machines=adapters.machines
     )
+    instances = InstanceService(
+        clock=clock,
+        ids=ids,
+        lifecycle=lifecycle,
+        catalog=catalog,
+        views=views,
+        machines=adapters.machines,
+        audit=audit,
+    )
     services = Services(
         store=store,
         audit=audit,
@@ -124,13 +134,15 @@ def platform(adapters: Adapters) -> Platform:
         catalog=catalog,
         cluster=ClusterService(store, clock, audit, adapters.signatures),
         views=views,
-        instances=InstanceService(
+        instances=instances,
+        own_instance=OwnInstanceService(
+            store=store,
             clock=clock,
             ids=ids,
             lifecycle=lifecycle,
             catalog=catalog,
             views=views,
-            machines=adapters.machines,
+            instances=instances,
             audit=audit,
         ),
         gateway=GatewayService(

@@ -26,7 +26,8 @@ PATH_PATTERNS: dict[str, str] = {
     "instance": r"^[a-z][a-z0-9-]{0,31}$",
     "source": r"^(build|jupyter)$",
     "channel": r"^c-[a-z0-9]{10}$",
-    "stream": r"^(platform|i-[a-z0-9]{10})$",
+    "job": r"^j-[a-z0-9]{10}$",
+    "stream": r"^(platform|(reads-)?i-[a-z0-9]{10})$",
 }
 """What each path parameter must look like; checked by dispatch before anything is looked up."""
 
@@ -39,11 +40,13 @@ _BY_PERMISSION: dict[Permission, tuple[ErrorCode, ...]] = {
     Permission.INSTANCE_LAUNCH: _COMMANDED,
     Permission.INSTANCE_CONTROL: _COMMANDED,
     Permission.INSTANCE_OPEN: _COMMANDED,
+    Permission.INSTANCE_SELF: (*_COMMANDED, _E.NOT_FOUND, _E.TOO_MANY_REQUESTS),
     Permission.CLUSTER_READ: (_E.NOT_FOUND,),  # before the first file is applied
     Permission.CLUSTER_WRITE: (_E.NOT_FOUND, _E.CLUSTER_CHANGED),
     Permission.GATEWAY: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
 }
 _BY_NAME: dict[str, tuple[ErrorCode, ...]] = {
+    "ship_reads": (_E.BUSY, _E.RECORDS_MISSING),
     "create_challenge": (_E.TOO_MANY_REQUESTS,),
     "create_session": (_E.INVALID_SIGNATURE, _E.TOO_MANY_REQUESTS),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from nightingale.contract import own_instance as own
 from nightingale.contract import schemas as s
 from nightingale.contract.reads import ReadsIn, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import Permission
@@ -51,6 +52,7 @@ _MONTH = Query(
 )
 _INSTANCES = "/v1/projects/{project}/instances"
 _INSTANCE = _INSTANCES + "/{instance}"
+_OWN = "/v1/instance"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get_health", "GET", "/health", Permission.PUBLIC, s.HealthOut, "Is the platform up?"),
@@ -217,17 +219,107 @@ OPERATIONS: tuple[Operation, ...] = (
         status=201,
     ),
     Operation(
-        "get_own_instance",
-        "GET",
-        "/v1/instance",
+        "get_own_instance", "GET", _OWN, Permission.INSTANCE_SELF, s.InstanceOut, "This instance, asked from inside"
+    ),
+    Operation(
+        "stop_own_instance",
+        "POST",
+        _OWN + "/stop",
         Permission.INSTANCE_SELF,
         s.InstanceOut,
-        "The instance that asks, by its own token",
+        "Stop it from inside",
+        status=202,
+    ),
+    Operation(
+        "resize_own_instance",
+        "POST",
+        _OWN + "/resize",
+        Permission.INSTANCE_SELF,
+        s.InstanceOut,
+        "Change its size from inside",
+        s.ResizeIn,
+        202,
+    ),
+    Operation(
+        "extend_own_instance",
+        "POST",
+        _OWN + "/extend",
+        Permission.INSTANCE_SELF,
+        s.InstanceOut,
+        "Move its stop time from inside",
+        s.ExtendIn,
+    ),
+    Operation(
+        "delete_own_instance",
+        "DELETE",
+        _OWN,
+        Permission.INSTANCE_SELF,
+        s.InstanceOut,
+        "Delete it and its home from inside",
+        status=202,
+    ),
+    Operation(
+        "begin_job",
+        "POST",
+        _OWN + "/jobs",
+        Permission.INSTANCE_SELF,
+        own.JobGrantOut,
+        "Keep it up while a job's lease is renewed",
+        own.BeginJobIn,
+        201,
+    ),
+    Operation("renew_job", "PUT", _OWN + "/jobs/{job}", Permission.INSTANCE_SELF, s.Empty, "Renew the lease of a job"),
+    Operation(
+        "end_job",
+        "POST",
+        _OWN + "/jobs/{job}/end",
+        Permission.INSTANCE_SELF,
+        s.Empty,
+        "Note how a job ended",
+        own.EndJobIn,
+    ),
+    Operation(
+        "report_progress",
+        "PUT",
+        _OWN + "/progress",
+        Permission.INSTANCE_SELF,
+        s.Empty,
+        "Note how far a job is",
+        own.ProgressIn,
+    ),
+    Operation(
+        "notify_owner",
+        "POST",
+        _OWN + "/notifications",
+        Permission.INSTANCE_SELF,
+        own.NotifiedOut,
+        "Show words to the owner, in the platform only",
+        own.NotifyIn,
+        201,
+    ),
+    Operation(
+        "mark_checkpoint",
+        "POST",
+        _OWN + "/checkpoints",
+        Permission.INSTANCE_SELF,
+        s.InstanceOut,
+        "Mark work to keep",
+        own.CheckpointIn,
+        201,
+    ),
+    Operation(
+        "record_contents",
+        "POST",
+        _OWN + "/contents",
+        Permission.INSTANCE_SELF,
+        s.Empty,
+        "Keep records of what left through Jupyter, or was refused",
+        own.ContentsIn,
     ),
     Operation(
         "ship_reads",
         "POST",
-        "/v1/instance/reads",
+        _OWN + "/reads",
         Permission.AUDIT_SHIP,
         ReadsTaken,
         "Keep records of reads, for the instance whose shipper asks",
@@ -332,6 +424,14 @@ OPERATIONS: tuple[Operation, ...] = (
         s.AuditEventsOut,
         "Sealed facts of a stream (`platform` or an instance id)",
         query=(_CURSOR, _LIMIT),
+    ),
+    Operation(
+        "verify_audit",
+        "GET",
+        "/v1/admin/audit/{stream}/verification",
+        Permission.AUDIT_READ,
+        s.AuditVerifiedOut,
+        "Does the stream's chain hold, from its first record to its last?",
     ),
 )
 

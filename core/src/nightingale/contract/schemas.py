@@ -357,6 +357,33 @@ class ObserverOut(Out, frozen=True):
     words: str
 
 
+class JobOut(Out, frozen=True):
+    """Work that runs inside. `percent` is null until it was told; `is_running` is false for progress outside a job."""
+
+    name: str
+    since: datetime
+    percent: int | None = None
+    note: str = ""
+    """Free text, shown to those who may read the logs."""
+    is_running: bool = True
+
+
+class NotificationOut(Out, frozen=True):
+    """Words from inside to the owner, and a failed job's last lines."""
+
+    id: str
+    at: datetime
+    text: str
+    log_tail: tuple[str, ...] = ()
+
+
+class CheckpointOut(Out, frozen=True):
+    """A moment whose work its owner marked to keep."""
+
+    at: datetime
+    note: str
+
+
 class InstanceOut(Out, frozen=True):
     """One instance as its people see it."""
 
@@ -399,6 +426,11 @@ class InstanceOut(Out, frozen=True):
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
     """What records the reads of its datasets; null before the first start and where no dataset is mounted."""
+    job: JobOut | None = None
+    """Of several jobs the one begun last."""
+    notifications: tuple[NotificationOut, ...] = ()
+    """The last few, oldest first; empty for those who may not read the logs. So are `checkpoints`."""
+    checkpoints: tuple[CheckpointOut, ...] = ()
 
 
 class InstancesOut(Out, frozen=True):
@@ -855,6 +887,14 @@ class AuditEventOut(Out, frozen=True):
     detail: dict[str, str]
     prev: str
     hash: str
+
+
+class AuditVerifiedOut(Out, frozen=True):
+    """Whether a stream's chain holds; `first_bad` is the first record that is missing, changed or out of place."""
+
+    stream: str
+    records: int
+    first_bad: int | None
 
 
 class AuditEventsOut(Out, frozen=True):

@@ -178,3 +178,7 @@ class AuditTag(StrEnum):
     OBSERVER_RESTARTED = "observer:restart:succeeded"
     ORPHAN_ENDED = "machine:end:succeeded"
     CLUSTER_APPLIED = "cluster:apply:succeeded"
+    JOB_BEGUN = "job:begin:accepted"
+    JOB_ENDED = "job:end:recorded"
+    NOTIFICATION_SENT = "notification:send:accepted"
+    CHECKPOINT_MARKED = "checkpoint:mark:accepted"

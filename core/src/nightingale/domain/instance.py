@@ -38,6 +38,7 @@ from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Rea
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
+from nightingale.domain.work import NO_WORK, Work
 
 _S = Status
 _TABLE: dict[EventName, dict[Status, Status | None]] = {
@@ -116,6 +117,7 @@ class Instance:
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
+    work: Work = NO_WORK
     terminated_at: datetime | None = None
 
     @staticmethod
@@ -280,17 +282,11 @@ class Instance:
 
     def _refusal(self, event: EventName) -> RefusedError:
         if event in _COMMANDS and self.is_in_flight:
-            return RefusedError(
-                ErrorCode.BUSY,
-                f"{self.name} is {self.status.value}: it takes no commands until that ends",
-                "Wait for it to end (nightingale ps --watch), then try again.",
-            )
+            words = f"{self.name} is {self.status.value}: it takes no commands until that ends"
+            return RefusedError(ErrorCode.BUSY, words, "Wait for it to end (nightingale ps --watch), then try again.")
         allowed = ", ".join(action.value for action in self.allowed_actions()) or "nothing"
-        return RefusedError(
-            ErrorCode.NOT_ALLOWED_NOW,
-            f"{self.name} is {self.status.value}: {event.value} has no place there",
-            f"Possible now: {allowed}.",
-        )
+        words = f"{self.name} is {self.status.value}: {event.value} has no place there"
+        return RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, f"Possible now: {allowed}.")
 
 
 def _with_begin(instance: Instance, event: Event, at: datetime) -> Instance:

@@ -15,8 +15,9 @@ _WORTH_A_WRITE = timedelta(seconds=15)
 
 
 def active_at(instance: Instance, seen: Activity, now: datetime) -> datetime:
-    """Return when its server was last at work: now with a busy kernel; activity of an earlier start counts as none."""
-    return now if seen.is_busy else min(now, max(seen.last_activity_at, instance.running_since or now))
+    """Return when it was last at work: now with a busy kernel or a job; activity of an earlier start counts as none."""
+    worked_at = instance.work.used_at(now) or seen.last_activity_at
+    return now if seen.is_busy else min(now, max(seen.last_activity_at, worked_at, instance.running_since or now))
 
 
 def activity_edge(

@@ -14,8 +14,8 @@ from nightingale.contract.schemas import (
     InstancesOut,
     LogOut,
 )
-from nightingale.contract.vocabulary import Action, LogSource, Permission, Reach, Status
-from nightingale.domain.access import Access, Principal
+from nightingale.contract.vocabulary import Action, LogSource, Permission, Status
+from nightingale.domain.access import Access
 from nightingale.domain.build import Build
 from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
@@ -77,14 +77,6 @@ class InstanceViews:
     def get(self, access: Access, name: str) -> InstanceOut:
         """Return one instance by its name or id. Raises RefusedError `not_found`."""
         return self.present(access, self.find(access, name).instance)
-
-    def get_own(self, principal: Principal) -> InstanceOut:
-        """Return the instance that asks, by its own token. Raises RefusedError `not_found`."""
-        own = principal.instance
-        found = self.lifecycle.find(own.project, own.id) if own is not None else None
-        if own is None or found is None:
-            raise not_found(principal.name, "any project")
-        return self.present(Access(principal, own.project, Reach.OWN), found.instance)
 
     def history(self, access: Access, name: str, cursor: str | None, limit: int) -> HistoryOut:
         """Return its history, oldest first."""

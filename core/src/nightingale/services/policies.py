@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.vocabulary import Status
+from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
@@ -30,14 +30,24 @@ class Policies:
         return policy_for(self.catalog.load(), project)
 
     def require(self, after: Instance, event: EventName, now: datetime) -> None:
-        """Refuse a change that the policy does not allow; as `policy_checks.require_allowed`."""
+        """Refuse a change that the policy does not allow, as `policy_checks.require_allowed`, or that came too late.
+
+        Whoever calls an instance idle may have looked before a job began in it. Raises RefusedError.
+        """
+        if event is EventName.STOP and after.reason is not None and after.reason.code is ReasonCode.IDLE:
+            worked_at, idle = after.work.used_at(now), self.of(after.project).idle_stop_after_seconds or 0
+            if worked_at is not None and now - worked_at < timedelta(seconds=idle):
+                raise RefusedError(
+                    ErrorCode.NOT_ALLOWED_NOW, f"a job worked in {after.name} of late", "It is not idle."
+                )
         if event in CHECKED:
             require_allowed(after, event, self.of(after.project), now)
 
 
-def uses_of(instance: Instance) -> Uses:
-    """Return what is known of its use: kernels only, until jobs and reads are watched."""
-    return Uses(active_at=instance.last_activity_at)
+def uses_of(instance: Instance, now: datetime) -> Uses:
+    """Return what is known of its use: kernels, and the jobs that it told of."""
+    known = [at for at in (instance.last_activity_at, instance.work.used_at(now)) if at is not None]
+    return Uses(active_at=max(known, default=None), running_jobs=instance.work.running(now))
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ from datetime import datetime
 
 from nightingale.contract.schemas import (
     BuildOut,
+    CheckpointOut,
     HistoryEntryOut,
     InstanceOut,
+    JobOut,
     Money,
     MountOut,
+    NotificationOut,
     ReasonOut,
 )
-from nightingale.contract.vocabulary import Action
+from nightingale.contract.vocabulary import Action, Status
 from nightingale.domain.build import Build
 from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
@@ -50,7 +53,7 @@ def present_instance(
         price = cluster.price(instance.place, instance.size, now).total
     except RefusedError:
         price = cost.amount * 0
-    verdict = why_up(instance, policy_for(cluster, instance.project), now, uses_of(instance))
+    verdict = why_up(instance, policy_for(cluster, instance.project), now, uses_of(instance, now))
     return InstanceOut(
         id=instance.id,
         name=instance.name,
@@ -84,7 +87,30 @@ def present_instance(
         sandbox=instance.sandbox,
         limits=instance.limits,
         observer=instance.observer,
+        job=_job(instance, now, with_note=with_log),
+        notifications=_notifications(instance) if with_log else (),
+        checkpoints=tuple(CheckpointOut(at=one.at, note=one.note) for one in instance.work.checkpoints)
+        if with_log
+        else (),
     )
+
+
+def _job(instance: Instance, now: datetime, *, with_note: bool) -> JobOut | None:
+    job = instance.work.shown(instance.running_since, now) if instance.status is Status.RUNNING else None
+    if job is None:
+        return None
+    return JobOut(
+        name=job.name,
+        since=job.begun_at,
+        percent=job.percent,
+        note=job.note if with_note else "",
+        is_running=job.runs(now),
+    )
+
+
+def _notifications(instance: Instance) -> tuple[NotificationOut, ...]:
+    told = instance.work.notifications
+    return tuple(NotificationOut(id=one.id, at=one.at, text=one.text, log_tail=one.log_tail) for one in told)
 
 
 def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:

@@ -101,7 +101,8 @@ def stop(environment: Mapping[str, str]) -> None:
     folders = InstanceFolders(Path(told["instance_dir"]))
     if folders.root.is_dir():
         end_and_let_go(folders)
-        folders.token.unlink(missing_ok=True)
+        for token in (folders.token, folders.instance_token):
+            token.unlink(missing_ok=True)
 
 
 def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
@@ -151,6 +152,7 @@ def end_and_let_go(folders: InstanceFolders) -> None:
     """
     lock = end(folders)
     if lock is not None:
+        folders.announcement.unlink(missing_ok=True)
         remove_cgroups(folders.root.name)
         os.close(lock)
 

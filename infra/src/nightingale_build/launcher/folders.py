@@ -94,6 +94,11 @@ class InstanceFolders:
         return self.root / "shipper.token"
 
     @property
+    def announcement(self) -> Path:
+        """Return what tells the platform that the instance is up, and wants a socket to its API in its run folder."""
+        return self.root.parent.parent / "run" / "up" / self.root.name
+
+    @property
     def etc(self) -> Path:
         """Return the folder of the sandbox's own passwd and group."""
         return self.root / "etc"
@@ -194,6 +199,7 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     write_whole(folders.instance_token, f"ni_{named}_{os.urandom(32).hex()}".encode())
     write_whole(folders.shipper_token, f"ns_{named}_{os.urandom(32).hex()}".encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
+    folders.announcement.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = Path(spec.home_dir)
     home.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -210,6 +216,9 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
         if home.lstat().st_uid != uid:
             # A home made under another profile or uid; -h and -P follow no link.
             subprocess.run(["chown", "-hRP", f"{uid}:{uid}", "--", str(home)], check=True, stdin=subprocess.DEVNULL)
+    # Last, once the run folder is its owner's; made anew, so that the folder it lies in tells of it.
+    folders.announcement.unlink(missing_ok=True)
+    folders.announcement.touch(mode=0o600)
 
 
 def _write_accounts(spec: LaunchSpec, folders: InstanceFolders, uid: int) -> None:

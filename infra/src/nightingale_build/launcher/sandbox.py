@@ -25,6 +25,7 @@ NONE = "none"
 
 INSIDE_RUN = "/run/nightingale"
 INSIDE_TOKEN = "/run/nightingale-secret/jupyter.token"  # noqa: S105 - the path of a token, not a token
+INSIDE_INSTANCE_TOKEN = "/run/nightingale-secret/instance.token"  # noqa: S105 - same
 
 INSIDE_PARENTS = ("/data", "/etc", "/etc/ssl", "/home", "/run", "/run/nightingale-secret")
 
@@ -155,6 +156,7 @@ def bubblewrap_command(
         command += ["--ro-bind", sources.get(mount.dataset, mount.source), f"/data/{mount.dataset}"]
     command += ["--bind", spec.home_dir, home]
     command += ["--bind", str(folders.run), INSIDE_RUN, "--ro-bind", str(folders.token), INSIDE_TOKEN]
+    command += ["--ro-bind", str(folders.instance_token), INSIDE_INSTANCE_TOKEN]
     # The picture is complete: even its empty places can no longer be written.
     command += ["--remount-ro", "/"]
     if uid is None:

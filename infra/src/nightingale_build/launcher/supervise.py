@@ -86,6 +86,9 @@ def jupyter_environment(launch: Launch) -> dict[str, str]:
         "NIGHTINGALE_DATA": "/data" if is_inside else str(folders.data),
         "NIGHTINGALE_RUN": sandboxes.INSIDE_RUN if is_inside else str(folders.run),
         "NIGHTINGALE_TOKEN_FILE": sandboxes.INSIDE_TOKEN if is_inside else str(folders.token),
+        "NIGHTINGALE_INSTANCE_TOKEN_FILE": (
+            sandboxes.INSIDE_INSTANCE_TOKEN if is_inside else str(folders.instance_token)
+        ),
         "NIGHTINGALE_PERSON": spec.owner,
         "NIGHTINGALE_INSTANCE": spec.instance_id,
         "NIGHTINGALE_TIER": str(spec.tier),
@@ -146,6 +149,7 @@ class Supervisor:
         )
         with contextlib.suppress(OSError):
             (self._launch.folders.run / "jupyter.sock").unlink(missing_ok=True)
+            self._launch.folders.announcement.unlink(missing_ok=True)
         write_whole(self._launch.folders.exit, msgspec.json.encode(record))
         self._log.close()
         if cgroup is not None:
