@@ -8,6 +8,7 @@ import msgspec
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
+from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, BuildState, LogSource, Plan, Status
 from tui.api import fake_world as world
 from tui.api.fake_signatures import signer_of
@@ -271,3 +272,20 @@ class FakeOperations(FakeState):
     ) -> s.AuditEventsOut:
         page, next_cursor = page_of(list(world.audit_events(stream)), cursor, limit)
         return s.AuditEventsOut(events=page, next_cursor=next_cursor)
+
+    def on_verify_audit(self, _: str, stream: str) -> s.AuditVerifiedOut:
+        return s.AuditVerifiedOut(stream=stream, records=len(world.audit_events(stream)), first_bad=self.first_bad)
+
+    def on_list_reads(
+        self,
+        _: str,
+        project: str,
+        name: str,
+        cursor: str | None = None,
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> ReadsOut:
+        found = self.reads.get(self.named(name, project).id, [])
+        after = int(cursor or 0) if cursor is not None or tail is None else max(0, len(found) - tail)
+        page = tuple(found[after : after + (limit or 100)])
+        return ReadsOut(reads=page, next_cursor=str(after + len(page)))

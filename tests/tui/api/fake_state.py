@@ -7,6 +7,7 @@ import msgspec
 
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
+from nightingale.contract.reads import ReadRecord
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, LogSource, ReasonCode, Status
 from tui.api import fake_world as world
 
@@ -41,6 +42,9 @@ class FakeState:
         self.history: dict[str, list[s.HistoryEntryOut]] = {}
         self.logs: dict[tuple[str, LogSource], list[str]] = {}
         self.gateway = s.GatewayOut(host="127.0.0.1", port=2222, host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB")
+        self.reads: dict[str, list[ReadRecord]] = {}
+        """Of each instance id."""
+        self.first_bad: int | None = None
         self.changes: tuple[s.ClusterChangeOut, ...] = ()
         self.revision = 1
         self.cluster: s.ClusterIn | None = None

@@ -1,9 +1,10 @@
 """What the fake platform offers: sizes with prices, datasets, one project, two people."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from nightingale.contract import schemas as s
+from nightingale.contract.reads import Exactness, ReadKind, ReadRecord
 from nightingale.contract.vocabulary import Action, Permission, Plan, Role, Status
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -89,6 +90,37 @@ def membership(project: str, plan: Plan = Plan.PRIVATE) -> s.MembershipOut:
             Permission.USAGE_READ,
         ),
     )
+
+
+def reads() -> list[ReadRecord]:
+    """Return what an observer tells: its start, a file by ranges, one whole, one that is open, and its restart."""
+    told = {"dataset": "demo", "version": "1", "sha256": STREAM_HASH, "size": 39_206, "pid": 4242, "uid": 10_001}
+    python, head = "/opt/image/bin/python3.11", "/usr/bin/head"
+    return [
+        ReadRecord(number=1, kind=ReadKind.OBSERVER_STARTED, at=START),
+        ReadRecord(
+            number=2,
+            kind=ReadKind.READ,
+            at=START,
+            closed_at=START + timedelta(seconds=1),
+            path="ct/CT_small.dcm",
+            ranges=((0, 4096), (20_480, 4096)),
+            program=python,
+            **told,
+        ),
+        ReadRecord(
+            number=3,
+            kind=ReadKind.READ,
+            at=START,
+            path="mr/MR_small.dcm",
+            ranges=((0, 39_206),),
+            exactness=Exactness.WHOLE_FILE,
+            program=head,
+            **told,
+        ),
+        ReadRecord(number=4, kind=ReadKind.READ, at=START, path="notes.txt", program="", **told),
+        ReadRecord(number=5, kind=ReadKind.OBSERVER_RESTARTED, at=START),
+    ]
 
 
 def audit_events(stream: str) -> tuple[s.AuditEventOut, ...]:

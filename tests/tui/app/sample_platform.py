@@ -21,8 +21,10 @@ import msgspec
 
 from nightingale.contract import schemas as s
 from nightingale.contract.operations import OPERATIONS
+from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import Action, LogSource, Plan, Status
 from nightingale_tui.api.client import Api
+from tui.api.fake_world import reads
 from tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
 
 _ROUTES = [(row, re.compile(re.sub(r"{\w+}", "([^/]+)", row.path) + "$")) for row in OPERATIONS]
@@ -149,6 +151,9 @@ class SamplePlatform:
 
     def on_list_history(self, _project: str, _instance: str, **_: str) -> s.HistoryOut:
         return s.HistoryOut(entries=HISTORY)
+
+    def on_list_reads(self, _project: str, _instance: str, cursor: str = "0", **_: str) -> ReadsOut:
+        return ReadsOut(reads=tuple(reads()[int(cursor) :]), next_cursor=str(len(reads())))
 
     def on_read_log(self, _project: str, _instance: str, source: str, offset: str = "0", **_: str) -> s.LogOut:
         lines = LOGS[source][int(offset) :]

@@ -169,6 +169,25 @@ async def test_the_detail_screen_shows_history_and_both_logs(parts: Parts):
         assert not any("\x1b" in line for line in jupyter.lines)
 
 
+async def test_the_detail_screen_shows_reads_as_they_come(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("enter", "5")
+        lines = parts.app.screen.query_one("#reads-lines", LogLines)
+        await until(pilot, lambda: len(lines.lines) >= 5)
+        shown = [" ".join(line.split()[2:]) for line in lines.lines]
+        assert shown[:5] == [
+            "(the observer started)",
+            "demo/ct/CT_small.dcm 0-4,095, 20,480-24,575 python3.11 (4242)",
+            "demo/mr/MR_small.dcm whole file at most head (4242)",
+            "demo/notes.txt opened gone before it was seen (4242)",
+            "(the observer was killed and replaced; readers waited)",
+        ]
+        asked = len(parts.platform.called("list_reads"))
+        await until(pilot, lambda: len(parts.platform.called("list_reads")) > asked)
+        assert len(shown) == len(lines.lines)  # what was read is not shown twice
+
+
 async def test_a_detail_screen_without_answers_stays_open(parts: Parts):
     async with parts.app.run_test() as pilot:
         await loaded(pilot)

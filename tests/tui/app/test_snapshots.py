@@ -128,6 +128,15 @@ def test_the_build(looks_the_same, size):
 
 
 @SIZES
+def test_the_reads(looks_the_same, size):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("enter", "5")
+        await until(pilot, lambda: len(parts.app.screen.query_one("#reads-lines").lines) > 4)
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
 def test_the_question_before_a_deletion(looks_the_same, size):
     async def steps(pilot: Pilot[int], _parts: Parts) -> None:
         await pilot.press("d", *"fastmri")

@@ -213,6 +213,17 @@ def test_admin_commands_are_for_administrators(bare: CommandLine) -> None:
     assert bare("admin", "plan", str(written(bare.folder, CLUSTER))).status == 4
 
 
+def test_audit_verify_names_the_first_bad_record(run: CommandLine, platform: FakePlatform) -> None:
+    good = run("admin", "audit", "verify")
+    assert (good.status, good.out) == (0, "platform: 2 records, none missing, changed or out of place.\n")
+    platform.first_bad = 2
+    bad = run("admin", "audit", "verify", "reads-i-0000000000")
+    assert bad.status == 1
+    assert "record 2 is missing, was changed or stands elsewhere" in bad.out
+    assert run("admin", "audit", "verify", "--json").json(s.AuditVerifiedOut).first_bad == 2
+    assert run("admin", "audit", "platform", "more").status == 2
+
+
 def test_audit_reads_a_stream(run: CommandLine) -> None:
     ran = run("admin", "audit", "i-0000000000")
     assert [line.split()[0] for line in ran.out.splitlines()] == ["1", "2"]

@@ -35,6 +35,7 @@ ARGV: dict[str, tuple[tuple[str, ...], ...]] = {
     "show": (("show", "scan"), ("show", "broken")),
     "sizes": (("sizes",),),
     "logs": (("logs", "scan"),),
+    "reads": (("reads", "scan"), ("reads", "scan", "--since", "1h")),
     "ssh-config": (("ssh-config", "--no-include"), ("ssh-config",), ("ssh-config", "--remove")),
     "stop": (("stop", "scan"),),
     "delete": (("delete", "scan", "-y"), ("delete", "scan", "--dry-run")),
@@ -42,7 +43,7 @@ ARGV: dict[str, tuple[tuple[str, ...], ...]] = {
     "cost": (("cost",), ("cost", "--records")),
     "admin-plan": (("admin", "plan", "FILE"),),
     "admin-apply": (("admin", "apply", "FILE", "-y"), ("admin", "apply", "FILE", "--dry-run")),
-    "admin-audit": (("admin", "audit"),),
+    "admin-audit": (("admin", "audit"), ("admin", "audit", "verify", "reads-i-0000000000")),
     "admin-export": (("admin", "export"),),
     "admin-user": (("admin", "user", "revoke", "bob", "-y"), ("admin", "user", "revoke", "bob", "--dry-run")),
 }
@@ -90,6 +91,7 @@ async def test_json_is_as_its_schema_says(place: Place, at: CommandLine, name: s
     platform.add("broken")
     platform.fail("broken")
     platform.logs["scan", LogSource.JUPYTER] = ["hello", "end"]
+    platform.reads = dict.fromkeys(platform.instances, world.reads())
     file = at.folder / "cluster.yaml"
     file.write_text(to_yaml(world.cluster()))
     ran = await asyncio.to_thread(at, *(str(file) if word == "FILE" else word for word in argv), "--json")

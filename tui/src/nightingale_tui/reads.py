@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from nightingale.contract.reads import Exactness, ReadKind, ReadRecord
 from nightingale.contract.schemas import InstanceOut
 
-_MOST_RANGES = 3
+_MOST_RANGES = 2
+_WIDEST = 44
 
 
 def observed(instance: InstanceOut) -> str:
@@ -33,7 +34,7 @@ def ranges(record: ReadRecord) -> str:
     if record.kind is not ReadKind.READ:
         return ""
     if record.exactness is Exactness.WHOLE_FILE:
-        return "whole file (upper bound)"
+        return "whole file at most"
     if not record.ranges:
         return "opened" if record.closed_at is None else "nothing"
     shown = [f"{offset:,}-{offset + length - 1:,}" for offset, length in record.ranges[:_MOST_RANGES]]
@@ -45,9 +46,15 @@ def reader(record: ReadRecord) -> str:
     """Return the program and its process."""
     if record.kind is not ReadKind.READ:
         return ""
-    return f"{record.program.rpartition('/')[2] or 'ended before it was seen'} ({record.pid})"
+    return f"{record.program.rpartition('/')[2] or 'gone before it was seen'} ({record.pid})"
 
 
 def lines(records: Sequence[ReadRecord]) -> list[str]:
-    """Return a line for each record: when, who, what."""
-    return [f"{one.at:%m-%d %H:%M:%S}  {what(one):<40}  {ranges(one):<24}  {reader(one)}".rstrip() for one in records]
+    """Return a line for each record: when, what, how much of it, who."""
+    files = [(what(one), ranges(one)) for one in records if one.kind is ReadKind.READ]
+    wide = [min(_WIDEST, max((len(text) for text in column), default=0)) for column in zip(*files, strict=True)]
+    file, asked = wide or (0, 0)
+    return [
+        f"{one.at:%m-%d %H:%M:%S}  {what(one):<{file}}  {ranges(one):<{asked}}  {reader(one)}".rstrip()
+        for one in records
+    ]

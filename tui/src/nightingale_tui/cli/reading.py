@@ -26,7 +26,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--since", metavar="WHEN", type=_since, help="only what was opened since then: `2h`, or `2026-11-21T09:00Z`"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is read, until Ctrl-C")
-    parser.epilog = "Ranges are what a reader asked for, page by page; `whole file` is an upper bound."
+    parser.epilog = "Ranges are what a reader asked for, page by page; `at most` an upper bound."
 
 
 def _since(text: str) -> timedelta | datetime:
