@@ -1,16 +1,16 @@
 /* nightingale-guard: answers the kernel's questions about the datasets' file systems and writes down every read.
  *
- *   nightingale-guard EVENTS_FD SPOOL_FD PENDING_FD MOST_SEGMENTS
+ *   nightingale-guard EVENTS_FD SPOOL_FD PARENT_PID MOST_SEGMENTS
  *
  *   EVENTS_FD      a fanotify group of class PRE_CONTENT with a mark on each file system. Others hold duplicates of it, so
  *                  that readers wait, and are not let through, when this program dies.
  *   SPOOL_FD       the folder of segments NNNNNNNNNN.reads. A record lies in it before its reader goes on; when
  *                  MOST_SEGMENTS lie there, or the disk is full, readers wait until the shipper has taken some away.
- *   PENDING_FD     a mapped file with the questions that are not answered yet: the next guard refuses them, since nobody
- *                  knows whether they were written down.
+ *   PARENT_PID     whoever started it: without that process it ends at once, or two guards would answer.
  *
  * It allows every read: refusing is the mount's and the sandbox's business. It is in C because a reader stands still
- * until it has answered. Ends on SIGTERM once no question is left.
+ * until it has answered. Ends on SIGTERM once no question is left. Questions that an earlier guard took and did not
+ * answer are refused by the next: nobody knows whether they were written down.
  *
  * A frame is `struct frame`, then its ranges (offset and length, 8 bytes each), then for OPENED the path of the reader's
  * program, to `size` bytes in all. Native byte order: it is read on the machine that wrote it.
@@ -27,7 +27,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -80,6 +79,7 @@ struct frame {
 #define SEGMENT_BYTES (4 << 20)
 #define MOST_OPENS 65536	/* kept at once; the oldest gives way */
 #define BUCKETS 65536
+#define MOST_DESCRIPTORS 1024	/* of a guard: some of its own, and of one batch of events at most 341 */
 
 struct open_file {
 	struct open_file *next_of_file, *next_dirty, *older, *newer;
@@ -102,11 +102,6 @@ struct file {
 	bool is_ignored;
 };
 
-struct pending {
-	volatile uint32_t count, done;
-	volatile int32_t fd[1024];
-};
-
 static int events_fd, spool_fd, segment_fd = -1;
 static unsigned most_segments, segment_number;
 static size_t segment_bytes;
@@ -115,7 +110,6 @@ static struct open_file *oldest, *newest, *dirty, *spare_opens;
 static struct file *spare_files;
 static unsigned opens_kept;
 static uint64_t next_id = 1;
-static struct pending *pending;
 static uint8_t out[1 << 18];
 static size_t out_used;
 static volatile sig_atomic_t is_told_to_end, is_tick;
@@ -494,11 +488,14 @@ static const struct range_info *range_of(const struct fanotify_event_metadata *e
 	return NULL;
 }
 
-static void answer(int fd, uint32_t response)
+/* Returns whether the kernel had such a question. */
+static bool answer(int fd, uint32_t response)
 {
 	struct fanotify_response said = { .fd = fd, .response = response };
-	while (write(events_fd, &said, sizeof said) < 0 && errno == EINTR)
+	ssize_t written;
+	while ((written = write(events_fd, &said, sizeof said)) < 0 && errno == EINTR)
 		;
+	return written == sizeof said;
 }
 
 static void handle(const struct fanotify_event_metadata *event)
@@ -531,13 +528,16 @@ static void write_parts(void)
 static void begin(void)
 {
 	struct open_file nobody = { .file = &(struct file){ 0 }, .pid = getpid() };
+	/* The kernel tells questions apart by the number that the file had in the guard that took them. A guard may die
+	 * before it could note a number anywhere, and ours begin anew: each number that was possible is refused, or an
+	 * answer to a question of ours would let the reader of an older one go on. */
+	for (int fd = 0; fd < MOST_DESCRIPTORS; fd++)
+		while (answer(fd, FAN_DENY))
+			nobody.id++;
+	/* What an earlier guard no longer asked about, nobody here knows: everything is asked about again. */
+	if (fanotify_mark(events_fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL) < 0)
+		fail("marks of an earlier guard");
 	begin_segment();
-	/* Questions of a guard that died: nobody knows whether they were written down, so they are refused. */
-	for (uint32_t at = pending->done; at < pending->count; at++) {
-		answer(pending->fd[at], FAN_DENY);
-		nobody.id++;
-	}
-	pending->count = pending->done = 0;
 	add_frame(STARTED, &nobody, 0, "", 0);
 	flush_frames();
 	/* Ids stay unique over guards: the time in nanoseconds is later than any id counted from an earlier one. */
@@ -549,26 +549,27 @@ int main(int count, char **words)
 	static uint8_t buffer[8192] __attribute__((aligned(8)));
 	struct sigaction action = { .sa_handler = on_signal };
 	struct itimerval second = { { 1, 0 }, { 1, 0 } };
+	struct rlimit descriptors = { MOST_DESCRIPTORS, MOST_DESCRIPTORS };
 	if (count != 5) {
-		dprintf(2, "usage: nightingale-guard EVENTS_FD SPOOL_FD PENDING_FD MOST_SEGMENTS\n");
+		dprintf(2, "usage: nightingale-guard EVENTS_FD SPOOL_FD PARENT_PID MOST_SEGMENTS\n");
 		return 2;
 	}
 	events_fd = atoi(words[1]);
 	spool_fd = atoi(words[2]);
 	most_segments = atoi(words[4]);
-	pending = mmap(NULL, sizeof *pending, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(words[3]), 0);
-	if (pending == MAP_FAILED)
-		fail("the list of questions");
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGALRM, &action, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* one guard at a time: the next is started by whoever sees this one's parent die */
+	if (getppid() != atoi(words[3]))
+		return 1; /* it died before that was said */
+	if (setrlimit(RLIMIT_NOFILE, &descriptors) < 0)
+		fail("the limit of descriptors");
 	setpriority(PRIO_PROCESS, 0, -20);
 	begin();
 	setitimer(ITIMER_REAL, &second, NULL);
 	for (;;) {
 		ssize_t length = read(events_fd, buffer, sizeof buffer);
 		const struct fanotify_event_metadata *event = (const void *)buffer;
-		uint32_t asked = 0;
 		if (length < 0 && errno != EINTR && errno != EAGAIN)
 			fail("the kernel's events");
 		if (is_tick || is_told_to_end) {
@@ -581,21 +582,13 @@ int main(int count, char **words)
 			continue;
 		}
 		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left))
-			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS))
-				pending->fd[asked++] = event->fd;
-		pending->done = 0;
-		pending->count = asked;
-		event = (const void *)buffer;
-		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left))
 			if (event->fd >= 0)
 				handle(event);
 		flush_frames();
 		event = (const void *)buffer;
 		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left)) {
-			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS)) {
+			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS))
 				answer(event->fd, FAN_ALLOW);
-				pending->done++;
-			}
 			if (event->fd >= 0)
 				close(event->fd);
 		}

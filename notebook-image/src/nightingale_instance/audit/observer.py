@@ -10,7 +10,6 @@ from __future__ import annotations
 import array
 import ctypes
 import fcntl
-import mmap
 import os
 import signal
 import socket
@@ -45,8 +44,6 @@ GUARD_END_S = 2.0
 
 _PR_SET_PDEATHSIG = 1
 
-_PENDING_BYTES = mmap.PAGESIZE * 2
-
 
 class ObserverError(Exception):
     """Nothing can be watched. Says why, with a next step."""
@@ -60,9 +57,10 @@ class ObserverError(Exception):
 class Observer:
     """Runs one instance's observer."""
 
-    def __init__(self, spec: ObserverSpec) -> None:
-        """Take the specification."""
+    def __init__(self, spec: ObserverSpec, most_segments: int = MOST_SEGMENTS) -> None:
+        """Take the specification, and how many segments the spool may hold."""
         self._spec = spec
+        self._most_segments = most_segments
         self._root = Path(spec.spool_dir)
         self._ending = threading.Event()
         self._guard: subprocess.Popen[bytes] | None = None
@@ -77,9 +75,9 @@ class Observer:
             )
         lists: dict[str, FileList] = {}
         try:
-            for mount in self._spec.mounts:
-                lists[mount.dataset] = Volume(Path(mount.source)).ensure()
             if descriptor is None:
+                for mount in self._spec.mounts:
+                    lists[mount.dataset] = Volume(Path(mount.source)).ensure()
                 for mount in self._spec.mounts:
                     Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
                     Volume(Path(mount.source)).mount(Path(mount.target))
@@ -88,6 +86,7 @@ class Observer:
                     self._watched.watch(Path(mount.target))
             else:
                 self._watched = WatchedFileSystems(descriptor, granularity)
+                lists = self._lists_of_what_is_mounted()
         except VolumeError as error:
             raise ObserverError(str(error), error.next_step) from error
         except KernelRefusedError as error:
@@ -143,9 +142,21 @@ class Observer:
         except DamagedSpoolError as error:
             sys.stderr.write(f"the spool is damaged: {error}\n")
 
+    def _lists_of_what_is_mounted(self) -> dict[str, FileList]:
+        """Return the lists that the datasets were mounted with: their folders may have been packed anew since."""
+        folders = (self._root / str(number) for number in sorted(self._numbers(), reverse=True))
+        folder = next(folder for folder in folders if (folder / "mounts.json").exists())
+        seen = msgspec.json.decode((folder / "mounts.json").read_bytes(), type=MountsSeen)
+        return {
+            mount.dataset: msgspec.json.decode((folder / mount.files).read_bytes(), type=FileList)
+            for mount in seen.mounts
+        }
+
+    def _numbers(self) -> list[int]:
+        return [int(path.name) for path in self._root.iterdir() if path.name.isdigit()]
+
     def _new_start(self, granularity: Granularity, lists: dict[str, FileList]) -> Path:
-        taken = [int(path.name) for path in self._root.iterdir() if path.name.isdigit()]
-        number = max([*taken, Shipper(self._spec).start]) + 1
+        number = max([*self._numbers(), Shipper(self._spec).start]) + 1
         folder = self._root / str(number)
         folder.mkdir(mode=0o700)
         mounts = []
@@ -162,24 +173,20 @@ class Observer:
 
     def _start_guard(self, folder: Path) -> subprocess.Popen[bytes]:
         spool = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        pending = os.open(self._root / "pending", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            os.ftruncate(pending, _PENDING_BYTES)
-            command = [str(GUARD), str(self.descriptor), str(spool), str(pending), str(MOST_SEGMENTS)]
+            command = [str(GUARD), str(self.descriptor), str(spool), str(os.getpid()), str(self._most_segments)]
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(self.descriptor, spool, pending), cwd="/", env={}
+                command, stdin=subprocess.DEVNULL, pass_fds=(self.descriptor, spool), cwd="/", env={}
             )
         finally:
             os.close(spool)
-            os.close(pending)
 
     def _mind_guard(self) -> None:
         if self._guard is None or self._guard.poll() is None:
             return
         sys.stderr.write(f"the guard ended with status {self._guard.returncode}: readers waited; another is started\n")
         sys.stderr.flush()
-        newest = max(int(path.name) for path in self._root.iterdir() if path.name.isdigit())
-        self._guard = self._start_guard(self._root / str(newest))
+        self._guard = self._start_guard(self._root / str(max(self._numbers())))
 
     def _end_guard(self) -> None:
         if self._guard is None:
@@ -195,6 +202,8 @@ class Observer:
 def main(arguments: list[str]) -> int:
     """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
 
+    `--most-segments N` is for a spool smaller than usual.
+
     Returns 0 when it was told to end or all is shipped, 1 when nothing can be watched or the drain was cut short.
     """
     os.umask(0o077)
@@ -208,7 +217,7 @@ def main(arguments: list[str]) -> int:
             return _drain(spec, lock.fileno())
         report = socket.socket(fileno=int(options["--report-fd"]))
         fcntl.flock(lock, fcntl.LOCK_EX)  # a drain of what an earlier start left ends within a batch
-        observer = Observer(spec)
+        observer = Observer(spec, int(options.get("--most-segments", MOST_SEGMENTS)))
         events = options.get("--events-fd")
         signal.signal(signal.SIGTERM, lambda *_: observer.end())
         signal.signal(signal.SIGINT, lambda *_: observer.end())

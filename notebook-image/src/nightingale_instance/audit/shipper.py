@@ -176,11 +176,14 @@ class Shipper:
                 said = answer.read(1 << 20)
             finally:
                 connection.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, msgspec.MsgspecError) as error:
             raise NotTakenError(f"the platform cannot be reached: {type(error).__name__}: {error}") from error
         if answer.status != http.client.OK:
             raise NotTakenError(f"the platform answered {answer.status}: {said[:500].decode('utf-8', 'replace')}")
-        taken = msgspec.json.decode(said, type=ReadsTaken)
+        try:
+            taken = msgspec.json.decode(said, type=ReadsTaken)
+        except msgspec.MsgspecError as error:
+            raise NotTakenError(f"what answers there is not the platform: {error}") from error
         if taken.number < records[-1].number:
             raise NotTakenError(f"the platform has records up to {taken.number} only, not {records[-1].number}")
 
@@ -188,14 +191,14 @@ class Shipper:
 def ship_for(
     shipper: Shipper, until: Callable[[], bool], rest: Callable[[float], None], *, is_guard_alive: bool
 ) -> bool:
-    """Ship until nothing is left (True) or `until()` says so (False). A batch that is not taken is sent again."""
+    """Ship until nothing is left (True) or `until()` says so (False). What could not be shipped is tried again."""
     wait = FIRST_REST_S
     while not until():
         try:
             if not shipper.step(is_guard_alive=is_guard_alive):
                 return True
             wait = FIRST_REST_S
-        except NotTakenError as error:
+        except (NotTakenError, OSError) as error:  # a full disk may have room again
             _say(str(error))
             rest(wait)
             wait = min(LONGEST_REST_S, wait * 2)
