@@ -29,6 +29,8 @@ KEYS = {
     "cost": str,
     "currency": str,
     "left_over_processes": int,
+    "observer": dict,
+    "audit_verified": bool,
     "steps": list,
 }
 
@@ -65,6 +67,16 @@ def test_the_check_holds_and_reports_it_in_one_object(scratch: Path) -> None:
     assert report["usage_seconds"] == report["history_seconds"] > 0
     assert float(report["cost"]) > 0
     assert report["launch_to_ready_s"] == pytest.approx(report["terraform_s"] + report["jupyter_start_s"], abs=0.01)
+    assert report["audit_verified"] is True
+    if os.geteuid() == 0:  # an ordinary account may not watch what others read
+        assert report["observer"]["name"] in {"fanotify", "fanotify-open"}
+        (read,) = report["reads"]
+        assert read["path"] == "demo-scans/ct/CT_small.dcm"
+        assert read["ranges"] == [[0, read["bytes"]]]
+    else:
+        assert report["observer"]["name"] is None
+        assert report["observer"]["words"]
+        assert report["reads"] is None
     for step in report["steps"]:
         assert set(step) == {"name", "seconds", "ok"}
         assert step["ok"] is True

@@ -1,11 +1,12 @@
 """`nightingale demo --check`: the whole job without a screen, in a folder of its own, and every figure compared.
 
-start, apply, log in, launch, tunnel, cell, crash, retry, resize, stop, start, delete, bill: as a person would, through
-the API and the system's ssh.
+start, apply, log in, launch, tunnel, cell, reads, crash, retry, resize, stop, start, delete, bill, audit: as a person
+would, through the API and the system's ssh.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from nightingale.contract.build import LauncherRecord
 from nightingale.contract.schemas import HistoryEntryOut, InstanceOut, LaunchIn, ResizeIn, Size
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_local import control, demo
+from nightingale_local.check_reads import is_audit_whole, observer_of, reads_of
 from nightingale_local.demo_material import CT_FILE, DATASET, VERSION
 from nightingale_local.folders import Folders, StoreChoice, read_json
 from nightingale_local.leftovers import processes_of
@@ -64,11 +66,14 @@ class Check:
             "jupyter_start_s": None,
             "tunnel_status": None,
             "cell_output": None,
+            "observer": None,
+            "reads": None,
             "crash_detected_s": None,
             "usage_seconds": None,
             "history_seconds": None,
             "cost": None,
             "currency": None,
+            "audit_verified": None,
             "left_over_processes": None,
             "store": "sqlite",
             "profile": "root" if os.geteuid() == 0 else "user",
@@ -113,6 +118,7 @@ class Check:
                 self.report["launch_to_ready_s"] = round(time.monotonic() - began, 3)
             self._take_build_times(api, folders, launched.id)
             self._open_and_run(api, settings, folders)
+            self._reads(api, launched.id)
             self._crash(api, folders, launched.id)
             with self._step("retry"):
                 api.retry_instance(demo.PROJECT, _NAME)
@@ -130,6 +136,7 @@ class Check:
                 self._until(api, Status.TERMINATED, name=launched.id)
                 require(not (folders.root / "homes" / launched.id).exists(), "delete left the home folder behind")
             self._bill(api, launched.id)
+            self._audit(folders, launched.id)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -154,6 +161,19 @@ class Check:
             command = [str(control.find_image_python()), "-I", "-c", SHAPE_PROGRAM, str(scan)]
             direct = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
             require(output == direct, f"the cell printed {output!r}, pydicom read directly says {direct!r}")
+
+    def _reads(self, api: Api, instance_id: str) -> None:
+        with self._step("reads"):
+            observer = observer_of(api.get_instance(demo.PROJECT, _NAME))
+            self.report["observer"] = observer
+            if observer["name"] is not None:
+                self.report["reads"] = reads_of(api, demo.PROJECT, instance_id, CT_FILE)
+            require(observer["name"] is not None or os.geteuid() != 0, f"nothing is recorded: {observer['words']}")
+
+    def _audit(self, folders: Folders, instance_id: str) -> None:
+        with self._step("audit"), contextlib.closing(demo.operator_api(folders)) as operator:
+            streams = ("platform", instance_id, *([f"reads-{instance_id}"] if self.report["reads"] else []))
+            self.report["audit_verified"] = is_audit_whole(operator, streams)
 
     def _crash(self, api: Api, folders: Folders, instance_id: str) -> None:
         with self._step("crash"):
