@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char *path;
@@ -328,6 +329,25 @@ static void by_storm(void)
 	}
 }
 
+/* Opens and closes PATH LENGTH times, at most OFFSET times a second; says how many nanoseconds an opening took. */
+static void by_opens(void)
+{
+	struct timespec begun, now;
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	int64_t busy = 0, start = begun.tv_sec * 1000000000 + begun.tv_nsec;
+	for (size_t number = 0; number < length; number++) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		int64_t at = now.tv_sec * 1000000000 + now.tv_nsec, due = start + (int64_t)number * 1000000000 / offset;
+		if (at < due)
+			nanosleep(&(struct timespec){ .tv_nsec = due - at }, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &begun);
+		close(opened(0));
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		busy += (now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec;
+	}
+	printf("%jd\n", (intmax_t)(busy / length));
+}
+
 int main(int count, char **words)
 {
 	if (count != 5)
@@ -355,6 +375,7 @@ int main(int count, char **words)
 	else if (!strcmp(mode, "scattered")) by_scattered();
 	else if (!strcmp(mode, "told")) by_told();
 	else if (!strcmp(mode, "storm")) by_storm();
+	else if (!strcmp(mode, "opens")) by_opens();
 	else if (!strcmp(mode, "open")) opened(0);
 	else return 2;
 	return 0;

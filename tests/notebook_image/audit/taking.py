@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,7 @@ class TakingPlatform:
         self.arrived: dict[int, float] = {}
         """When the record of a number came, in seconds of the wall's clock."""
         self.bodies = 0
+        self.largest_body = 0
         self.refused: list[str] = []
         self.status = 200
         self.raw_answer: bytes | None = None
@@ -57,26 +59,30 @@ class TakingPlatform:
     def _take(self, body: bytes, token: str) -> tuple[int, bytes]:
         with self._changed:
             self.bodies += 1
+            self.largest_body = max(self.largest_body, len(body))
             if self.status != 200:
                 return self.status, b"{}"
             if token != f"Bearer {self.token}":
                 return self._refuse(401, "another token")
-            batch = json.loads(body)["records"]
-            numbers = [one["number"] for one in batch]
-            if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-                return self._refuse(422, f"not in order: {numbers}")
-            known = len(self.records)
-            if numbers[0] > known + 1:
-                return self._refuse(409, f"{known + 1} is missing before {numbers[0]}")
-            fresh = [one for one in batch if one["number"] > known]
-            self.records += fresh
-            self.arrived |= {one["number"]: time.time() for one in fresh}
-            self._changed.notify_all()
-            if self._random.random() < self.lost_answers:
-                return 0, b""
-            if self.raw_answer is not None:
-                return 200, self.raw_answer
-            return 200, json.dumps({"number": max(known, numbers[-1])}).encode()
+            return self._keep(body)
+
+    def _keep(self, body: bytes) -> tuple[int, bytes]:
+        batch = json.loads(body)["records"]
+        numbers = [one["number"] for one in batch]
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            return self._refuse(422, f"not in order: {numbers}")
+        known = len(self.records)
+        if numbers[0] > known + 1:
+            return self._refuse(409, f"{known + 1} is missing before {numbers[0]}")
+        fresh = [one for one in batch if one["number"] > known]
+        self.records += fresh
+        self.arrived |= {one["number"]: datetime.now(UTC).timestamp() for one in fresh}
+        self._changed.notify_all()
+        if self._random.random() < self.lost_answers:
+            return 0, b""
+        if self.raw_answer is not None:
+            return 200, self.raw_answer
+        return 200, json.dumps({"number": max(known, numbers[-1])}).encode()
 
     def _refuse(self, status: int, words: str) -> tuple[int, bytes]:
         self.refused.append(words)

@@ -59,8 +59,8 @@ class Watched:
         self.holder = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sleep", "3600"], stdin=subprocess.DEVNULL
         )
-        ours = os.readlink("/proc/self/ns/mnt")
-        until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/mnt") != ours)
+        ours = Path("/proc/self/ns/mnt").readlink()
+        until(lambda: Path(f"/proc/{self.holder.pid}/ns/mnt").readlink() != ours)
         self.tell()
         (folder / "token").write_text(TOKEN, encoding="ascii")
         self.spec = folder / "observer.json"
@@ -124,6 +124,8 @@ class Watched:
         self.observer.wait(20)
         self.observer = None
         self.let_go()
+        # With a launcher its mount namespace ends, and so do the mounts.
+        subprocess.run([*self.inside, "umount", "-l", str(self.target)], check=True)
 
     def let_go(self) -> None:
         if self.events is not None:

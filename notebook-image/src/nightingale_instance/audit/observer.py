@@ -40,6 +40,8 @@ LOOK_S = 0.25
 LAST_SHIPPING_S = 1.5
 """How long the end of an instance waits for the platform; what is left then is shipped by the next start or a drain."""
 
+LONGEST_DRAIN_S = 60.0
+
 GUARD_END_S = 2.0
 
 _PR_SET_PDEATHSIG = 1
@@ -216,7 +218,9 @@ def main(arguments: list[str]) -> int:
         if "--drain" in arguments:
             return _drain(spec, lock.fileno())
         report = socket.socket(fileno=int(options["--report-fd"]))
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a drain of what an earlier start left ends within a batch
+        with _starting(root).open("w", encoding="ascii") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)  # a drain of what an earlier start left sees it and gives way
+            fcntl.flock(lock, fcntl.LOCK_EX)
         observer = Observer(spec, int(options.get("--most-segments", MOST_SEGMENTS)))
         events = options.get("--events-fd")
         signal.signal(signal.SIGTERM, lambda *_: observer.end())
@@ -247,10 +251,35 @@ def _drain(spec: ObserverSpec, lock: int) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST_DRAIN_S
+    with _starting(Path(spec.spool_dir)).open("w", encoding="ascii") as starting:
+
+        def is_to_end() -> bool:
+            return time.monotonic() > deadline or not _is_free(starting.fileno())
+
+        def rest(seconds: float) -> None:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and not is_to_end():
+                time.sleep(LOOK_S)
+
+        try:
+            is_done = ship_for(Shipper(spec), is_to_end, rest, is_guard_alive=False)
+        except DamagedSpoolError as error:
+            sys.stderr.write(f"the spool is damaged: {error}\n")
+            return 1
+        return 0 if is_done or not _is_free(starting.fileno()) else 1
+
+
+def _starting(root: Path) -> Path:
+    """Return the file that an observer holds locked while it waits for the spool."""
+    return root / "starting"
+
+
+def _is_free(descriptor: int) -> bool:
+    """Return whether nobody holds the file's lock."""
     try:
-        is_done = ship_for(Shipper(spec), lambda: time.monotonic() > deadline, time.sleep, is_guard_alive=False)
-    except DamagedSpoolError as error:
-        sys.stderr.write(f"the spool is damaged: {error}\n")
-        return 1
-    return 0 if is_done else 1
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
