@@ -131,6 +131,7 @@ _CALLERS: dict[str, Principal | None] = {
     "admin": Principal("admin", is_admin=True),
     "operator token": Principal("operator", is_admin=True, is_person=False),
     "gateway token": Principal("gateway", is_gateway=True, is_person=False),
+    "index token": Principal("index", is_index=True, is_person=False),
     "instance token": _instance(is_shipper=False),
     "shipper token": _instance(is_shipper=True),
 }
@@ -149,7 +150,7 @@ def _permissions() -> str:
             "- `project`: on everything in the caller's projects, and nothing elsewhere",
             "- `all`: in every project\n",
             "The stranger leads another project. The admin is a member of no project: what an admin may do inside one",
-            "comes from being an admin alone. The tokens of operator and gateway lie on the platform's machine,",
+            "comes from being an admin alone. The tokens of operator, gateway and index lie on the platform's machine,",
             "those of an instance and of what ships its reads on the instance's; both speak for that instance alone.\n",
             _table(
                 ("operation", *_CALLERS),

@@ -32,6 +32,7 @@ CALLERS = {
     "admin": "hedy",
     "operator token": "operator",
     "gateway token": "gateway",
+    "index token": "index",
     "instance token": "instance",
     "shipper token": "shipper",
 }
@@ -52,6 +53,7 @@ BODIES: dict[str, Any] = {
     "report_progress": {"percent": 40},
     "notify_owner": {"message": "done"},
     "mark_checkpoint": {},
+    "record_packages": {"records": [{"outcome": "refused", "why": "a test"}]},
     "resize_own_instance": {"cpu": "m"},
     "extend_own_instance": {"seconds": 600},
     "record_contents": {

@@ -9,7 +9,7 @@ from doubles.platforms import FakePlatform
 from nightingale.contract.schemas import PersonIn
 
 
-@pytest.mark.parametrize("name", ["operator", "gateway", "platform", "root", "unknown"])
+@pytest.mark.parametrize("name", ["operator", "gateway", "index", "platform", "root", "unknown"])
 def test_a_name_that_the_record_gives_to_no_person_is_refused(name: str) -> None:
     platform = FakePlatform()
     people = (*platform.cluster.people, PersonIn(name=name, keys=(platform.signatures.key(name),)))

@@ -143,11 +143,11 @@ class FakePlatform:
         return token
 
     def token(self, who: str) -> str:
-        """Return a token of a person, of the services `operator` and `gateway`, or of the instance `scan` itself."""
+        """Return a token of a person, of the services `operator`, `gateway` and `index`, or of the instance `scan` itself."""
         if who in {"instance", "shipper"}:
             return self.own_token("scan", is_shipper=who == "shipper")
         if who not in self._tokens:
-            is_service = who in {"operator", "gateway"}
+            is_service = who in {"operator", "gateway", "index"}
             login = self.services.login
             self._tokens[who] = login.create_service_session(who, timedelta(days=30)) if is_service else self.login(who)
         return self._tokens[who]

@@ -18,7 +18,7 @@ from nightingale.services import records
 
 P = Permission
 PERSONS = ("owner", "researcher", "lead", "auditor", "stranger", "admin", "operator")
-CALLERS = ("nobody", *PERSONS, "gateway", "instance", "shipper")
+CALLERS = ("nobody", *PERSONS, "gateway", "index", "instance", "shipper")
 MEMBERS = {"owner", "researcher", "lead", "auditor"}
 ADMINS = {"admin", "operator"}
 EVERYONE = set(CALLERS)
@@ -40,6 +40,7 @@ ALLOWED: dict[Permission, set[str]] = {
     P.GATEWAY: {"gateway"},
     P.INSTANCE_SELF: {"instance"},
     P.AUDIT_SHIP: {"shipper"},
+    P.PACKAGE_INDEX: {"index"},
 }
 """Written down apart from the grants on purpose: who may do each thing to an instance that `owner` owns."""
 
@@ -52,6 +53,7 @@ WHO = {
     "admin": "hedy",
     "operator": "operator",
     "gateway": "gateway",
+    "index": "index",
     "instance": "instance",
     "shipper": "shipper",
 }
@@ -72,6 +74,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "report_progress": {"percent": 40},
     "notify_owner": {"message": "done"},
     "mark_checkpoint": {},
+    "record_packages": {"records": [{"outcome": "refused", "why": "a test"}]},
     "resize_own_instance": {"cpu": "m"},
     "extend_own_instance": {"seconds": 600},
     "record_contents": {

@@ -19,6 +19,7 @@ from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.login import LoginService
 from nightingale.services.own_instance import OwnInstanceService
+from nightingale.services.packages import PackagesService
 from nightingale.services.reads import ReadsService
 from nightingale.services.usage import UsageService
 
@@ -40,6 +41,7 @@ class Services:
     own_instance: OwnInstanceService
     gateway: GatewayService
     reads: ReadsService
+    packages: PackagesService
     usage: UsageService
 
     def health(self) -> HealthOut:
@@ -138,6 +140,8 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "renew_channel": lambda c: gateway.renew_channel(c.path["channel"], c.body),
         "close_channel": lambda c: gateway.close_channel(c.path["channel"], c.body),
         "record_refusal": lambda c: gateway.record_refusal(c.body),
+        "get_package_rules": lambda c: services.packages.rules(c.path["project"], c.path["instance"]),
+        "record_packages": lambda c: services.packages.record(c.path["project"], c.path["instance"], c.body),
         "get_cluster": lambda c: services.cluster.get(c.principal),
         "plan_cluster": lambda c: services.cluster.plan(c.principal, c.body),
         "apply_cluster": lambda c: services.cluster.apply(c.principal, c.body),

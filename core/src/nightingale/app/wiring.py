@@ -28,6 +28,7 @@ from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.metering import MeteringService
 from nightingale.services.own_instance import OwnInstanceService
+from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
@@ -157,6 +158,7 @@ def platform(adapters: Adapters) -> Platform:
             find_gateway=adapters.find_gateway,
         ),
         reads=ReadsService(audit),
+        packages=PackagesService(clock, lifecycle, catalog, audit),
         usage=usage,
     )
     metering = MeteringService(store, catalog, clock)

@@ -44,6 +44,7 @@ _BY_PERMISSION: dict[Permission, tuple[ErrorCode, ...]] = {
     Permission.CLUSTER_READ: (_E.NOT_FOUND,),  # before the first file is applied
     Permission.CLUSTER_WRITE: (_E.NOT_FOUND, _E.CLUSTER_CHANGED),
     Permission.GATEWAY: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
+    Permission.PACKAGE_INDEX: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
 }
 _BY_NAME: dict[str, tuple[ErrorCode, ...]] = {
     "ship_reads": (_E.BUSY, _E.RECORDS_MISSING),

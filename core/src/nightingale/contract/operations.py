@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import own_instance as own
+from nightingale.contract import packages
 from nightingale.contract import schemas as s
 from nightingale.contract.reads import ReadsIn, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import Permission
@@ -53,6 +54,7 @@ _MONTH = Query(
 _INSTANCES = "/v1/projects/{project}/instances"
 _INSTANCE = _INSTANCES + "/{instance}"
 _OWN = "/v1/instance"
+_INDEX = "/v1/index/{project}/{instance}"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get_health", "GET", "/health", Permission.PUBLIC, s.HealthOut, "Is the platform up?"),
@@ -388,6 +390,24 @@ OPERATIONS: tuple[Operation, ...] = (
         s.Empty,
         "Record a refusal",
         s.RefusalIn,
+        201,
+    ),
+    Operation(
+        "get_package_rules",
+        "GET",
+        _INDEX,
+        Permission.PACKAGE_INDEX,
+        packages.PackageRulesOut,
+        "Which packages may this instance have?",
+    ),
+    Operation(
+        "record_packages",
+        "POST",
+        _INDEX + "/records",
+        Permission.PACKAGE_INDEX,
+        s.Empty,
+        "Keep records of package files that were served, or refused",
+        packages.PackageRecordsIn,
         201,
     ),
     Operation(

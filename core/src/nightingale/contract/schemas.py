@@ -101,6 +101,28 @@ PlaceKind = Annotated[
 ]
 
 
+PackageName = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=r"^([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])$(?!\n)",
+        description="a package's name is letters, digits, dots, dashes and underscores, letters or digits at both ends",
+    ),
+]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="a sha256 is 64 hexadecimal digits")]
+HostName = Annotated[
+    str, Meta(max_length=253, pattern=r"^[a-z0-9.-]+$(?!\n)", description="a host is its name in small letters")
+]
+IndexUrl = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$(?!\n)",
+        description="an index is an https address without a name, a password or a query in it",
+    ),
+]
+
+
 class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A request body."""
 
@@ -810,6 +832,44 @@ class RateIn(In, frozen=True):
     gpu: Annotated[dict[str, Amount], Meta(description="price an hour of each gpu size")] = {}
 
 
+class AllowIn(In, frozen=True, omit_defaults=True):
+    """One package that people may install: which versions, which files, in which projects."""
+
+    name: Annotated[
+        PackageName, Meta(description="as the index calls it; case, dots, dashes and underscores are alike")
+    ]
+    versions: Annotated[
+        str, Meta(max_length=200, description="which versions, as in pip (>=2.1,<3); left out: every one")
+    ] = ""
+    hashes: Annotated[
+        tuple[Sha256, ...],
+        Meta(
+            max_length=100, description="sha256 of each file that may be installed; left out: any, but none in tier 2"
+        ),
+    ] = ()
+    projects: Annotated[
+        tuple[Name, ...], Meta(max_length=20, description="names of this file's projects; left out: all of them")
+    ] = ()
+
+
+class PackagesIn(In, frozen=True, omit_defaults=True):
+    """From where packages are installed inside instances, and which: tier 0 any, 1 these, 2 these by hash, 3 none."""
+
+    index: Annotated[
+        IndexUrl | None,
+        Meta(
+            description="the package index (PEP 503 or 691); left out: as the operator says, or https://pypi.org/simple"
+        ),
+    ] = None
+    file_hosts: Annotated[
+        tuple[HostName, ...],
+        Meta(max_length=20, description="hosts beside the index's own from which its files come"),
+    ] = ("files.pythonhosted.org",)
+    allow: Annotated[
+        tuple[AllowIn, ...], Meta(max_length=2_000, description="what may be installed beside data of tier 1 and 2")
+    ] = ()
+
+
 class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
@@ -826,6 +886,10 @@ class ClusterIn(In, frozen=True):
     ] = ()
     policy: Annotated[
         PolicyIn | None, Meta(description="what stops instances by themselves, in projects that do not say otherwise")
+    ] = None
+    packages: Annotated[
+        PackagesIn | None,
+        Meta(description="what may be installed inside instances; left out: anything beside open data"),
     ] = None
 
 

@@ -118,6 +118,7 @@ class Permission(StrEnum):
     GATEWAY = "gateway"  # the gateway's own identity
     INSTANCE_SELF = "instance:self"  # an instance about itself, by the token inside its sandbox
     AUDIT_SHIP = "audit:ship"  # what ships an instance's reads, outside its sandbox
+    PACKAGE_INDEX = "package:index"  # the index proxy's own identity
 
 
 class Reach(IntEnum):
@@ -182,3 +183,5 @@ class AuditTag(StrEnum):
     JOB_ENDED = "job:end:recorded"
     NOTIFICATION_SENT = "notification:send:accepted"
     CHECKPOINT_MARKED = "checkpoint:mark:accepted"
+    PACKAGE_SERVED = "package:get:served"
+    PACKAGE_REFUSED = "package:get:refused"

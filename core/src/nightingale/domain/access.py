@@ -55,11 +55,12 @@ class InstanceIdentity:
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever a token speaks for: a person, the gateway (which is nobody in any project), or an instance itself."""
+    """Whoever a token speaks for: a person, the gateway or the index (nobody in any project), or an instance itself."""
 
     name: str
     is_admin: bool = False
     is_gateway: bool = False
+    is_index: bool = False
     is_person: bool = True
     instance: InstanceIdentity | None = None
     roles: tuple[tuple[str, Role], ...] = ()
@@ -73,6 +74,8 @@ class Principal:
             return Reach.ANY
         if self.is_gateway:
             return Reach.ANY if permission is Permission.GATEWAY else Reach.NONE
+        if self.is_index:
+            return Reach.ANY if permission is Permission.PACKAGE_INDEX else Reach.NONE
         if self.instance is not None:
             own = Permission.AUDIT_SHIP if self.instance.is_shipper else Permission.INSTANCE_SELF
             return Reach.OWN if permission is own else Reach.NONE

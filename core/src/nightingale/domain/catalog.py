@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import (
+    AllowIn,
     CpuIn,
     DatasetIn,
     GibIn,
     GpuIn,
     ImageIn,
+    PackagesIn,
     PlaceIn,
     PolicyIn,
     ProjectIn,
@@ -111,6 +113,9 @@ class Cluster:
     rates: Sequence[RateIn]
     policy: PolicyIn | None = None
     """For every project that does not say otherwise; `domain.policy` says what holds in one."""
+    packages: PackagesIn = PackagesIn()  # noqa: RUF009 - frozen, as the snapshot is
+    """Where packages come from; its own list is empty, `allowed` is what it holds."""
+    allowed: tuple[AllowIn, ...] = ()
 
     def project(self, name: str) -> ProjectIn:
         """Return the project. Raises RefusedError `not_found`."""

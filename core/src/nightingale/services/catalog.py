@@ -32,6 +32,8 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "PLACE": s.PlaceIn,
     "RATE": s.RateIn,
     "POLICY": s.PolicyIn,
+    "PACKAGES": s.PackagesIn,
+    "ALLOW": s.AllowIn,
 }
 """The kinds of the cluster's entries, as in `records.cluster_key`, and what lies there."""
 
@@ -92,6 +94,8 @@ def snapshot(entries: Mapping[str, Iterable[Any]], meta: ClusterMeta, version: i
         places=_by_name(entries["PLACE"]),
         rates=tuple(sorted(entries["RATE"], key=lambda rate: (rate.place, rate.effective))),
         policy=next(iter(entries["POLICY"]), None),
+        packages=next(iter(entries["PACKAGES"]), s.PackagesIn()),
+        allowed=tuple(entries["ALLOW"]),
     )
 
 

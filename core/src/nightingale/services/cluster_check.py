@@ -15,10 +15,11 @@ from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
 from nightingale.ports.signatures import SignatureError, SignatureVerifier
+from nightingale.services.cluster_packages import package_mistakes
 
 Mistake = tuple[str, str]
 
-RESERVED = frozenset({"operator", "gateway", "platform", "root", "unknown"})
+RESERVED = frozenset({"operator", "gateway", "index", "platform", "root", "unknown"})
 """Names that the record gives to what is no person: someone of that name could not be told apart from it."""
 
 _MOST_DECIMALS = 10
@@ -38,6 +39,7 @@ def find_mistakes(cluster: ClusterIn, signatures: SignatureVerifier, people: Map
         *_rate_mistakes(cluster),
         *_dataset_mistakes(cluster),
         *_policy_mistakes("policy", cluster.policy),
+        *package_mistakes(cluster),
     ]
 
 

@@ -26,6 +26,7 @@ from nightingale.ports.signatures import SignatureVerifier
 from nightingale.ports.store import Item, Key, Store
 from nightingale.services import records
 from nightingale.services.catalog import ENTRY_TYPES, NO_CURRENCY, ClusterMeta, query_all, read_meta
+from nightingale.services.cluster_packages import package_entries, packages_of
 
 FIRST_UID = 10_000
 
@@ -40,9 +41,11 @@ _PATHS = {
     "PLACE": "places",
     "RATE": "rates",
     "POLICY": "policy",
+    "PACKAGES": "packages",
+    "ALLOW": "packages.allow",
 }
 
-_POLICY_KEY = re.compile(r"policy|projects\.[^.]+\.policy")
+_POLICY_KEY = re.compile(r"policy|packages|projects\.[^.]+\.policy")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
         "PLACE": {entry.name: entry for entry in cluster.places},
         "RATE": {f"{rate.place}#{rate.effective.isoformat()}": _plain_rate(rate) for rate in cluster.rates},
         "POLICY": {records.POLICY_NAME: policy} if (policy := _plain_policy(cluster.policy)) is not None else {},
+        **package_entries(cluster.packages),
     }
     roles: dict[str, list[tuple[str, Role]]] = {}
     for project in cluster.projects:
@@ -156,6 +160,7 @@ def file_of(state: ClusterState) -> ClusterIn:
         rates=tuple(_in_order(rate, sizes) for _, rate in sorted(state.entries["RATE"].items())),
         datasets=entries("DATASET"),
         policy=state.entries["POLICY"].get(records.POLICY_NAME),
+        packages=packages_of(state.entries),
     )
 
 
@@ -250,7 +255,7 @@ def _tree(state: ClusterState) -> dict[str, Any]:
             fields = {key: value for key, value in document.items() if key not in {"name", "place", "effective"}}
             if kind == "PROJECT" and fields["policy"] is None:
                 del fields["policy"]
-            tree[path if kind == "POLICY" else f"{path}.{name.replace('#', '.')}"] = fields
+            tree[path if kind in {"POLICY", "PACKAGES"} else f"{path}.{name.replace('#', '.')}"] = fields
     return tree
 
 

@@ -113,7 +113,7 @@ class LoginService:
         return SessionOut(token=token, person=person.name, expires_at=expires_at)
 
     def create_service_session(self, service: str, lifetime: timedelta) -> str:
-        """Return a token for `gateway` or `operator`, for the host that runs the platform; never given over HTTP."""
+        """Return a token for `gateway`, `index` or `operator`, for its own host; never given over HTTP."""
         token, _ = self._new_session({"service": service}, lifetime)
         return token
 
@@ -174,6 +174,7 @@ class LoginService:
                 name=service,
                 is_admin=service == "operator",
                 is_gateway=service == "gateway",
+                is_index=service == "index",
                 is_person=False,
                 session_id=session_id,
                 expires_at=expires_at,

@@ -129,7 +129,7 @@ class OwnInstanceService:
         detail = {"job": job.id, "job_name": job.name, "exit_code": str(body.exit_code), "percent": progress}
         self._record(AuditTag.JOB_ENDED, instance, detail)
         words = f"{job.name} ended with exit status {body.exit_code}"
-        told = Notification(self.ids.new("n"), self.clock.now(), words, body.last_lines)
+        told = Notification(self.ids.new("n"), self.clock.now(), words, tuple(plain(line) for line in body.last_lines))
         has_failed = body.exit_code != 0
 
         def ended(work: Work) -> Work:
@@ -146,10 +146,10 @@ class OwnInstanceService:
         job = self._running(instance, body.job_id) if body.job_id else instance.work.find("", now)
         if job is None:
             begun = next((one.begun_at for one in instance.work.jobs if one.id == ""), now)
-            bare = Job("", "", begun, now, body.percent, body.note)
+            bare = Job("", "", begun, now, body.percent, plain(body.note))
             self._amend(instance, lambda work: work.without_job("").with_job(bare, now))
             return Empty()
-        change = replace(job, percent=body.percent, note=body.note)
+        change = replace(job, percent=body.percent, note=plain(body.note))
         self._amend(
             instance,
             lambda work: work.with_changed(job.id, lambda one: replace(one, percent=change.percent, note=change.note)),
@@ -161,7 +161,7 @@ class OwnInstanceService:
     def notify(self, principal: Principal, body: NotifyIn) -> NotifiedOut:
         """Show words to the owner, in the platform only. Raises RefusedError `too_many_requests`."""
         instance = self._told(principal)
-        told = Notification(self.ids.new("n"), self.clock.now(), body.message)
+        told = Notification(self.ids.new("n"), self.clock.now(), plain(body.message))
         self._record(AuditTag.NOTIFICATION_SENT, instance, {"notification": told.id})
         self._amend(instance, lambda work: work.with_notification(told))
         return NotifiedOut(id=told.id)
@@ -170,7 +170,7 @@ class OwnInstanceService:
         """Mark this moment's work as one to keep."""
         own = _own(principal)
         instance = self._told(principal)
-        mark = Checkpoint(self.clock.now(), body.note)
+        mark = Checkpoint(self.clock.now(), plain(body.note))
         self._record(AuditTag.CHECKPOINT_MARKED, instance, {"generation": str(instance.generation)})
         self._amend(instance, lambda work: work.with_checkpoint(mark))
         return self.views.get(self._as_owner(own), own.id)
@@ -245,6 +245,11 @@ class OwnInstanceService:
 def contents_tag(record: ContentsRecord) -> str:
     """Return the tag of the fact that a record becomes, such as `contents:download:refused`."""
     return f"contents:{record.kind.value}:{'allowed' if record.is_allowed else 'refused'}"
+
+
+def plain(text: str) -> str:
+    """Return a text from inside as one that is safe to show: nothing in it moves a terminal's cursor or its words."""
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 def _own(principal: Principal) -> InstanceIdentity:

@@ -157,9 +157,10 @@ def channel_key(channel_id: str) -> Key:
 
 
 def cluster_key(kind: str, name: str) -> Key:
-    """Return the key of one entry of the cluster: PROJECT, CPU, MEMORY, GPU, DISK, IMAGE, DATASET, PLACE, RATE, POLICY.
+    """Return the key of one entry of the cluster, of one of the kinds that `catalog.ENTRY_TYPES` lists.
 
-    A rate's name is `{place}#{effective date}`, that of the one policy POLICY_NAME.
+    A rate's name is `{place}#{effective date}`, an allowed package's `{name}` or `{name}#{projects}`; that of the one
+    policy and of the one index is POLICY_NAME.
     """
     return Key(CLUSTER, f"{kind}#{name}")
 
