@@ -4,105 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend_lambda.chalice_server import Answer, read_answer
-from doubles.loops import run_apart
-from doubles.platforms import FakePlatform
 from infra.local_place import wait_until
 from nightingale.contract.schemas import MAX_BODY_BYTES
-from nightingale_instance.platform_api import NotReachedError, PlatformApi, PlatformError
+from nightingale_instance.platform_api import NotReachedError, PlatformError
 from nightingale_local.folders import Folders
 from nightingale_local.instance_doors import MOST_CONNECTIONS, InstanceDoors
-
-
-@dataclass
-class Place:
-    """A data folder with instances that are up as far as their launchers say, and the doors of one API."""
-
-    root: Path
-    platform: FakePlatform = field(default_factory=FakePlatform)
-    threads: list[threading.Thread] = field(default_factory=list)
-    doors: InstanceDoors | None = None
-
-    def up(self, name: str) -> str:
-        """Run an instance, and let its launcher announce it; return its id."""
-        instance_id = run_apart(self.platform.run(name)).id
-        (self.root / "instances" / instance_id).mkdir(parents=True, mode=0o700)
-        self.announce(instance_id)
-        return instance_id
-
-    def announce(self, instance_id: str) -> None:
-        """Do as a launcher does at each start."""
-        run = self.root / "instances" / instance_id / "run"
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(mode=0o700)
-        self.marker(instance_id).unlink(missing_ok=True)
-        self.marker(instance_id).touch()
-
-    def marker(self, instance_id: str) -> Path:
-        folder = self.root / "run" / "up"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / instance_id
-
-    def socket(self, instance_id: str) -> Path:
-        return self.root / "instances" / instance_id / "run" / "platform.sock"
-
-    def open(self) -> InstanceDoors:
-        """Let an API open its doors."""
-        doors = InstanceDoors(Folders(self.root), self.platform.dispatcher.handle)
-        self.run(doors)
-        return doors
-
-    def run(self, doors: InstanceDoors) -> None:
-        thread = threading.Thread(target=doors.run)
-        thread.start()
-        self.threads.append(thread)
-        self.doors = doors
-
-    def close(self) -> None:
-        if self.doors is not None:
-            self.doors.close()
-        for thread in self.threads:
-            thread.join(10)
-            assert not thread.is_alive()
-        self.threads.clear()
-
-    def inside(self, instance_id: str, name: str, *, patience_s: float = 5.0, door: str = "") -> PlatformApi:
-        """Return the API as this instance's command reaches it, through its own door or another's."""
-        token_file = self.root / f"{name}.token"
-        token_file.write_text(self.platform.own_token(name), encoding="ascii")
-        return PlatformApi(self.socket(door or instance_id), token_file, patience_s=patience_s)
-
-    def connect(self, instance_id: str) -> socket.socket:
-        wait_until(self.socket(instance_id).exists, 5)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(10)
-        connection.connect(str(self.socket(instance_id)))
-        return connection
-
-    def say(self, instance_id: str, request: bytes) -> Answer:
-        with self.connect(instance_id) as connection:
-            connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            return read_answer(connection)
+from notebook_image.platform_place import Place, open_place
 
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    root = Path(tempfile.mkdtemp(prefix="ng-"))
-    made = Place(root)
-    yield made
-    made.close()
-    shutil.rmtree(root)
+    with open_place() as made:
+        yield made
 
 
 def test_an_instance_asks_about_itself_and_a_later_one_too(place: Place) -> None:
@@ -215,7 +134,7 @@ def test_no_link_of_a_hostile_owner_is_followed(place: Place) -> None:
     scan, other = place.up("scan"), place.up("other")
     victim = place.root / "victim"
     victim.write_text("untouched", encoding="utf-8")
-    place.socket(scan).symlink_to(victim)
+    place.socket_path(scan).symlink_to(victim)
     run = place.root / "instances" / other / "run"
     shutil.rmtree(run)
     elsewhere = place.root / "elsewhere"
@@ -223,7 +142,7 @@ def test_no_link_of_a_hostile_owner_is_followed(place: Place) -> None:
     run.symlink_to(elsewhere)
     place.open()
     assert place.inside(scan, "scan").call("GET", "")["id"] == scan
-    assert not place.socket(scan).is_symlink()
+    assert not place.socket_path(scan).is_symlink()
     assert victim.read_text(encoding="utf-8") == "untouched"
     assert list(elsewhere.iterdir()) == []
 
@@ -232,15 +151,15 @@ def test_a_replaced_socket_is_bound_anew_on_the_round(place: Place) -> None:
     scan = place.up("scan")
     doors = InstanceDoors(Folders(place.root), place.platform.dispatcher.handle)
     doors.look()
-    place.socket(scan).unlink()
-    place.socket(scan).mkdir()
-    (place.socket(scan) / "in the way").touch()
+    place.socket_path(scan).unlink()
+    place.socket_path(scan).mkdir()
+    (place.socket_path(scan) / "in the way").touch()
     for _ in range(130):
         doors.look()
-    shutil.rmtree(place.socket(scan))
+    shutil.rmtree(place.socket_path(scan))
     for _ in range(130):
         doors.look()
-    assert place.socket(scan).is_socket()
+    assert place.socket_path(scan).is_socket()
     place.run(doors)
     assert place.inside(scan, "scan").call("GET", "")["id"] == scan
 
@@ -250,8 +169,8 @@ def test_the_socket_is_the_owners_alone(place: Place) -> None:
     scan = place.up("scan")
     os.chown(place.root / "instances" / scan / "run", 12345, 12345)
     place.open()
-    wait_until(place.socket(scan).exists, 5)
-    seen = place.socket(scan).stat()
+    wait_until(place.socket_path(scan).exists, 5)
+    seen = place.socket_path(scan).stat()
     assert (seen.st_uid, seen.st_gid, seen.st_mode & 0o777) == (12345, 12345, 0o600)
 
 

@@ -281,6 +281,15 @@ async def test_notifications_are_the_last_few_and_never_in_the_audit_log(platfor
     assert not any("word 6" in str(fact) for fact in platform.audit.events())
 
 
+async def test_words_from_inside_move_no_terminal(platform: FakePlatform) -> None:
+    own(platform, "notify_owner", {"message": "a\x1b[2Jb\u202ec\nd"})
+    own(platform, "report_progress", {"percent": 1, "note": "\x07"})
+    own(platform, "mark_checkpoint", {"note": "\r"})
+    seen = platform.ask("get_instance", "grace", "scan")
+    assert seen["notifications"][0]["text"] == "a [2Jb c d"
+    assert (seen["job"]["note"], seen["checkpoints"][0]["note"]) == (" ", " ")
+
+
 async def test_whoever_tells_without_end_is_told_to_wait(platform: FakePlatform) -> None:
     codes = [platform.handle("notify_owner", "instance", None, {"message": "x"}).status for _ in range(130)]
     assert codes.count(201) == 120

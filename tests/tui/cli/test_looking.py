@@ -24,6 +24,20 @@ def test_ps_shows_the_columns_that_hold_something(run: CommandLine, platform: Fa
         assert cell in row
 
 
+def test_ps_has_a_column_for_progress_where_a_job_runs_and_show_tells_the_rest(
+    run: CommandLine, platform: FakePlatform
+) -> None:
+    told = s.NotificationOut(id="n-1", at=START, text="loss is nan", log_tail=("KeyError",))
+    job = s.JobOut(name="train.py", since=START, percent=40, note="epoch 4")
+    platform.add("scan", job=job, notifications=(told,), checkpoints=(s.CheckpointOut(at=START, note="best"),))
+    header, row = run("ps").out.splitlines()
+    assert "PROGRESS" in header
+    assert "40% train.py" in row
+    shown = run("show", "scan").out
+    for words in ("40% train.py, epoch 4", "loss is nan", "| KeyError", "best"):
+        assert words in shown
+
+
 def test_ps_gives_the_reason_and_cuts_it_to_the_terminal(run: CommandLine, platform: FakePlatform) -> None:
     platform.add("scan")
     platform.fail("scan", s.ReasonOut(code=a_reason().code, words="long " * 60, next_step="Retry."))

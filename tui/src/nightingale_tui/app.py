@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -28,6 +29,8 @@ from nightingale_tui.tunnels import Doors, Tunnels, open_browser
 from nightingale_tui.widgets import words
 
 _TICK_S = 1.0
+_TOLD_S = 10.0
+"""How long words from inside an instance are shown; its detail keeps the last few."""
 _OPENING_S = 25.0
 """ssh is given up on after 20 seconds."""
 
@@ -93,6 +96,13 @@ class NightingaleApp(App[int]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Offer the theme; the rest of the stock commands has keys here or is of no use in this app."""
         yield from (command for command in super().get_system_commands(screen) if command.title == "Theme")
+
+    @on(Controller.Told)
+    def _told(self, event: Controller.Told) -> None:
+        """Show words from inside an instance, as they are: they are no markup of ours."""
+        told = event.notification
+        severity: Literal["error", "information"] = "error" if told.log_tail else "information"
+        self.notify(told.text, title=event.instance.name, severity=severity, timeout=_TOLD_S, markup=False)
 
     # --- what every screen offers -------------------------------------------------------------------------------------
 

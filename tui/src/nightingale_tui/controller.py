@@ -74,6 +74,13 @@ class Controller:
         usage: s.UsageOut
 
     @dataclass
+    class Told(Message):
+        """Something inside an instance has words for its owner."""
+
+        instance: s.InstanceOut
+        notification: s.NotificationOut
+
+    @dataclass
     class GatewayLoaded(Message):
         """Where the gateway is."""
 
@@ -104,6 +111,7 @@ class Controller:
         self.asked_at: datetime | None = None
         """When the poll under way began; None between polls."""
         self.changed: Signal[None] = Signal(app, "changed")
+        self._told: tuple[str, frozenset[str]] | None = None
 
     # --- the feed -----------------------------------------------------------------------------------------------------
 
@@ -126,6 +134,7 @@ class Controller:
                     self.catalog = await in_thread(self.api.get_catalog)
                 found = await in_thread(lambda: self._list(project, includes_all=includes_all))  # noqa: B023 - awaited here
                 self.feed = state.loaded(found, at=self.now())
+                self._pass_on(project)
             except ClientError as error:
                 self.feed = state.poll_failed(self.feed, state.problem_of(error))
                 if self.feed.problem is not None and self.feed.problem.is_login:
@@ -133,6 +142,15 @@ class Controller:
             self.asked_at = None
             self.publish()
             await asyncio.sleep(state.poll_delay(self.feed))
+
+    def _pass_on(self, project: str) -> None:
+        """Post what instances told since the look before; what they told before the first look is old."""
+        ids = state.told_ids(self.feed)
+        if self._told is not None and self._told[0] == project:
+            for instance, told in state.untold(self._told[1], self.feed):
+                self.app.post_message(self.Told(instance, told))
+            ids |= self._told[1]  # the list may have come without the terminated ones
+        self._told = (project, ids)
 
     async def _renew_login(self) -> None:
         try:

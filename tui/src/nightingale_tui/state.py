@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from nightingale.contract.schemas import InstanceOut, LogOut
+from nightingale.contract.schemas import InstanceOut, LogOut, NotificationOut
 from nightingale.contract.vocabulary import Status
 from nightingale_tui.api.errors import ClientError, NotLoggedInError
 
@@ -56,6 +56,17 @@ class Feed:
 def loaded(instances: tuple[InstanceOut, ...], *, at: datetime) -> Feed:
     """Return the feed after a good answer, which forgets every problem before it."""
     return Feed(instances=instances, fetched_at=at)
+
+
+def untold(known: frozenset[str], feed: Feed) -> tuple[tuple[InstanceOut, NotificationOut], ...]:
+    """Return what instances told that is not among the `known` ids, oldest first."""
+    news = [(one, told) for one in feed.instances for told in one.notifications if told.id not in known]
+    return tuple(sorted(news, key=lambda pair: pair[1].at))
+
+
+def told_ids(feed: Feed) -> frozenset[str]:
+    """Return the ids of everything that instances told."""
+    return frozenset(told.id for one in feed.instances for told in one.notifications)
 
 
 def poll_failed(feed: Feed, problem: Problem) -> Feed:

@@ -16,12 +16,12 @@ from nightingale_tui.cli.exit_codes import ExitCode, UsageError
 from nightingale_tui.cli.pages import all_history, all_instances
 from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_flags
 from nightingale_tui.cli.table import print_table, table_lines
-from nightingale_tui.cli.wording import ago, amount, meaning, money, size, span, whole
+from nightingale_tui.cli.wording import ago, amount, meaning, money, progress, size, span, whole
 from nightingale_tui.reads import observed
 
 _WATCH_S = 2.0
 _FOLLOW_S = 1.0
-_PS_HEADERS = ("NAME", "OWNER", "SIZE", "PLACE", "STATUS", "STOPS", "$/H", "COST", "LAUNCHED", "REASON")
+_PS_HEADERS = ("NAME", "OWNER", "SIZE", "PLACE", "STATUS", "PROGRESS", "STOPS", "$/H", "COST", "LAUNCHED", "REASON")
 _NUMBERS = frozenset({"$/H", "COST"})
 
 
@@ -60,7 +60,9 @@ def _watch(api: Api, console: Console, project: str, *, include_all: bool) -> in
         else:
             lines = _ps_lines(instances, console) or [f"No instances in {project}."]
             # On a screen it is one picture that changes; to a file only news are written, and time is none.
-            news = [(i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since) for i in instances]
+            news = [
+                (i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since, i.job) for i in instances
+            ]
             if console.is_screen:
                 console.picture(lines, is_first=shown is None)
             elif news != shown:
@@ -93,6 +95,7 @@ def _ps_row(instance: s.InstanceOut, console: Console) -> tuple[str, ...]:
         size(instance.size),
         instance.place,
         f"{status} ({', '.join(marks)})" if marks else status,
+        progress(instance.job),
         ago(instance.stops_at, now) if instance.stops_at and instance.status is Status.RUNNING else "",
         amount(instance.price_per_hour.amount),
         money(instance.cost),
@@ -119,6 +122,12 @@ def _show(args: argparse.Namespace, console: Console) -> int:
         for line in instance.reason.log_tail:
             console.line(f"{'':<10} | {line}")
         console.line(f"{'next':<10} {instance.reason.next_step}")
+    for told in instance.notifications:
+        console.line(f"{'told':<10} {ago(told.at, now)}: {told.text}")
+        for line in told.log_tail:
+            console.line(f"{'':<10} | {line}")
+    for mark in instance.checkpoints:
+        console.line(f"{'kept':<10} {ago(mark.at, now)}{f': {mark.note}' if mark.note else ''}")
     for limit in instance.limits:
         held = f"held by {limit.enforced_by}" if limit.enforced_by else f"not enforced here: {limit.why}"
         console.line(f"{'limit':<10} {limit.resource} {limit.limit}, {held}")
@@ -162,6 +171,10 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("stops", ago(instance.stops_at, now) if instance.stops_at else ""),
         ("starts" if instance.starts_at else "why up", instance.why_up),
         ("soon", instance.warning),
+        (
+            "job",
+            ", ".join(part for part in (progress(instance.job), instance.job.note) if part) if instance.job else "",
+        ),
         ("active", ago(instance.last_activity_at, now) if instance.last_activity_at else ""),
         ("silent", f"since {ago(instance.unreachable_since, now)}" if instance.unreachable_since else ""),
         ("price", f"{money(instance.price_per_hour)} an hour"),

@@ -7,7 +7,7 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from nightingale.contract.schemas import Money, Size, SizeOptionOut
+from nightingale.contract.schemas import JobOut, Money, Size, SizeOptionOut
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?\Z")
@@ -60,6 +60,13 @@ def ago(at: datetime, now: datetime) -> str:
     if abs(away) < timedelta(seconds=1):
         return "now"
     return f"{span(away.total_seconds())} ago" if away > timedelta(0) else f"in {span(-away.total_seconds())}"
+
+
+def progress(job: JobOut | None) -> str:
+    """Return how far a job is and what it is called: `40% train.py`, `train.py` where nothing was told."""
+    if job is None:
+        return ""
+    return " ".join(part for part in ("" if job.percent is None else f"{job.percent}%", job.name) if part)
 
 
 def amount(value: Decimal) -> str:

@@ -98,6 +98,8 @@ def reason_words(one: InstanceOut, shown: datetime) -> str:
         return f"No answer for {silence}. If it stays silent it counts as failed."
     if one.reason is None and one.warning:
         return one.warning
+    if one.reason is None and one.job is not None:
+        return words.job_words(one.job)
     if one.reason is None:
         return "Idle: nothing runs in it, it is billed all the same." if one.is_idle else ""
     return f"{one.reason.words} {one.reason.next_step}".strip()

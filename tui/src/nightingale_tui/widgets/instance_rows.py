@@ -14,6 +14,8 @@ from nightingale_tui.widgets.row_table import Cell, Column, Row
 _GAP = 2
 _SCROLLBAR = 1
 _SHORTEST_NAME, _LONGEST_NAME = 12, 32
+_WIDE_ENOUGH = 88
+"""For progress beside the uptime."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ _CELLS: dict[str, Callable[[InstanceOut, Moment], Cell]] = {
     "owner": lambda one, _: Cell(one.owner),
     "status": _status,
     "size": lambda one, moment: Cell(words.size_short(one.size, moment.catalog)),
+    "progress": lambda one, _: Cell(words.progress(one.job), "good" if one.job else ""),
     "place": lambda one, _: Cell(one.place),
     "stops": lambda one, moment: Cell(words.until(one.stops_at, moment.shown) or "-", "" if one.stops_at else "faint"),
     "price": lambda one, _: Cell(words.number(one.price_per_hour.amount)),
@@ -53,7 +56,20 @@ _CELLS: dict[str, Callable[[InstanceOut, Moment], Cell]] = {
     "reason": _reason,
 }
 
-_ORDER = ("name", "owner", "status", "size", "place", "stops", "price", "cost", "uptime", "active", "reason")
+_ORDER = (
+    "name",
+    "owner",
+    "status",
+    "progress",
+    "size",
+    "place",
+    "stops",
+    "price",
+    "cost",
+    "uptime",
+    "active",
+    "reason",
+)
 _ALWAYS = (
     Column("name", "NAME", _SHORTEST_NAME),
     Column("status", "STATUS", 14),
@@ -62,6 +78,7 @@ _ALWAYS = (
     Column("cost", "COST", 8, is_right=True),
     Column("uptime", "UPTIME", 7, is_right=True),
 )
+_PROGRESS = Column("progress", "PROGRESS", 13)
 _OPTIONAL: tuple[tuple[Column, int, Callable[[Sequence[InstanceOut]], bool]], ...] = (
     # the column, how much NAME must keep, and when it says anything at all
     (Column("price", "$/H", 6, is_right=True), 20, lambda _: True),
@@ -75,7 +92,11 @@ _OPTIONAL: tuple[tuple[Column, int, Callable[[Sequence[InstanceOut]], bool]], ..
 def columns_for(width: int, rows: Sequence[InstanceOut], view: ListView, currency: str) -> tuple[Column, ...]:
     """Return the columns that fit `width` cells, the most needed first; the reason takes what is left over."""
     chosen = {column.key: column for column in _ALWAYS}
-    free = width - _SCROLLBAR - sum(column.width + _GAP for column in _ALWAYS)
+    if any(one.job for one in rows):
+        chosen["progress"] = _PROGRESS
+        if width < _WIDE_ENOUGH:
+            del chosen["uptime"]
+    free = width - _SCROLLBAR - sum(column.width + _GAP for column in chosen.values())
     for column, name_keeps, is_telling in _OPTIONAL:
         cost = column.width + _GAP
         if is_telling(rows) and free - cost >= name_keeps - _SHORTEST_NAME:

@@ -36,6 +36,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "uptime": "" if uptime is None else words.duration(uptime),
         "stops": _moment(one.stops_at, f"in {words.until(one.stops_at, shown)}") or "not by itself",
         "starts" if one.starts_at else "why up": one.why_up,
+        "job": words.job_words(one.job),
         "active": _moment(one.last_activity_at, words.ago(one.last_activity_at, shown)),
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
@@ -47,6 +48,12 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
     }
     for name, text in rows.items():
         blocks.extend(_rows(name, text, width) if text else ())
+    for at, told in enumerate(reversed(one.notifications)):
+        blocks.extend(_rows("" if at else "told", f"{words.utc(told.at)} UTC  {told.text}", width))
+        for line in told.log_tail:
+            blocks.extend(_rows("", f"| {line}", width))
+    for at, mark in enumerate(reversed(one.checkpoints)):
+        blocks.extend(_rows("" if at else "kept", f"{words.utc(mark.at)} UTC  {mark.note}".rstrip(), width))
     for at, limit in enumerate(one.limits):
         blocks.extend(_rows("" if at else "limits", _limit(limit), width))
     keys = "  ".join(f"{BY_ACTION[a].key} {BY_ACTION[a].label}" for a in one.allowed_actions if a in BY_ACTION)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from nightingale.contract.schemas import CatalogOut, InstanceOut, Money, Size, SizeOptionOut
+from nightingale.contract.schemas import CatalogOut, InstanceOut, JobOut, Money, Size, SizeOptionOut
 from nightingale.contract.vocabulary import IN_FLIGHT, Status
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -115,6 +115,29 @@ def price(value: Money) -> str:
 def utc(at: datetime | None) -> str:
     """Return `2026-11-21 09:30:05` (UTC), `-` for none."""
     return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+_BAR = 8
+
+
+def progress(job: JobOut | None) -> str:
+    """Return `███░░░░░  40%`, `runs` where nothing was told, an empty text without a job."""
+    if job is None:
+        return ""
+    if job.percent is None:
+        return "runs"
+    full = round(job.percent / 100 * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)} {job.percent:>3}%"
+
+
+def job_words(job: JobOut | None) -> str:
+    """Return `train.py ███░░░░░  40%, epoch 4 of 10`, an empty text without a job."""
+    if job is None:
+        return ""
+    said = " ".join(part for part in (job.name, progress(job)) if part)
+    return f"{said}, {job.note}" if job.note else said
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
