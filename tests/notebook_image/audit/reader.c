@@ -110,6 +110,20 @@ static void by_grown_mapping(void)
 	show(at, length);
 }
 
+/* A mapping that grows downwards by itself when the page below it is touched. */
+static void by_grown_down(void)
+{
+	int fd = opened(0);
+	char *at = mmap(NULL, length + 4096 * 512, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	need(at != MAP_FAILED, "mmap");
+	munmap(at, length + 4096 * 512);
+	at = mmap(at + length - 4096 + 4096 * 512, 4096, PROT_READ, MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED, fd, offset + length - 4096);
+	need(at != MAP_FAILED, "mmap");
+	for (size_t below = 4096; below < length; below += 4096)
+		(void)*(volatile char *)(at - below);
+	show(at + 4096 - length, length);
+}
+
 /* A mapping that another part of the file is put into, without a word of mmap. */
 static void by_remapped_pages(void)
 {
@@ -360,6 +374,7 @@ int main(int count, char **words)
 	else if (!strcmp(mode, "mmap")) by_mmap(0);
 	else if (!strcmp(mode, "mmap_then_close")) by_mmap(1);
 	else if (!strcmp(mode, "grown_mapping")) by_grown_mapping();
+	else if (!strcmp(mode, "grown_down")) by_grown_down();
 	else if (!strcmp(mode, "remapped_pages")) by_remapped_pages();
 	else if (!strcmp(mode, "sendfile")) by_sendfile();
 	else if (!strcmp(mode, "splice")) by_splice();

@@ -7,9 +7,10 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from nightingale.adapters.system_clock import SystemClock
 
 
 class TakingPlatform:
@@ -76,7 +77,7 @@ class TakingPlatform:
             return self._refuse(409, f"{known + 1} is missing before {numbers[0]}")
         fresh = [one for one in batch if one["number"] > known]
         self.records += fresh
-        self.arrived |= {one["number"]: datetime.now(UTC).timestamp() for one in fresh}
+        self.arrived |= {one["number"]: SystemClock().now().timestamp() for one in fresh}
         self._changed.notify_all()
         if self._random.random() < self.lost_answers:
             return 0, b""

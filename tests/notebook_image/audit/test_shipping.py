@@ -201,14 +201,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", spool], check=True)
 
 
+def fill(file: Path) -> None:
+    """Take all the room that is left."""
+    done = subprocess.run(["dd", "if=/dev/zero", f"of={file}", "bs=4096"], capture_output=True, check=False)
+    assert b"No space left" in done.stderr
+
+
 def test_readers_wait_while_the_disk_is_full_and_go_on_when_it_has_room(small_disk: Path):
     with watched(spool=small_disk) as place:
         place.platform.until(len)
         ballast = small_disk / "ballast"
-        with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
-            while True:
-                file.write(bytes(MIB))
-                file.flush()
+        fill(ballast)
         begun = opens(place, "small0", 200)
         with pytest.raises(subprocess.TimeoutExpired):
             begun.wait(2)
@@ -216,6 +219,24 @@ def test_readers_wait_while_the_disk_is_full_and_go_on_when_it_has_room(small_di
         ballast.unlink()
         assert begun.wait(30) == 0
         place.platform.until(lambda _: closings(place, "small0") == 200, 60)
+        assert_whole(place)
+
+
+def test_an_observer_that_dies_while_the_disk_is_full_comes_back_when_it_has_room(small_disk: Path):
+    with watched(spool=small_disk) as place:
+        place.platform.until(len)
+        ballast = small_disk / "ballast"
+        fill(ballast)
+        place.kill_observer()
+        place.start()
+        until(lambda: "No space left" in place.log.read_text())
+        assert place.observer.poll() is None
+        begun = opens(place, "small0", 20)
+        with pytest.raises(subprocess.TimeoutExpired):
+            begun.wait(1)
+        ballast.unlink()
+        assert begun.wait(30) == 0
+        place.platform.until(lambda _: closings(place, "small0") == 20, 60)
         assert_whole(place)
 
 
@@ -233,8 +254,8 @@ def test_a_burst_of_four_thousand_opens_a_second_is_recorded_whole_in_flat_memor
     all_there = time.monotonic() - began
     cost = (sum(guard.cpu_times()[:2]) - spent) / (seconds * rate)
     print(  # noqa: T201 - figures to report
-        f"{seconds * rate / took:.0f} opens a second, {int(said) / 1000:.0f} us each, {cost * 1e6:.0f} us of the guard; "
-        f"all shipped after {all_there:.1f} s; guard's memory {before} -> {guard.memory_info().rss}"
+        f"{seconds * rate / took:.0f} opens a second, {int(said) / 1000:.0f} us each, {cost * 1e6:.0f} us of the guard;"
+        f" all shipped after {all_there:.1f} s; guard's memory {before} -> {guard.memory_info().rss}"
     )
     assert guard.memory_info().rss - before < MIB
     assert_whole(own_place)

@@ -20,8 +20,8 @@ _TRIES = 5
 _LOOK_BACK = 50
 """Records at a stream's end among which one of a read is found: others are repairs after a crash, and rare."""
 
-_ALWAYS = frozenset({"bytes", "uid"})
-"""Where nought is a fact and not what is left out."""
+_NOUGHT_SAYS_NOTHING = frozenset({"open_id", "size", "pid", "started_ticks"})
+"""Left out where they are nought; elsewhere it is a fact: root's account, or a file that is called `0`."""
 
 _TAGS = {
     ReadKind.READ: AuditTag.DATASET_READ,
@@ -115,7 +115,7 @@ def _detail(record: ReadRecord) -> dict[str, str]:
         "uid": "" if record.uid is None else str(record.uid),
         "program": record.program,
     }
-    return {name: text for name, text in detail.items() if text and (text != "0" or name in _ALWAYS)}
+    return {name: text for name, text in detail.items() if text and (text != "0" or name not in _NOUGHT_SAYS_NOTHING)}
 
 
 def covered(ranges: Iterable[tuple[int, int]]) -> int:

@@ -11,6 +11,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from nightingale.contract.reads import ObservedMount, ObserverSeen, ObserverSpec
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher.folders import InstanceFolders
 from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.launcher.system_calls import is_known_machine
 from nightingale_build.whole_files import write_whole
 
 MODULE = "nightingale_instance.audit"
@@ -31,7 +33,9 @@ END_S = 6.0
 """Longest wait for its end: the guard's last frames, and a last try to ship."""
 
 MOST_RESTARTS = 20
-"""After so many the observer stays dead, and readers wait until the instance is stopped."""
+"""After so many with less than CALM_S between them the observer stays dead: readers wait until the instance stops."""
+
+CALM_S = 600.0
 
 _CLONE_NEWNS = 0x20000
 _MS_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
@@ -48,6 +52,7 @@ class ObserverKeeper:
         self._process: subprocess.Popen[bytes] | None = None
         self._events: int | None = None
         self._restarts = 0
+        self._restarted_at = 0.0
         self.seen = ObserverSeen(name=None, words="No dataset is mounted.")
 
     @property
@@ -64,7 +69,13 @@ class ObserverKeeper:
         """
         if not self._spec.datasets:
             return
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not is_known_machine():
+            self.seen = ObserverSeen(
+                name=None,
+                words="On this kind of processor it is not known how to refuse what the observer cannot see.",
+                next_step="Use a machine of x86-64 or 64-bit ARM, or datasets of tier 0.",
+            )
+        elif os.geteuid() == 0:
             _own_mounts()
             self.seen = self._run()
         else:
@@ -82,9 +93,14 @@ class ObserverKeeper:
 
     def mind(self) -> None:
         """Start the observer again if it died; readers wait meanwhile, since its descriptor is held here."""
-        if self._process is None or self._process.poll() is None or self._restarts >= MOST_RESTARTS:
+        if self._process is None or self._process.poll() is None:
+            return
+        if time.monotonic() - self._restarted_at > CALM_S:
+            self._restarts = 0
+        if self._restarts >= MOST_RESTARTS:
             return
         self._restarts += 1
+        self._restarted_at = time.monotonic()
         self._run()
 
     def end(self) -> None:

@@ -68,8 +68,8 @@ class Observer:
         self._guard: subprocess.Popen[bytes] | None = None
         self._watched: WatchedFileSystems | None = None
 
-    def watch(self, descriptor: int | None, granularity: Granularity | None) -> ObserverSeen:
-        """Mount and mark the datasets, or take over `descriptor`; start the guard. Raises ObserverError."""
+    def watch(self) -> ObserverSeen:
+        """Mount and mark the datasets, and start the guard. Raises ObserverError."""
         if not os.access(GUARD, os.X_OK):
             raise ObserverError(
                 "The guard program is not part of this image: there was no C compiler when it was set up.",
@@ -77,18 +77,14 @@ class Observer:
             )
         lists: dict[str, FileList] = {}
         try:
-            if descriptor is None:
-                for mount in self._spec.mounts:
-                    lists[mount.dataset] = Volume(Path(mount.source)).ensure()
-                for mount in self._spec.mounts:
-                    Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
-                    Volume(Path(mount.source)).mount(Path(mount.target))
-                self._watched = WatchedFileSystems.open()
-                for mount in self._spec.mounts:
-                    self._watched.watch(Path(mount.target))
-            else:
-                self._watched = WatchedFileSystems(descriptor, granularity)
-                lists = self._lists_of_what_is_mounted()
+            for mount in self._spec.mounts:
+                lists[mount.dataset] = Volume(Path(mount.source)).ensure()
+            for mount in self._spec.mounts:
+                Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
+                Volume(Path(mount.source)).mount(Path(mount.target))
+            self._watched = WatchedFileSystems.open()
+            for mount in self._spec.mounts:
+                self._watched.watch(Path(mount.target))
         except VolumeError as error:
             raise ObserverError(str(error), error.next_step) from error
         except KernelRefusedError as error:
@@ -96,12 +92,13 @@ class Observer:
                 f"Reads cannot be watched here: {error}.",
                 "Run the platform as root on Linux 5.1 or newer, outside a container; or use datasets of tier 0.",
             ) from error
-        seen = self._watched.granularity or Granularity.RANGES
-        start = self._new_start(seen, lists)
-        self._guard = self._start_guard(start)
-        if seen is Granularity.RANGES:
-            return ObserverSeen(name="fanotify", words=Exactness.RANGES.value)
-        return ObserverSeen(name="fanotify-open", words=Exactness.WHOLE_FILE.value)
+        self._guard = self._start_guard(self._new_start(lists))
+        return _seen(self.granularity)
+
+    def take_over(self, descriptor: int, granularity: Granularity) -> ObserverSeen:
+        """Go on with what an observer that died had mounted and marked. `run` starts the guard, as soon as it can."""
+        self._watched = WatchedFileSystems(descriptor, granularity)
+        return _seen(granularity)
 
     @property
     def descriptor(self) -> int:
@@ -121,6 +118,13 @@ class Observer:
 
     def run(self) -> None:
         """Ship until `end` is called, and for a little while longer."""
+        while self._guard is None and not self._ending.is_set():
+            try:
+                self._guard = self._start_guard(self._new_start(self._lists_of_what_is_mounted()))
+            except OSError as error:  # readers wait until the disk has room again
+                sys.stderr.write(f"no guard can be started: {error}\n")
+                sys.stderr.flush()
+                self._ending.wait(1.0)
         shipper = Shipper(self._spec)
         while not self._ending.is_set():
             self._mind_guard()
@@ -157,7 +161,7 @@ class Observer:
     def _numbers(self) -> list[int]:
         return [int(path.name) for path in self._root.iterdir() if path.name.isdigit()]
 
-    def _new_start(self, granularity: Granularity, lists: dict[str, FileList]) -> Path:
+    def _new_start(self, lists: dict[str, FileList]) -> Path:
         number = max([*self._numbers(), Shipper(self._spec).start]) + 1
         folder = self._root / str(number)
         folder.mkdir(mode=0o700)
@@ -169,7 +173,7 @@ class Observer:
             mounts.append(MountSeen(device=device, dataset=mount.dataset, version=mount.version, files=name))
         # Last: a start without it has no guard and no segment yet.
         (folder / "mounts.json").write_bytes(
-            msgspec.json.encode(MountsSeen(granularity=granularity, mounts=tuple(mounts)))
+            msgspec.json.encode(MountsSeen(granularity=self.granularity, mounts=tuple(mounts)))
         )
         return folder
 
@@ -201,6 +205,12 @@ class Observer:
             self._guard.wait()
 
 
+def _seen(granularity: Granularity) -> ObserverSeen:
+    if granularity is Granularity.RANGES:
+        return ObserverSeen(name="fanotify", words=Exactness.RANGES.value)
+    return ObserverSeen(name="fanotify-open", words=Exactness.WHOLE_FILE.value)
+
+
 def main(arguments: list[str]) -> int:
     """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
 
@@ -226,10 +236,10 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, lambda *_: observer.end())
         signal.signal(signal.SIGINT, lambda *_: observer.end())
         try:
-            granularity = options.get("--granularity")
-            seen = observer.watch(
-                None if events is None else int(events), None if granularity is None else Granularity(granularity)
-            )
+            if events is None:
+                seen = observer.watch()
+            else:
+                seen = observer.take_over(int(events), Granularity(options["--granularity"]))
         except ObserverError as error:
             report.sendall(msgspec.json.encode(ObserverSeen(name=None, words=str(error), next_step=error.next_step)))
             return 1
