@@ -23,7 +23,7 @@ import msgspec
 
 from nightingale.contract.build import LauncherRecord, LaunchSpec
 from nightingale.contract.reads import ObserverSeen
-from nightingale_build.launcher import orphans
+from nightingale_build.launcher import orphans, system_calls
 from nightingale_build.launcher import sandbox as sandboxes
 from nightingale_build.launcher.exits import explain_exit
 from nightingale_build.launcher.folders import InstanceFolders
@@ -181,7 +181,7 @@ class Supervisor:
                 pass_fds=(info_inside,) if launch.sandbox == sandboxes.BUBBLEWRAP else (),
                 start_new_session=True,
                 umask=0o022,  # bwrap makes the sandbox's folders with it, and the owner's uid must pass them
-                preexec_fn=launch.plan.apply,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=self._restrict,  # noqa: PLW1509 - this process has one thread
             )
         except subprocess.SubprocessError as error:
             message = "a limit of the instance's size could not be set"
@@ -189,6 +189,14 @@ class Supervisor:
         finally:
             os.close(info_inside)
         return server, info
+
+    def _restrict(self) -> None:
+        """Run between fork and exec: the sandbox and all in it inherit this."""
+        self._launch.plan.apply()
+        # An ordinary user's bwrap needs a user namespace, and nothing is watched there.
+        is_root = self._launch.uid is not None
+        if self._launch.sandbox == sandboxes.BUBBLEWRAP and is_root and system_calls.is_known_machine():
+            system_calls.refuse_for_good()
 
     def _wait(self, server: subprocess.Popen[bytes], info: int) -> int:
         """Return the server's status once it has ended; ends it when asked."""
