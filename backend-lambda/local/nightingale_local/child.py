@@ -54,9 +54,9 @@ def log_to(process: str, logs: Path) -> None:
 
 
 def main() -> None:
-    """Run the API host or the scheduler."""
+    """Run the API host, the scheduler or the index proxy."""
     parser = argparse.ArgumentParser(prog="nightingale_local.child")
-    parser.add_argument("name", choices=["api", "scheduler"])
+    parser.add_argument("name", choices=["api", "scheduler", "index"])
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--host", default="chalice", help="entry point of the group nightingale.hosts")
     arguments = parser.parse_args()
@@ -69,6 +69,11 @@ def main() -> None:
         from nightingale_local.scheduler import run  # noqa: PLC0415 - the API process has no use for it
 
         asyncio.run(run(folders))
+        return
+    if arguments.name == "index":
+        from nightingale_local.index_proxy import run as serve_packages  # noqa: PLC0415 - same
+
+        asyncio.run(serve_packages(folders, settings))
         return
     (host,) = entry_points(group="nightingale.hosts", name=arguments.host)
     host.load()(folders, settings)

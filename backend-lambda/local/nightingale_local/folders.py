@@ -76,6 +76,11 @@ class Folders:
         return self.root / "demo"
 
     @property
+    def packages(self) -> Path:
+        """Files of packages that the index proxy got, by their sha256; it can be removed at any time."""
+        return self.root / "packages"
+
+    @property
     def counts(self) -> Path:
         """What the scheduler counted, for the API to show."""
         return self.run / "scheduler-counts.json"

@@ -13,20 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
-import resource
 import selectors
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from nightingale.app.dispatch import Request, Response
 from nightingale.contract.own_instance import SOCKET_NAME
+from nightingale_local.door_sockets import allow_many_descriptors, announced, bind
 from nightingale_local.folders import Folders
 from nightingale_local.instance_handler import DoorServer, InstanceHandler
 
@@ -38,8 +34,6 @@ ROUND_TICKS = 120
 
 MOST_CONNECTIONS = 8
 """Of one instance at a time; what comes on top waits in its own socket's queue."""
-
-INSTANCE_ID = re.compile(r"i-[a-z0-9]{10}")
 
 Handle = Callable[[str, Request], Response]
 
@@ -110,7 +104,7 @@ class InstanceDoors:
         if at != self._seen_at or not self._is_settled:
             self._is_settled = at == self._seen_at
             self._seen_at = at
-            self._take_up(_announced(self._up))
+            self._take_up(announced(self._up))
         self._tick += 1
         share = len(self._names) // ROUND_TICKS + 1
         first = self._tick % ROUND_TICKS * share
@@ -142,7 +136,7 @@ class InstanceDoors:
         if before is not None:
             self._shut(before)
         try:
-            listener, inode = _bind(self._instances / name)
+            listener, inode = bind(self._instances / name, SOCKET_NAME)
         except OSError as error:
             _LOG.info("no door into an instance", extra={"instance": name, "why": str(error)})
             return
@@ -198,54 +192,6 @@ class InstanceDoors:
         for door in free:
             if self._doors.get(door.instance_id) is door and door.listener not in listening:
                 self._selector.register(door.listener, selectors.EVENT_READ, door)
-
-
-def _announced(folder: Path) -> dict[str, int]:
-    """Return when each instance that is up was started last, as its announcement's time in nanoseconds."""
-    found = {}
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if INSTANCE_ID.fullmatch(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    found[entry.name] = entry.stat(follow_symlinks=False).st_mtime_ns
-    return found
-
-
-def _bind(folder: Path) -> tuple[socket.socket, tuple[int, int]]:
-    """Return a listening socket in the run folder of an instance, and what it is known by. Raises OSError."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    outer = os.open(folder, flags)
-    try:
-        run = os.open("run", flags, dir_fd=outer)
-        try:
-            owner = os.fstat(run)
-            path = folder / SOCKET_NAME
-            path.unlink(missing_ok=True)
-            listener = socket.socket(socket.AF_UNIX)
-            try:
-                listener.bind(str(path))
-                path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-                if os.geteuid() == 0:
-                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-                made = path.lstat()
-                listener.listen(MOST_CONNECTIONS * 2)
-                listener.settimeout(0.0)
-                os.rename(SOCKET_NAME, SOCKET_NAME, src_dir_fd=outer, dst_dir_fd=run)
-            except OSError:
-                listener.close()
-                raise
-            return listener, (made.st_dev, made.st_ino)
-        finally:
-            os.close(run)
-    finally:
-        os.close(outer)
-
-
-def allow_many_descriptors() -> None:
-    """Let this process have as many open sockets as the system lets it: it holds one for each instance."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def start_doors(folders: Folders, handle: Handle) -> InstanceDoors:

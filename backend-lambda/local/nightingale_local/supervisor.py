@@ -86,7 +86,7 @@ class Supervisor:
             signal.signal(number, lambda *_: self.stop.set())
         prepare_store(self.settings)
         self._renew_service_tokens()
-        for name in ("api", "scheduler", "gateway"):
+        for name in ("api", "scheduler", "gateway", "index"):
             self.folders.ready(name).unlink(missing_ok=True)
         write_json(self.folders.ready("supervisor"), Ready(pid=os.getpid()))
         children = [_Child(name, command) for name, command in self._commands().items()]
@@ -97,7 +97,7 @@ class Supervisor:
                 self.stop.wait(0.2)
         finally:
             _end(children)
-            for name in ("supervisor", "api", "scheduler", "gateway"):
+            for name in ("supervisor", "api", "scheduler", "gateway", "index"):
                 self.folders.ready(name).unlink(missing_ok=True)
 
     def _commands(self) -> dict[str, list[str]]:
@@ -106,6 +106,7 @@ class Supervisor:
         return {
             "api": [*child, "api", *directory, "--host", self.host],
             "scheduler": [*child, "scheduler", *directory],
+            "index": [*child, "index", *directory],
             "gateway": [sys.executable, "-m", "nightingale_gateway", "--config", str(self._gateway_config())],
         }
 
@@ -126,9 +127,9 @@ class Supervisor:
         return path
 
     def _renew_service_tokens(self) -> None:
-        """Give the gateway and the operator of this machine fresh tokens, in files that only this account reads."""
+        """Give gateway, index proxy and this machine's operator fresh tokens, in files that only this account reads."""
         platform = local_platform(self.folders)
-        for service in ("gateway", "operator"):
+        for service in ("gateway", "index", "operator"):
             token = platform.services.login.create_service_session(service, _SERVICE_TOKEN)
             path = self.folders.secrets / f"{service}.token"
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from nightingale_instance.forwarding import open_forwarder, package_environment
 from nightingale_instance.jupyter_config import write_config
 from nightingale_instance.settings import InstanceSettings, SettingsError, read_settings, read_token
 
@@ -57,6 +58,7 @@ def jupyter_environment(settings: InstanceSettings, private: Path) -> Mapping[st
         "JUPYTER_RUNTIME_DIR": str(private),
         "JUPYTER_DATA_DIR": str(settings.home / ".local" / "share" / "jupyter"),
         "IPYTHONDIR": str(settings.home / ".ipython"),
+        **package_environment(settings.packages_port, settings.home),
     }
 
 
@@ -73,6 +75,7 @@ def run_server(settings: InstanceSettings, private: Path) -> None:
     server.guard(settings)
     with _no_programs_on_path(private):
         server.initialize(argv=[], find_extensions=False)
+    server.forwarder = open_forwarder(settings.packages_port, settings.packages_socket)
     gc.freeze()
     gc.enable()
     server.start()

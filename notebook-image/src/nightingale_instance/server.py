@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import JupyterServerAuthWarning
 
+from nightingale_instance.forwarding import Forwarder
 from nightingale_instance.recording import Recorder
 from nightingale_instance.routes import hold_routes
 from nightingale_instance.settings import InstanceSettings
@@ -20,6 +22,11 @@ class InstanceServer(ServerApp):  # type: ignore[misc] # jupyter_server: not in 
 
     takeout: Takeout
     """Decides about what leaves, and records it."""
+
+    forwarder: Forwarder | None = None
+    """Leads pip to the platform's package index."""
+
+    _forwarding: asyncio.Task[None] | None = None
 
     name = "jupyter-server"
     # Without /api/shutdown: an instance is stopped through the platform, which bills it.
@@ -45,8 +52,19 @@ class InstanceServer(ServerApp):  # type: ignore[misc] # jupyter_server: not in 
             super().initialize(*args, **kwargs)
         hold_routes(self.web_app, self.log)
 
+    def start_ioloop(self) -> None:
+        """Forward to the package index for as long as the server runs."""
+        self.io_loop.add_callback(self._forward)
+        super().start_ioloop()
+
+    async def _forward(self) -> None:
+        if self.forwarder is not None:
+            self._forwarding = asyncio.create_task(self.forwarder.serve())
+
     async def _cleanup(self) -> None:
         """End what runs, and send the records that wait."""
+        if self._forwarding is not None:
+            self._forwarding.cancel()
         await super()._cleanup()
         await self.takeout.recorder.close()
 

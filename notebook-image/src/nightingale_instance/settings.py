@@ -13,6 +13,7 @@ from nightingale_instance.tier_policy import DEFAULT_DOWNLOAD_LIMIT, TierPolicy
 
 SOCKET_NAME = "jupyter.sock"
 PLATFORM_SOCKET_NAME = "platform.sock"
+PACKAGES_SOCKET_NAME = "packages.sock"
 MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes a unix socket's path may have: the kernel's `sun_path` without its closing zero."""
 _MAX_LIMIT_DIGITS = 15
@@ -40,6 +41,8 @@ class InstanceSettings:
     tier: int
     download_limit: int = DEFAULT_DOWNLOAD_LIMIT
     instance_token_file: Path | None = None
+    packages_port: int | None = None
+    """Where pip finds the package index; None: there is none."""
 
     @property
     def policy(self) -> TierPolicy:
@@ -50,6 +53,11 @@ class InstanceSettings:
     def platform_socket(self) -> Path:
         """The socket of the platform's API for this instance."""
         return self.run / PLATFORM_SOCKET_NAME
+
+    @property
+    def packages_socket(self) -> Path:
+        """The socket of the platform's package index for this instance."""
+        return self.run / PACKAGES_SOCKET_NAME
 
     @property
     def socket(self) -> Path:
@@ -74,6 +82,7 @@ def read_settings(environment: Mapping[str, str]) -> InstanceSettings:
         tier=int(_word(environment, "NIGHTINGALE_TIER", re.compile(r"^[0-3]$"))),
         download_limit=_bytes(environment, "NIGHTINGALE_DOWNLOAD_LIMIT", DEFAULT_DOWNLOAD_LIMIT),
         instance_token_file=_optional_path(environment, "NIGHTINGALE_INSTANCE_TOKEN_FILE"),
+        packages_port=_optional_port(environment, "NIGHTINGALE_PACKAGES_PORT"),
     )
     length = len(bytes(settings.socket))
     if length > MAX_SOCKET_PATH:
@@ -124,6 +133,12 @@ def _path(environment: Mapping[str, str], name: str) -> Path:
 
 def _optional_path(environment: Mapping[str, str], name: str) -> Path | None:
     return _path(environment, name) if environment.get(name) else None
+
+
+def _optional_port(environment: Mapping[str, str], name: str) -> int | None:
+    if not environment.get(name):
+        return None
+    return int(_word(environment, name, re.compile(r"^[1-9][0-9]{3,4}$", re.ASCII)))
 
 
 def _bytes(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -53,6 +53,10 @@ class LaunchMount(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+PACKAGES_PORT = 3141
+"""Where pip and uv find the package index: on the loopback inside a sandbox, whose network is its own."""
+
+
 class LaunchSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the launcher is told, once per start (local place). Carries no secret: the launcher makes the token."""
 

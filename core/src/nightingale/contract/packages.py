@@ -12,9 +12,6 @@ from nightingale.contract.schemas import AllowIn, In, Out, ShortText
 SOCKET_NAME = "packages.sock"
 """Of the index proxy, in an instance's run folder."""
 
-PORT = 3141
-"""On which pip and uv find it, on the loopback inside a sandbox, whose network is its own."""
-
 MOST_RECORDS = 100
 
 

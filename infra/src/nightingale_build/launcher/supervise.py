@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightingale.contract.build import LauncherRecord, LaunchSpec
+from nightingale.contract.build import PACKAGES_PORT, LauncherRecord, LaunchSpec
 from nightingale.contract.reads import ObserverSeen
 from nightingale_build.launcher import orphans, system_calls
 from nightingale_build.launcher import sandbox as sandboxes
@@ -92,6 +92,8 @@ def jupyter_environment(launch: Launch) -> dict[str, str]:
         "NIGHTINGALE_PERSON": spec.owner,
         "NIGHTINGALE_INSTANCE": spec.instance_id,
         "NIGHTINGALE_TIER": str(spec.tier),
+        # Without a sandbox the loopback is everybody's, and there is a network anyway.
+        **({"NIGHTINGALE_PACKAGES_PORT": str(PACKAGES_PORT)} if is_inside else {}),
     }
 
 

@@ -1,0 +1,143 @@
+"""What the index proxy asks of the platform and tells it: an instance's rules, and what was served or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from nightingale.contract.packages import MOST_RECORDS, PackageOutcome, PackageRecord, PackageRecordsIn, PackageRulesOut
+from nightingale.contract.schemas import ErrorOut
+from nightingale.services.package_rules import PackageRules
+
+_LOG = logging.getLogger(__name__)
+
+RULES_SECONDS = 2.0
+"""How long rules are kept: a change of the cluster file, and a quarantine, holds so soon."""
+MOST_REFUSALS = 50
+"""Different refusals of one instance that are told apart between two records; the rest is counted."""
+_TIME = aiohttp.ClientTimeout(total=10)
+
+
+class PlatformRefusedError(Exception):
+    """The platform says that this instance gets nothing now; says why."""
+
+
+class PlatformSilentError(Exception):
+    """The platform cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the platform said of an instance."""
+
+    rules: PackageRules
+    index: str
+    file_hosts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Whose:
+    """An instance and its project."""
+
+    project: str
+    instance_id: str
+
+    @property
+    def path(self) -> str:
+        """Where the platform has its rules."""
+        return f"/v1/index/{self.project}/{self.instance_id}"
+
+
+class IndexPlatform:
+    """Asks by HTTP with the proxy's own token, which is read anew each time. Belongs to one event loop."""
+
+    def __init__(self, url: str, token_file: Path, session: aiohttp.ClientSession) -> None:
+        """Take where the platform is."""
+        self._url = url
+        self._token_file = token_file
+        self._session = session
+        self._told: dict[Whose, tuple[float, Told]] = {}
+        self._refusals: dict[Whose, Counter[PackageRecord]] = {}
+        self._uncounted: Counter[Whose] = Counter()
+
+    def forget(self, whose: Whose) -> None:
+        """Forget the rules of an instance that has ended."""
+        self._told.pop(whose, None)
+
+    async def rules(self, whose: Whose) -> Told:
+        """Return what holds for an instance. Raises PlatformRefusedError, PlatformSilentError."""
+        kept = self._told.get(whose)
+        if kept is not None and time.monotonic() - kept[0] < RULES_SECONDS:
+            return kept[1]
+        said = msgspec.json.decode(await self._ask("GET", whose.path), type=PackageRulesOut)
+        told = Told(PackageRules.of(said.tier, said.project, said.allow), said.index, frozenset(said.file_hosts))
+        self._told[whose] = (time.monotonic(), told)
+        return told
+
+    async def record_served(self, whose: Whose, record: PackageRecord) -> None:
+        """Keep a fact before what it tells of happens. Raises PlatformRefusedError, PlatformSilentError."""
+        await self._record(whose, (record,))
+
+    def note_refused(self, whose: Whose, record: PackageRecord) -> None:
+        """Keep a refusal for the next `tell`. Equal ones are one record, and of too many only their number is kept."""
+        refusals = self._refusals.setdefault(whose, Counter())
+        if record in refusals or len(refusals) < MOST_REFUSALS:
+            refusals[record] += 1
+        else:
+            self._uncounted[whose] += 1
+
+    async def tell(self) -> None:
+        """Bring the refusals to the platform; what it does not take now is kept for the next time."""
+        for whose, refusals in list(self._refusals.items()):
+            records = [msgspec.structs.replace(one, times=times) for one, times in refusals.items()]
+            if more := self._uncounted[whose]:
+                words = "so many more requests were refused in the same moment"
+                records.append(PackageRecord(outcome=PackageOutcome.REFUSED, times=more, why=words))
+            # Taken away first: what is refused meanwhile belongs to the next time.
+            del self._refusals[whose], self._uncounted[whose]
+            try:
+                await self._record(whose, tuple(records[:MOST_RECORDS]))
+            except PlatformRefusedError as error:
+                _LOG.warning(
+                    "refusals of packages were not taken", extra={"instance": whose.instance_id, "why": str(error)}
+                )
+            except PlatformSilentError:
+                for one, times in refusals.items():
+                    self._refusals.setdefault(whose, Counter())[one] += times
+                self._uncounted[whose] += more
+
+    async def _record(self, whose: Whose, records: tuple[PackageRecord, ...]) -> None:
+        await self._ask("POST", f"{whose.path}/records", PackageRecordsIn(records=records))
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> bytes:
+        try:
+            token = self._token_file.read_text(encoding="ascii").strip()
+            async with self._session.request(
+                method,
+                f"{self._url}{path}",
+                data=None if body is None else msgspec.json.encode(body),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                allow_redirects=False,
+                timeout=_TIME,
+            ) as answer:
+                content = await answer.read()
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise PlatformSilentError(type(error).__name__) from error
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return content
+        if status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+            words = ""
+            with contextlib.suppress(msgspec.DecodeError):
+                words = msgspec.json.decode(content, type=ErrorOut).message
+            raise PlatformRefusedError(words or f"the platform answered {status}")
+        raise PlatformSilentError(f"the platform answered {status}")
