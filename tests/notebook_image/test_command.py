@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -265,6 +266,21 @@ def test_a_job_in_python_keeps_it_up_tells_progress_and_stops_it(inside: Inside)
         wait_until(lambda: inside.instance["job"]["percent"] == 100, 5)
         assert len(inside.instance["job"]["note"]) == 200
     assert inside.instance["status"] == "stopping"
+
+
+def test_what_follows_a_job_follows_where_nobody_reads_its_words_any_more(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as nobody:
+        monkeypatch.setattr(sys, "stderr", nobody)
+        with nightingale_instance.job("train", then="stop"):
+            pass
+        monkeypatch.undo()
+        assert inside.instance["status"] == "stopping"
+        with contextlib.suppress(BrokenPipeError):
+            nobody.close()
 
 
 def test_an_exception_goes_on_its_way_and_its_last_lines_are_told(inside: Inside) -> None:

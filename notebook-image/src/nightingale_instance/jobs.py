@@ -6,6 +6,7 @@ its lease ran out meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -39,9 +40,10 @@ Say = Callable[[str], None]
 
 
 def say_on_stderr(words: str) -> None:
-    """Write one line for the person to stderr."""
-    sys.stderr.write(f"nightingale-instance: {words}\n")
-    sys.stderr.flush()
+    """Write one line for the person to stderr. Where nobody reads it any more, the work goes on all the same."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"nightingale-instance: {words}\n")
+        sys.stderr.flush()
 
 
 def job_name(text: str) -> str:
