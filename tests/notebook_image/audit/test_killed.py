@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,19 @@ def test_an_observer_that_was_killed_is_started_again_and_goes_on_counting(own_p
     numbers = own_place.platform.numbers()
     assert numbers == list(range(1, len(numbers) + 1))
     assert restarts(own_place.platform.records) == 1
+
+
+def test_a_guard_is_replaced_at_once_while_the_platform_lets_a_batch_hang(own_place: Watched):
+    own_place.platform.until(len)
+    own_place.platform.delay_s = 9
+    own_place.run("cat", own_place.target / "small0")
+    until((own_place.spool / "outbox.json").exists)
+    own_place.kill_guard()
+    began = time.monotonic()
+    own_place.run("cat", own_place.target / "small1")
+    assert time.monotonic() - began < 5
+    own_place.platform.delay_s = 0
+    own_place.platform.until(lambda records: restarts(records) == 1)
 
 
 def test_files_keep_their_names_when_the_dataset_was_changed_before_the_observer_came_back(own_place: Watched):

@@ -139,6 +139,35 @@ def test_two_who_read_one_file_at_once_have_records_of_their_own(place: Watched)
         assert len({record["open_id"] for record in records}) == 1
 
 
+THRICE = """
+import os, sys
+for _ in range(100):
+    held = [os.open(sys.argv[1], os.O_RDONLY) for _ in range(3)]
+    os.pread(held[1], 4096, 8192)
+    for one in held:
+        os.close(one)
+kept = os.open(sys.argv[1], os.O_RDONLY)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_is_open_several_times_at_once_is_closed_as_often(place: Watched):
+    """The kernel makes one event of closings that come together."""
+    begun = place.begin("python3", "-c", THRICE, place.target / "big")
+    begun.stdout.readline()
+
+    def look(_: object) -> bool:
+        records = place.of("big", begun.pid)
+        opened = {one["open_id"] for one in records}
+        return len(opened) == 301 and len(opened - {one["open_id"] for one in records if "closed_at" in one}) == 1
+
+    place.platform.until(look)
+    assert covered(place.of("big", begun.pid)) == {2}
+    begun.communicate(b"", timeout=20)
+    place.platform.until(lambda _: sum("closed_at" in one for one in place.of("big", begun.pid)) == 301)
+
+
 @pytest.mark.parametrize("name", ["deep/hard", "deep/soft"])
 def test_another_name_of_a_file_is_the_same_file(place: Watched, name: str):
     pid, got = place.read("pread", name, 0, 4096)

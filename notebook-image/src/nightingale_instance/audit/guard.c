@@ -456,6 +456,47 @@ static void on_read(struct file *file, int fd, int32_t pid, const struct range_i
 	open->range[open->ranges++] = range;
 }
 
+/* Returns how many descriptors of the file a process has; none when it has ended. */
+static unsigned count_held(const struct file *file, int32_t pid)
+{
+	char path[32];
+	unsigned count = 0;
+	struct stat status;
+	struct dirent *entry;
+	DIR *folder;
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	if (!(folder = opendir(path)))
+		return 0;
+	while ((entry = readdir(folder)))
+		if (fstatat(dirfd(folder), entry->d_name, &status, 0) == 0 && status.st_ino == file->inode &&
+		    status.st_dev == file->device)
+			count++;
+	closedir(folder);
+	return count;
+}
+
+/* The kernel makes one of several closings of a file by one process that come at once: what a process opened more often
+ * than it holds it, it has closed. Were that wrong because another process has it, its reads are recorded all the same. */
+static void end_merged(struct file *file, int32_t pid)
+{
+	struct open_file *open, *next;
+	unsigned opened = 0, held;
+	for (open = file->opens; open; open = open->next_of_file)
+		opened += open->pid == pid && !(open->flags & INHERITED);
+	if (!opened)
+		return;
+	held = count_held(file, pid);
+	for (open = file->opens; open && opened > held; open = next) {
+		next = open->next_of_file;
+		if (open->pid != pid || open->flags & INHERITED)
+			continue;
+		end_open(open, 0);
+		opened--;
+		if (file->open_count)
+			file->open_count--;
+	}
+}
+
 static void on_close(struct file *file, int fd, int32_t pid)
 {
 	struct open_file *open, *found = NULL;
@@ -466,6 +507,7 @@ static void on_close(struct file *file, int fd, int32_t pid)
 		end_open(found, 0);
 	if (file->open_count)
 		file->open_count--;
+	end_merged(file, pid);
 	if (file->open_count)
 		return;
 	while (file->opens)

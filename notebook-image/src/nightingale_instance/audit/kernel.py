@@ -6,6 +6,7 @@ import ctypes
 import os
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 _CLASS_PRE_CONTENT = 0x8
 _CLOEXEC = 0x1
@@ -77,7 +78,7 @@ class WatchedFileSystems:
         raise refused or KernelRefusedError("nothing was asked of the kernel")
 
 
-def _call(name: str, *arguments: ctypes._SimpleCData[object]) -> int:
+def _call(name: str, *arguments: ctypes._SimpleCData[Any]) -> int:
     library = ctypes.CDLL(None, use_errno=True)
     function = getattr(library, name, None)
     if function is None:

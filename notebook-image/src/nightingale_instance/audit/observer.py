@@ -37,6 +37,9 @@ MOST_SEGMENTS = 64
 LOOK_S = 0.25
 """Between two looks at the spool: a record reaches the platform within this and a second."""
 
+GUARD_LOOK_S = 0.1
+"""Between two looks whether the guard lives."""
+
 LAST_SHIPPING_S = 1.5
 """How long the end of an instance waits for the platform; what is left then is shipped by the next start or a drain."""
 
@@ -66,6 +69,7 @@ class Observer:
         self._root = Path(spec.spool_dir)
         self._ending = threading.Event()
         self._guard: subprocess.Popen[bytes] | None = None
+        self._guard_lock = threading.Lock()
         self._watched: WatchedFileSystems | None = None
 
     def watch(self) -> ObserverSeen:
@@ -125,24 +129,35 @@ class Observer:
                 sys.stderr.write(f"no guard can be started: {error}\n")
                 sys.stderr.flush()
                 self._ending.wait(1.0)
+        threading.Thread(target=self._mind, daemon=True).start()
         shipper = Shipper(self._spec)
         while not self._ending.is_set():
-            self._mind_guard()
-            self._ship(shipper, self._ending.is_set, is_guard_alive=True)
+            self._ship(shipper, self._ending.is_set, self._ending.wait, is_guard_alive=True)
             self._ending.wait(LOOK_S)
-        self._end_guard()
+        with self._guard_lock:
+            self._end_guard()
         deadline = time.monotonic() + LAST_SHIPPING_S
-        self._ship(shipper, lambda: time.monotonic() > deadline, is_guard_alive=False)
+        self._ship(
+            shipper,
+            lambda: time.monotonic() > deadline,
+            lambda seconds: time.sleep(min(seconds, LOOK_S)),
+            is_guard_alive=False,
+        )
 
-    def _ship(self, shipper: Shipper, until: Callable[[], bool], *, is_guard_alive: bool) -> None:
-        def rest(seconds: float) -> None:
-            # A guard that dies while the platform is away is replaced at once all the same.
-            end = time.monotonic() + seconds
-            while is_guard_alive and time.monotonic() < end and not self._ending.wait(LOOK_S):
-                self._mind_guard()
-            if not is_guard_alive:
-                time.sleep(min(seconds, LOOK_S))
+    def _mind(self) -> None:
+        """Replace a guard that died, at once, whatever the platform does meanwhile.
 
+        Never returns: the kernel ends a guard together with the thread that started it.
+        """
+        while True:
+            with self._guard_lock:
+                if not self._ending.is_set():
+                    self._mind_guard()
+            time.sleep(GUARD_LOOK_S)
+
+    def _ship(
+        self, shipper: Shipper, until: Callable[[], bool], rest: Callable[[float], object], *, is_guard_alive: bool
+    ) -> None:
         try:
             ship_for(shipper, until, rest, is_guard_alive=is_guard_alive)
         except DamagedSpoolError as error:
@@ -192,7 +207,10 @@ class Observer:
             return
         sys.stderr.write(f"the guard ended with status {self._guard.returncode}: readers waited; another is started\n")
         sys.stderr.flush()
-        self._guard = self._start_guard(self._root / str(max(self._numbers())))
+        try:
+            self._guard = self._start_guard(self._root / str(max(self._numbers())))
+        except OSError as error:  # too many processes, say: the next look tries again
+            sys.stderr.write(f"no guard can be started: {error}\n")
 
     def _end_guard(self) -> None:
         if self._guard is None:

@@ -189,7 +189,7 @@ class Shipper:
 
 
 def ship_for(
-    shipper: Shipper, until: Callable[[], bool], rest: Callable[[float], None], *, is_guard_alive: bool
+    shipper: Shipper, until: Callable[[], bool], rest: Callable[[float], object], *, is_guard_alive: bool
 ) -> bool:
     """Ship until nothing is left (True) or `until()` says so (False). What could not be shipped is tried again."""
     wait = FIRST_REST_S
