@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,14 +18,22 @@ MOST_CONNECTIONS = 16
 """At a time; what comes on top waits to be let in."""
 _LOG = logging.getLogger(__name__)
 _QUEUE = 64
+_ASKED_S = 2.0
 _CHUNK = 1 << 16
 _HOST = "127.0.0.1"
-FOLDER = "packages"
-"""In the home: what `pip install --target ~/packages` put there is found by kernels and terminals."""
+
+
+def package_folders(home: Path) -> tuple[Path, Path]:
+    """Return where Python in kernels and terminals looks before it looks into the image, which is read-only.
+
+    The first is for `pip install --target ~/packages`, the second for `pip install --prefix ~/.local`.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return home / "packages", home / ".local" / "lib" / version / "site-packages"
 
 
 def package_environment(port: int | None, home: Path) -> Mapping[str, str]:
-    """Return what makes pip and uv ask the platform's index, and Python find what they put into `~/packages`."""
+    """Return what makes pip and uv ask the platform's index, and Python find what they put into the home."""
     if port is None:
         return {}
     index = f"http://{_HOST}:{port}/simple/"
@@ -36,7 +46,7 @@ def package_environment(port: int | None, home: Path) -> Mapping[str, str]:
         "UV_DEFAULT_INDEX": index,
         "UV_HTTP_TIMEOUT": "600",
         "UV_PYTHON_DOWNLOADS": "never",
-        "PYTHONPATH": str(home / FOLDER),
+        "PYTHONPATH": os.pathsep.join(map(str, package_folders(home))),
     }
 
 
@@ -63,6 +73,10 @@ class Forwarder:
         port: int = self._listener.getsockname()[1]
         return port
 
+    def close(self) -> None:
+        """Let the port go."""
+        self._listener.close()
+
     async def serve(self) -> None:
         """Let in until cancelled."""
         loop = asyncio.get_running_loop()
@@ -82,7 +96,7 @@ class Forwarder:
                 task.add_done_callback(self._tasks.discard)
                 task.add_done_callback(lambda _: room.release())
         finally:
-            self._listener.close()
+            self.close()
             for task in self._tasks:
                 task.cancel()
 
@@ -96,8 +110,10 @@ class Forwarder:
             far_in, far_out = await asyncio.open_unix_connection(str(self._target), limit=_CHUNK)
         except OSError as error:
             near_out.write(_not_there(f"the platform's package index is not there ({error.strerror}): try again"))
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TimeoutError):
                 await near_out.drain()
+                # Closed on unread bytes, the connection would be reset and the answer lost.
+                await asyncio.wait_for(near_in.read(_CHUNK), _ASKED_S)
             near_out.close()
             return
         try:

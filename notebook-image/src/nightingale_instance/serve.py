@@ -14,10 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nightingale_instance.forwarding import open_forwarder, package_environment
+from nightingale_instance.forwarding import open_forwarder, package_environment, package_folders
 from nightingale_instance.jupyter_config import write_config
 from nightingale_instance.settings import InstanceSettings, SettingsError, read_settings, read_token
 
@@ -42,10 +42,15 @@ def make_private_folder(instance: str) -> Path:
 
 
 def prepare_home(settings: InstanceSettings) -> None:
-    """Link `data` in the home to the datasets, unless something of that name stands there already."""
+    """Link `data` in the home to the datasets, unless something of that name stands there; make folders of packages."""
     link = settings.home / "data"
     if not link.is_symlink() and not link.exists():
         link.symlink_to(settings.data)
+    if settings.packages_port is not None:
+        # Python remembers that a folder of its path was not there, and would not look into it after the first install.
+        for folder in package_folders(settings.home):
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
 
 
 def jupyter_environment(settings: InstanceSettings, private: Path) -> Mapping[str, str]:
