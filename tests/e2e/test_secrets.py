@@ -49,6 +49,10 @@ def planted(outside: Outside) -> dict[str, str]:
     secrets |= {f"key of {path.name}": _inside(path) for path in (outside.key("ada"), outside.key("grace"))}
     outside.act("vault", "resize", {"cpu": "m"})
     outside.until("vault", "running")
+    folder = outside.folder / "instances" / instance_id
+    secrets["the instance's own token"] = (folder / "secret" / "instance.token").read_text()
+    secrets["the shipper's token"] = (folder / "shipper.token").read_text()
+    assert run_cell(outside, "vault", "!nightingale-instance notify used") == ""
     secrets["Jupyter's second token"] = outside.ask("POST", instances("vault", "jupyter"), status=201)["token"]
     api = outside.api()
     wrong = "Bearer-" + MARK
@@ -87,6 +91,8 @@ def test_no_file_of_the_platform_holds_a_secret_but_those_made_for_it(
         "secrets/operator.token": {"operator's token"},
         "secrets/gateway.token": {"gateway's token"},
         f"instances/{instance_id}/secret/jupyter.token": {"Jupyter's second token", "Jupyter's token"},
+        f"instances/{instance_id}/secret/instance.token": {"the instance's own token"},
+        f"instances/{instance_id}/shipper.token": {"the shipper's token"},
         f"homes/{instance_id}/notes.txt": {"a file's content"},
         "demo/keys/ada": {"key of ada"},
         "demo/keys/grace": {"key of grace"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -164,6 +165,32 @@ def test_the_home_survives_and_stale_sockets_do_not(place: LocalPlace):
     place.started(generation=2)
     assert (place.home / "starts").read_text(encoding="utf-8") == "xx"
     assert not (place.folder / "victim").exists()
+
+
+def test_a_start_announces_the_instance_anew_and_its_end_takes_that_back(place: LocalPlace):
+    announcement = place.data_dir / "run" / "up" / INSTANCE_ID
+    place.started()
+    first = announcement.stat().st_mtime_ns
+    place.started(generation=2)
+    assert announcement.stat().st_mtime_ns > first
+    place.server().kill()
+    place.ended()
+    wait_until(lambda: not announcement.exists(), 2.0)
+    place.started(generation=3)
+    psutil.Process(place.record().pid).kill()
+    place.stop()
+    assert not announcement.exists()
+
+
+def test_the_instances_own_token_names_it_and_lies_inside_while_the_shippers_does_not(place: LocalPlace):
+    seen = place.started()
+    secret = place.instance_dir / "secret" / "instance.token"
+    assert re.fullmatch(rf"ni_[a-z-]*_{INSTANCE_ID}_[0-9a-f]{{64}}", secret.read_text(encoding="ascii"))
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert seen["environment"]["NIGHTINGALE_INSTANCE_TOKEN_FILE"] == "/run/nightingale-secret/instance.token"
+    shipper = place.instance_dir / "shipper.token"
+    assert shipper.stat().st_mode & 0o777 == 0o600
+    assert shipper.stat().st_uid == os.getuid()
 
 
 def test_nothing_is_inherited_by_the_server(place: LocalPlace):

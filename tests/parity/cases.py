@@ -80,6 +80,13 @@ CASES = (
     Case("the usage", "get_usage", 200, path=BRAIN),
     Case("the usage of no month", "get_usage", 400, "bad_request", path=BRAIN, query={"month": "2026-13"}),
     Case("the gateway's door, as a person", "identify_key", 403, "forbidden", body=b'{"public_key":"ssh-ed25519 AA"}'),
+    Case("an instance's own door, as its owner", "get_own_instance", 403, "forbidden"),
+    Case("an instance about itself", "get_own_instance", 200, who="instance"),
+    Case("an instance about its project", "list_instances", 403, "forbidden", "instance", path=BRAIN),
+    Case(
+        "a note too long", "report_progress", 422, "invalid", "instance", b'{"percent":1,"note":"' + b"x" * 201 + b'"}'
+    ),
+    Case("a job that never was", "renew_job", 404, "not_found", "instance", path={"job": "j-0000000001"}),
     Case("the audit record, as a researcher", "list_audit_events", 403, "forbidden", path={"stream": "platform"}),
     Case("the audit record", "list_audit_events", 200, who="hedy", path={"stream": "platform"}),
     Case("logging out", "delete_session", 200),
