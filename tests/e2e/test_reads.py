@@ -63,7 +63,7 @@ def read_of(outside: Outside, name: str, path: str, after: int = 0, seconds: flo
 
 
 def last_number(outside: Outside, name: str) -> int:
-    return max(one["number"] for one in reads(outside, name))
+    return max(int(one["number"]) for one in reads(outside, name))
 
 
 def test_a_cell_that_reads_an_image_leaves_a_record_within_seconds(outside: Outside, name: str) -> None:
@@ -195,15 +195,26 @@ def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_record
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+KEPT = """
+import pathlib, subprocess
+file = next(p for p in pathlib.Path("/data/demo-scans").rglob("*.dcm")).open("rb")
+subprocess.Popen(["setsid", "nohup", "sleep", "300.25"], stdin=file, start_new_session=True)
+"""
+
+
 def test_after_a_stop_everything_is_shipped_and_nothing_stays_mounted(outside: Outside, name: str) -> None:
     run_cell(outside, name, DICOM)
+    run_cell(outside, name, KEPT)
     folder = instance_folder(outside, name)
+    assert any("300.25" in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
     outside.act(name, "stop")
     outside.until(name, "stopped")
+    # A descriptor that was opened before would not be seen by the observer of the next start: none survives.
+    assert not any("300.25" in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
     found = reads(outside, name)
     assert sum(one["kind"] == "read" for one in found) >= 2
-    for path in outside.folder.rglob("*.ext4"):
-        assert str(path) not in Path("/proc/mounts").read_text()
+    for image in outside.folder.rglob("*.ext4"):
+        assert str(image) not in Path("/proc/mounts").read_text()
     assert not (folder / "reads" / "outbox.json").exists()
     outside.act(name, "start")
     outside.until(name, "running")

@@ -30,6 +30,14 @@ def told(place: Watched, name: str = "big") -> subprocess.Popen[bytes]:
     return begun
 
 
+def closed_by(place: Watched, pid: int) -> list[dict[str, Any]]:
+    """Return what a reader closed, whatever the file is said to be, once it is there."""
+    found: list[dict[str, Any]] = place.platform.until(
+        lambda records: [one for one in records if one.get("pid") == pid and "closed_at" in one]
+    )
+    return found
+
+
 def ask(begun: subprocess.Popen[bytes], offset: int, length: int) -> bytes:
     begun.stdin.write(f"{offset} {length}\n".encode())
     begun.stdin.flush()
@@ -110,9 +118,7 @@ def test_files_keep_their_names_when_the_dataset_was_changed_before_the_observer
     own_place.start()
     for name in names:
         pid, _ = own_place.run("head", "-c", "10", own_place.target / name)
-        (record,) = own_place.platform.until(
-            lambda records, pid=pid: [one for one in records if one.get("pid") == pid and "closed_at" in one]
-        )
+        (record,) = closed_by(own_place, pid)
         assert (record["path"] in {name, "deep/hard"}, record["sha256"]) == (True, wanted[name])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -95,7 +96,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.mark.parametrize("mode", ["grown_mapping", "grown_down"])
 def test_a_mapping_that_grows_would_not_be_seen_and_is_refused_by_the_sandboxs_filter(place: Watched, mode: str):
-    words = [reader(), mode, place.target / "big", str(4 * MIB), str(64 * 1024)]
+    words: list[str | Path] = [reader(), mode, place.target / "big", str(4 * MIB), str(64 * 1024)]
     begun = place.begin(sys.executable, "-c", FILTERED, *words)
     got, complaint = begun.communicate(timeout=20)
     assert got == b""
@@ -104,7 +105,7 @@ def test_a_mapping_that_grows_would_not_be_seen_and_is_refused_by_the_sandboxs_f
 
 @pytest.mark.parametrize("mode", ["read", "mmap", "io_uring", "threads", "child", "splice"])
 def test_the_sandboxs_filter_leaves_reading_alone(place: Watched, mode: str):
-    words = [reader(), mode, place.target / "big", str(MIB), "65536"]
+    words: list[str | Path] = [reader(), mode, place.target / "big", str(MIB), "65536"]
     _, got = place.run(sys.executable, "-c", FILTERED, *words)
     assert got == place.file("big")[MIB : MIB + 65536]
 
@@ -178,7 +179,7 @@ def test_another_name_of_a_file_is_the_same_file(place: Watched, name: str):
 
 def test_a_file_bound_over_another_name_is_still_the_file_that_it_is(place: Watched):
     script = 'touch "$2/none" && mount --bind "$1" "$2/none" && exec head -c 4096 "$2/none"'
-    words = ["unshare", "-m", "sh", "-c", script, "sh", place.target / "other", place.folder]
+    words: list[str | Path] = ["unshare", "-m", "sh", "-c", script, "sh", place.target / "other", place.folder]
     pid, got = place.run(*words)
     assert got == place.file("other")[:4096]
     assert covered(place.closed("other", pid)) >= {0}

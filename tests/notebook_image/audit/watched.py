@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -240,6 +241,7 @@ def reader() -> Path:
         pytest.skip("no C compiler: the readers cannot be built")
     folder = Path(tempfile.gettempdir()) / f"nightingale-reader-{os.getpid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     source = Path(__file__).with_name("reader.c")
     made = folder / "reader"
     subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", made, source], check=True)
