@@ -26,6 +26,9 @@ MARK = "NIGHTINGALE_INSTANCE"
 MARKED_S = 2.0
 """Longest wait for killed processes to be gone."""
 
+BEGINNING_S = 0.1
+"""Longest wait for a process that shows no environment, which some never do, to show one."""
+
 
 def die_with_launcher() -> list[str]:
     """Return the command prefix under which a program is killed when the launcher dies."""
@@ -58,20 +61,30 @@ def end_marked(instance_id: str) -> None:
     Call it when the launcher holds its lock no more, or from the launcher itself: it reads every process of the
     machine, so only where somebody was killed.
     """
-    deadline = time.monotonic() + MARKED_S
-    while (found := _marked(instance_id)) and time.monotonic() < deadline:
+    began = time.monotonic()
+    while True:
+        found, may_show_later = _marked(instance_id)
+        lasted = time.monotonic() - began
+        if (not found and (not may_show_later or lasted > BEGINNING_S)) or lasted > MARKED_S:
+            return
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
 
 
-def _marked(instance_id: str) -> list[int]:
+def _marked(instance_id: str) -> tuple[list[int], bool]:
+    """Return the instance's processes, and whether another may show as one in a moment.
+
+    The kernel shows no environment for a moment after exec, when the launcher's lock is let go of already.
+    """
     wanted = f"{MARK}={instance_id}".encode()
-    found = []
+    found, may_show_later = [], False
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            # Empty for a zombie: that one is gone for us.
-            if wanted in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+            environment = (entry / "environ").read_bytes()
+            if wanted in environment.split(b"\0") and int(entry.name) != os.getpid():
                 found.append(int(entry.name))
-    return found
+            elif not environment and (entry / "exe").readlink():  # a zombie and the kernel's own have none: OSError
+                may_show_later = True
+    return found, may_show_later
