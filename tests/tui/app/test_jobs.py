@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from textual.widgets import Static
+from textual.widgets._toast import Toast
 
 from nightingale.contract.schemas import CheckpointOut, InstanceOut, JobOut, NotificationOut
 from nightingale_tui.screens.detail import DetailScreen
@@ -48,18 +49,20 @@ def test_the_list_has_progress_where_a_job_runs_and_still_fits(width: int) -> No
 
 def test_the_detail_tells_all_of_it() -> None:
     said = overview_words(WORKING, NOW, None, 100).plain
+    assert said.count("train.py ███") == 1
     for part in ("train.py ███░░░░░  40%, epoch 4 of 10", "half [b]done[/]", "| KeyError: [b]x", "best so far"):
         assert part in said
 
 
 async def test_what_is_told_while_the_app_is_open_is_a_toast_and_what_was_told_before_is_none() -> None:
     parts = make_parts((msgspec.structs.replace(WORKING, notifications=(TOLD,)), *INSTANCES[1:]))
-    async with parts.app.run_test() as pilot:
+    async with parts.app.run_test(notifications=True) as pilot:
         await loaded(pilot)
         assert toasts(parts) == []
         parts.platform.instances[WORKING.id] = WORKING
         parts.app.controller.poll_soon()
         await until(pilot, lambda: toasts(parts))
+        await until(pilot, lambda: parts.app.screen.query(Toast))
         assert toasts(parts) == [("fastmri-unet", "train.py ended with exit status 1", "error")]
         parts.app.controller.poll_soon()
         await until(pilot, lambda: parts.app.controller.asked_at is None)

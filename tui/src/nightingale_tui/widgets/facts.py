@@ -86,7 +86,8 @@ def selection_facts(one: InstanceOut | None, shown: datetime, catalog: CatalogOu
     mounts = ", ".join(f"{mount.dataset} (tier {mount.tier})" for mount in one.datasets) or "no dataset"
     active = f" · active {words.ago(one.last_activity_at, shown)}" if one.last_activity_at else ""
     second = f"{mounts} · {words.price(one.price_per_hour)}/h{active} · {label.word} for {_since(one, shown)}"
-    return Content.assemble((f" {one.name}  ", "bold"), first, "\n ", second, "\n ", (reason_words(one, shown), "bold"))
+    third = reason_words(one, shown) or words.job_words(one.job)
+    return Content.assemble((f" {one.name}  ", "bold"), first, "\n ", second, "\n ", (third, "bold"))
 
 
 def reason_words(one: InstanceOut, shown: datetime) -> str:
@@ -98,8 +99,6 @@ def reason_words(one: InstanceOut, shown: datetime) -> str:
         return f"No answer for {silence}. If it stays silent it counts as failed."
     if one.reason is None and one.warning:
         return one.warning
-    if one.reason is None and one.job is not None:
-        return words.job_words(one.job)
     if one.reason is None:
         return "Idle: nothing runs in it, it is billed all the same." if one.is_idle else ""
     return f"{one.reason.words} {one.reason.next_step}".strip()
