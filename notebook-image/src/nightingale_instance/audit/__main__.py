@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from nightingale_instance.audit.observer import main
+from nightingale_instance.audit.processes import main
 from nightingale_instance.audit.volume import Volume, VolumeError
 
 

@@ -7,12 +7,8 @@ wait meanwhile.
 
 from __future__ import annotations
 
-import array
-import ctypes
-import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -43,11 +39,7 @@ GUARD_LOOK_S = 0.1
 LAST_SHIPPING_S = 1.5
 """How long the end of an instance waits for the platform; what is left then is shipped by the next start or a drain."""
 
-LONGEST_DRAIN_S = 60.0
-
 GUARD_END_S = 2.0
-
-_PR_SET_PDEATHSIG = 1
 
 
 class ObserverError(Exception):
@@ -227,87 +219,3 @@ def _seen(granularity: Granularity) -> ObserverSeen:
     if granularity is Granularity.RANGES:
         return ObserverSeen(name="fanotify", words=Exactness.RANGES.value)
     return ObserverSeen(name="fanotify-open", words=Exactness.WHOLE_FILE.value)
-
-
-def main(arguments: list[str]) -> int:
-    """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
-
-    `--most-segments N` is for a spool smaller than usual.
-
-    Returns 0 when it was told to end or all is shipped, 1 when nothing can be watched or the drain was cut short.
-    """
-    os.umask(0o077)
-    _end_with_launcher()
-    spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=ObserverSpec)
-    options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
-    root = Path(spec.spool_dir)
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (root / "lock").open("w", encoding="ascii") as lock:
-        if "--drain" in arguments:
-            return _drain(spec, lock.fileno())
-        report = socket.socket(fileno=int(options["--report-fd"]))
-        with _starting(root).open("w", encoding="ascii") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)  # a drain of what an earlier start left sees it and gives way
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        observer = Observer(spec, int(options.get("--most-segments", MOST_SEGMENTS)))
-        events = options.get("--events-fd")
-        signal.signal(signal.SIGTERM, lambda *_: observer.end())
-        signal.signal(signal.SIGINT, lambda *_: observer.end())
-        try:
-            if events is None:
-                seen = observer.watch()
-            else:
-                seen = observer.take_over(int(events), Granularity(options["--granularity"]))
-        except ObserverError as error:
-            report.sendall(msgspec.json.encode(ObserverSeen(name=None, words=str(error), next_step=error.next_step)))
-            return 1
-        descriptors = array.array("i", [observer.descriptor])
-        report.sendmsg([msgspec.json.encode(seen)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-        report.close()
-        observer.run()
-    return 0
-
-
-def _end_with_launcher() -> None:
-    """Be told to end when the launcher dies: its sandbox dies with it, and nobody is left to be watched."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _drain(spec: ObserverSpec, lock: int) -> int:
-    """Ship what an instance without an observer has left. Gives way to an observer that starts."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return 0
-    deadline = time.monotonic() + LONGEST_DRAIN_S
-    with _starting(Path(spec.spool_dir)).open("w", encoding="ascii") as starting:
-
-        def is_to_end() -> bool:
-            return time.monotonic() > deadline or not _is_free(starting.fileno())
-
-        def rest(seconds: float) -> None:
-            end = time.monotonic() + seconds
-            while time.monotonic() < end and not is_to_end():
-                time.sleep(LOOK_S)
-
-        try:
-            is_done = ship_for(Shipper(spec), is_to_end, rest, is_guard_alive=False)
-        except DamagedSpoolError as error:
-            sys.stderr.write(f"the spool is damaged: {error}\n")
-            return 1
-        return 0 if is_done or not _is_free(starting.fileno()) else 1
-
-
-def _starting(root: Path) -> Path:
-    """Return the file that an observer holds locked while it waits for the spool."""
-    return root / "starting"
-
-
-def _is_free(descriptor: int) -> bool:
-    """Return whether nobody holds the file's lock."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return True
