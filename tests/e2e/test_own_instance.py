@@ -20,7 +20,8 @@ pytestmark = needs_everything
 
 STATUS = """
 import json, os, subprocess
-done = subprocess.run(["nightingale-instance", "status", "--json"], capture_output=True, text=True)
+words = ["bash", "-lc", "nightingale-instance status --json"]  # as a terminal of Jupyter's would
+done = subprocess.run(words, capture_output=True, text=True)
 secret = sorted(os.listdir(os.path.dirname(os.environ["NIGHTINGALE_INSTANCE_TOKEN_FILE"])))
 print(json.dumps([done.returncode, done.stdout, done.stderr, secret]))
 """
