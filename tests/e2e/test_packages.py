@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from doubles.package_index import PackageIndex, open_package_index
 from e2e.jupyter import run_cell
 from e2e.outside import Outside, needs_everything
+from e2e.processes import is_alive, wait_until
 from infra.local_place import needs_sandbox
 
 pytestmark = [*needs_everything, needs_sandbox]
@@ -150,4 +153,9 @@ def test_a_name_that_is_not_on_the_list_is_refused_in_words_and_recorded(outside
     assert run_cell(outside, "listed", install.replace("NAME", "'tiny-scan'")).startswith("0 ")
     assert ("served", "tiny-scan", "tiny_scan-1.0-py3-none-any.whl") in recorded(outside, instance_id)
     assert ("refused", "other", "") in recorded(outside, instance_id)
+    old = outside.pid("index")
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: (pid := outside.pid("index")) not in {0, old} and is_alive(pid), 20, "another index")
+    again = install.replace("NAME", "'--no-cache-dir', '--upgrade', 'tiny-scan'")
+    wait_until(lambda: run_cell(outside, "listed", again).startswith("0 "), 20, "packages from another index")
     outside.act("listed", "delete")

@@ -38,6 +38,7 @@ def planted(outside: Outside) -> dict[str, str]:
         "session of ada": outside.token("ada"),
         "operator's token": (outside.folder / "secrets" / "operator.token").read_text().strip(),
         "gateway's token": (outside.folder / "secrets" / "gateway.token").read_text().strip(),
+        "index's token": (outside.folder / "secrets" / "index.token").read_text().strip(),
         "nonce": outside.ask("POST", "/v1/login/challenges", status=201)["nonce"],
     }
     entry = outside.ask("POST", instances("vault", "jupyter"), status=201)
@@ -90,6 +91,7 @@ def test_no_file_of_the_platform_holds_a_secret_but_those_made_for_it(
     mine = {
         "secrets/operator.token": {"operator's token"},
         "secrets/gateway.token": {"gateway's token"},
+        "secrets/index.token": {"index's token"},
         f"instances/{instance_id}/secret/jupyter.token": {"Jupyter's second token", "Jupyter's token"},
         f"instances/{instance_id}/secret/instance.token": {"the instance's own token"},
         f"instances/{instance_id}/shipper.token": {"the shipper's token"},

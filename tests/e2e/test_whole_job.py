@@ -179,8 +179,9 @@ def test_no_secret_stands_in_a_command_line_an_environment_or_a_log(outside: Out
         "session": outside.token("ada"),
         "operator": (outside.folder / "secrets" / "operator.token").read_text().strip(),
         "gateway": (outside.folder / "secrets" / "gateway.token").read_text().strip(),
+        "index": (outside.folder / "secrets" / "index.token").read_text().strip(),
     }
-    pids = [outside.pid(name) for name in ("supervisor", "api", "scheduler", "gateway")]
+    pids = [outside.pid(name) for name in ("supervisor", "api", "scheduler", "gateway", "index")]
     for pid in {*pids, *descendants(outside.launcher_pid(instance_id))}:
         seen = " ".join(arguments(pid)) + (PROC / str(pid) / "environ").read_bytes().decode("utf-8", "replace")
         assert not [name for name, secret in secrets.items() if secret in seen], pid
