@@ -102,7 +102,13 @@ def _jupyter(data: Path) -> float:
     prepare(spec, folders, uid, b"[]")
     environment = jupyter_environment(Launch(spec=spec, folders=folders, sandbox=BUBBLEWRAP, uid=uid, plan=plan))
     heard, telling = os.pipe()
-    command = [*bubblewrap_command(spec, folders, uid, telling), spec.python, "-I", "-m", "nightingale_instance.serve"]
+    command = [
+        *bubblewrap_command(spec, folders, uid, telling, {}),
+        spec.python,
+        "-I",
+        "-m",
+        "nightingale_instance.serve",
+    ]
     log = (data / "jupyter.log").open("wb")
     began = time.perf_counter()
     server = subprocess.Popen(

@@ -143,7 +143,7 @@ class FakePlatform:
         return token
 
     def token(self, who: str) -> str:
-        """Return a token of a person, of the services `operator`, `gateway` and `index`, or of the instance `scan` itself."""
+        """Return a token of a person, of the services `operator`, `gateway`, `index`, or of the instance `scan`."""
         if who in {"instance", "shipper"}:
             return self.own_token("scan", is_shipper=who == "shipper")
         if who not in self._tokens:

@@ -199,7 +199,8 @@ def test_nothing_is_inherited_by_the_server(place: LocalPlace):
     assert set(seen["environment"]) <= {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_CTYPE", "PWD",
         "NIGHTINGALE_HOME", "NIGHTINGALE_DATA", "NIGHTINGALE_RUN", "NIGHTINGALE_TOKEN_FILE",
-        "NIGHTINGALE_INSTANCE_TOKEN_FILE", "NIGHTINGALE_PERSON", "NIGHTINGALE_INSTANCE", "NIGHTINGALE_TIER", "NIGHTINGALE_PACKAGES_PORT",
+        "NIGHTINGALE_INSTANCE_TOKEN_FILE", "NIGHTINGALE_PERSON", "NIGHTINGALE_INSTANCE", "NIGHTINGALE_TIER",
+        "NIGHTINGALE_PACKAGES_PORT",
     }  # fmt: skip
     assert seen["environment"]["NIGHTINGALE_INSTANCE"] == INSTANCE_ID
     assert seen["has_token"]

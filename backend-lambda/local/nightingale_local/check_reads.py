@@ -49,9 +49,7 @@ def is_audit_whole(operator: Api, streams: tuple[str, ...]) -> bool:
     """Return whether the chain of every stream holds. Raises CheckFailedError, naming the first bad record."""
     for stream in streams:
         seen = operator.verify_audit(stream)
-        require(
-            seen.first_bad is None, f"record {seen.first_bad} of the stream {stream} is not as it was written"
-        )
+        require(seen.first_bad is None, f"record {seen.first_bad} of the stream {stream} is not as it was written")
         require(seen.records > 0, f"the audit stream {stream} is empty")
     return True
 

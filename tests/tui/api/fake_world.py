@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from nightingale.contract import schemas as s
 from nightingale.contract.reads import Exactness, ReadKind, ReadRecord
@@ -94,7 +95,14 @@ def membership(project: str, plan: Plan = Plan.PRIVATE) -> s.MembershipOut:
 
 def reads() -> list[ReadRecord]:
     """Return what an observer tells: its start, a file by ranges, one whole, one that is open, and its restart."""
-    told = {"dataset": "demo", "version": "1", "sha256": STREAM_HASH, "size": 39_206, "pid": 4242, "uid": 10_001}
+    told: dict[str, Any] = {
+        "dataset": "demo",
+        "version": "1",
+        "sha256": STREAM_HASH,
+        "size": 39_206,
+        "pid": 4242,
+        "uid": 10_001,
+    }
     python, head = "/opt/image/bin/python3.11", "/usr/bin/head"
     return [
         ReadRecord(number=1, kind=ReadKind.OBSERVER_STARTED, at=START),

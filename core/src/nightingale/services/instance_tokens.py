@@ -19,7 +19,7 @@ from nightingale.ports.machines import Machines, MachineUnavailableError
 from nightingale.services.lifecycle import Lifecycle
 
 _TOKEN = re.compile(r"(ni|ns)_([a-z][a-z0-9-]{0,31})_(i-[a-z0-9]{10})_[0-9a-f]{64}")
-_DOWN = frozenset({Status.STOPPED, Status.TERMINATED})
+_DOWN = frozenset({Status.STOPPED, Status.FAILED, Status.TERMINATED})
 
 
 @dataclass(frozen=True)
