@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMAGE_PYTHON = ROOT / "notebook-image/.venv/bin/python"
+IMAGE_PYTHON = str(ROOT / "notebook-image/.venv/bin/python")
 MODULE = "nightingale_instance.audit"
 
 BOUNDS = {"1 MiB reads": 0.85, "mmap": 0.85, "4 KiB reads": 0.65, "10,000 files of 8 KiB": 0.2}
@@ -62,7 +62,7 @@ def make_dataset(folder: Path) -> Path:
     (source / "big").write_bytes(os.urandom(1 << 20) * (BIG_BYTES >> 20))
     for number in range(SMALL_FILES):
         (source / "small" / str(number)).write_bytes(os.urandom(8192))
-    command = [IMAGE_PYTHON, "-I", "-m", MODULE, "pack", source]
+    command = [IMAGE_PYTHON, "-I", "-m", MODULE, "pack", str(source)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return source
 
@@ -93,7 +93,7 @@ def watched(folder: Path, source: Path) -> Iterator[int]:
     ours, theirs = socket.socketpair()
     with ours, theirs, (folder / "observer.log").open("w") as log:
         command = ["unshare", "-m", "--propagation", "private", IMAGE_PYTHON, "-I", "-m", MODULE]
-        command += [folder / "observer.json", "--report-fd", str(theirs.fileno()), "--most-segments", "1000"]
+        command += [str(folder / "observer.json"), "--report-fd", str(theirs.fileno()), "--most-segments", "1000"]
         with subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=log) as process:
             theirs.close()
             said = json.loads(ours.recv(65536))
@@ -105,13 +105,13 @@ def watched(folder: Path, source: Path) -> Iterator[int]:
 
 def seconds(pid: int, mount: Path, what: str) -> float:
     """Return how long one warm pass takes inside a process's mount namespace."""
-    command = ["nsenter", "-t", str(pid), "-m", "--", sys.executable, "-I", "-c", READER, mount, what]
+    command = ["nsenter", "-t", str(pid), "-m", "--", sys.executable, "-I", "-c", READER, str(mount), what]
     return float(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
 
 
 def main() -> int:
     """Measure, print, and return 1 when a bound is missed."""
-    if os.geteuid() != 0 or not IMAGE_PYTHON.exists():
+    if os.geteuid() != 0 or not Path(IMAGE_PYTHON).exists():
         sys.stderr.write("reads are watched for root only, after ./run setup: nothing was measured\n")
         return 0
     found: dict[str, dict[str, float]] = {}
