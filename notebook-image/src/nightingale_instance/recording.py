@@ -7,6 +7,7 @@ suppress them (docs/threat-model.md). They tell what honest people did; what was
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -91,6 +92,7 @@ class Recorder:
         self._max_kept = max_kept
         self._kept: deque[Record] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._is_down = False
         self.lost = 0
         """Refusals and, where the tier does not insist, allowed requests that found the queue full."""
@@ -109,27 +111,32 @@ class Recorder:
             self._task = asyncio.get_running_loop().create_task(self._empty())
 
     async def close(self, within_s: float = 1.0) -> None:
-        """Send what waits, for at most `within_s` seconds."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        try:
+        """Send what waits, for at most `within_s` seconds. A batch that is on its way is waited for, not sent again."""
+        self._closing.set()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while self._kept:
-                    await self._send_first()
-        except (TimeoutError, NotSentError):
+                if self._task is not None:
+                    await self._task
+        self._closing.clear()
+        if self._kept:
             self._log.warning("%d records of what left were not taken by the platform.", len(self._kept))
 
     async def _empty(self) -> None:
         while self._kept:
-            await asyncio.sleep(SEND_AFTER_S)
+            await self._rest(SEND_AFTER_S)
             try:
                 await self._send_first()
                 self._say(is_down=False, why="")
             except NotSentError as error:
                 self._say(is_down=True, why=str(error))
-                await asyncio.sleep(RETRY_AFTER_S)
+                if self._closing.is_set():
+                    return
+                await self._rest(RETRY_AFTER_S)
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     async def _send_first(self) -> None:
         """Send batches until nothing waits. A record that the platform never takes is named and let go."""
