@@ -53,7 +53,7 @@ class Invoking:
     def hang(self, address: str) -> None:
         """Let every probe of this address hang."""
         self.platform.prober = _HangingProber(address)
-        self.pace = FakePace(self.platform.clock, patience_s=0.01)
+        self.pace = FakePace(self.platform.clock, patience_s=0.04)
         self.wire()
 
     def break_builder(self, words: str) -> None:

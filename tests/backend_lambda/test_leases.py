@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backend_lambda.invoking import Invoking
 from chalicelib import container
@@ -114,6 +117,31 @@ def test_a_lost_answer_costs_a_lease_for_a_moment_only(clock: FixedClock) -> Non
         watcher.keep()
     beat(clock, watcher, seconds=6)
     assert watcher.held == ALL
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=12), st.integers(0, 2**16))
+def test_no_shard_has_two_watchers_and_none_is_without_one_for_long(turns: list[tuple[int, bool]], seed: int) -> None:
+    """Watchers die and come back as others; who lives beats once a second, in any order."""
+    store, clock, order = SqliteStore(":memory:"), FixedClock(), Random(seed)  # noqa: S311 - a test's own order
+    rights = (EVEN, ODD, ALL)
+    alive = {0: Leases(store, clock, "w-0-0", EVEN), 1: Leases(store, clock, "w-1-0", ODD)}
+    held_at = dict.fromkeys(ALL, clock.now())
+    for number, (who, is_death) in enumerate(turns, start=1):
+        if is_death:
+            alive.pop(who, None)
+        else:
+            alive.setdefault(who, Leases(store, clock, f"w-{who}-{number}", rights[who]))
+        for _ in range(order.randint(1, 15)):
+            living = list(alive.values())
+            order.shuffle(living)
+            for watcher in living:
+                watcher.keep()
+            held = [shard for watcher in living for shard in watcher.held]
+            assert len(held) == len(set(held)), "two watchers probe one shard"
+            held_at |= dict.fromkeys(held if living else ALL, clock.now())
+            assert clock.now() - min(held_at.values()) <= timedelta(seconds=10)
+            clock.advance(1)
 
 
 def test_servers_of_a_dead_watcher_s_shards_are_probed_again_within_ten_seconds() -> None:
