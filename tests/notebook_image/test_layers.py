@@ -11,7 +11,7 @@ from .conftest import IMAGE_PYTHON, Instance
 from .raw_http import ask
 from .ways import IN_BASE64, MARK, plant
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 ONE_LAYER = Path(__file__).with_name("one_layer.py")
 FILE = "/files/scan.dcm"
 EXPORT = "/nbconvert/html/big.ipynb"

@@ -14,7 +14,7 @@ from .conftest import START_S, Instance
 from .fake_platform import TOKEN, FakePlatform
 from .ways import LARGE
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 EVIL = {"Origin": "http://evil.example"}
 
 

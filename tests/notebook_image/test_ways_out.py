@@ -17,7 +17,7 @@ from .fake_platform import TOKEN, FakePlatform
 from .raw_http import Answer, ask
 from .ways import IN_BASE64, MARK, WAYS, Way, plant
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 ROUTES_OF = Path(__file__).with_name("routes_of.py")
 
 
