@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -19,6 +20,7 @@ import msgspec
 from nightingale.contract.build import LaunchSpec
 from nightingale.contract.reads import ObservedMount, ObserverSeen, ObserverSpec
 from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.launcher import orphans
 from nightingale_build.launcher.folders import InstanceFolders
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.launcher.system_calls import is_known_machine
@@ -26,8 +28,8 @@ from nightingale_build.whole_files import write_whole
 
 MODULE = "nightingale_instance.audit"
 
-ANSWER_S = 120.0
-"""Longest wait for the observer: a dataset that was never packed is packed first."""
+ANSWER_S = 10.0
+"""Longest wait for the observer, a dataset's first packing of at most 256 MiB included: an image may be broken."""
 
 END_S = 6.0
 """Longest wait for its end: the guard's last frames, and a last try to ship."""
@@ -37,6 +39,9 @@ MOST_RESTARTS = 20
 
 CALM_S = 600.0
 
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+_PR_SET_PDEATHSIG = 1
 _CLONE_NEWNS = 0x20000
 _MS_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
 _GRANULARITY = {"fanotify": "ranges", "fanotify-open": "opens"}
@@ -156,7 +161,8 @@ class ObserverKeeper:
                     stdout=log,
                     stderr=log,
                     cwd="/",
-                    env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+                    env={**ENVIRONMENT, orphans.MARK: self._spec.instance_id},
+                    preexec_fn=_end_with_launcher,  # noqa: PLW1509 - the launcher has one thread
                     pass_fds=kept,
                     start_new_session=True,
                 )
@@ -171,6 +177,8 @@ class ObserverKeeper:
             said, ancillary, _, _ = ours.recvmsg(65536, socket.CMSG_SPACE(array.array("i").itemsize))
             seen = msgspec.json.decode(said, type=ObserverSeen)
         except (TimeoutError, msgspec.DecodeError):
+            if self._process is not None:
+                self._process.kill()
             return ObserverSeen(
                 name=None,
                 words="The observer did not start.",
@@ -186,6 +194,11 @@ class ObserverKeeper:
                 for again in array.array("i", data):
                     os.close(again)
         return seen
+
+
+def _end_with_launcher() -> None:
+    """Be told to end when the launcher dies, whatever the image has in the observer's place."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _own_mounts() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import ctypes
 import fcntl
 import os
 import signal
@@ -22,8 +21,6 @@ from nightingale_instance.audit.shipper import Shipper, ship_for
 
 LONGEST_DRAIN_S = 60.0
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main(arguments: list[str]) -> int:
     """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
@@ -33,7 +30,6 @@ def main(arguments: list[str]) -> int:
     Returns 0 when it was told to end or all is shipped, 1 when nothing can be watched or the drain was cut short.
     """
     os.umask(0o077)
-    _end_with_launcher()
     spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=ObserverSpec)
     options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
     root = Path(spec.spool_dir)
@@ -62,11 +58,6 @@ def main(arguments: list[str]) -> int:
         report.close()
         observer.run()
     return 0
-
-
-def _end_with_launcher() -> None:
-    """Be told to end when the launcher dies: its sandbox dies with it, and nobody is left to be watched."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _drain(spec: ObserverSpec, lock: int) -> int:

@@ -24,7 +24,7 @@ import msgspec
 TOOLS = ("mkfs.ext4", "debugfs", "mount", "umount")
 """Of e2fsprogs and util-linux (Debian's names)."""
 
-MOST_BYTES_AT_LAUNCH = 1 << 30
+MOST_BYTES_AT_LAUNCH = 256 << 20
 """A larger dataset is packed ahead of its first launch, not during it."""
 
 _BLOCK = 4096
