@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -153,7 +152,12 @@ class Watched:
         return int(until(look))
 
     def kill_guard(self) -> None:
-        os.kill(self.guard(), signal.SIGKILL)
+        """Kill the guard and return once it is dead: until then it may take a question, which the next one refuses."""
+        victim = psutil.Process(self.guard())
+        victim.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while victim.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.001)
 
     def drain(self) -> subprocess.Popen[bytes]:
         """Start what ships the leftovers of an instance without an observer."""
