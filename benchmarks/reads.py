@@ -70,7 +70,8 @@ def make_dataset(folder: Path) -> Path:
 @contextmanager
 def unwatched(folder: Path, source: Path) -> Iterator[int]:
     """Yield the pid of a process in whose mount namespace the image is mounted at `folder`/mount."""
-    script = f"mount -t ext4 -o ro,loop,noatime {source}.ext4 {folder}/mount && echo up && exec sleep infinity"
+    device = f"$(losetup --find --show --read-only {source}.ext4)"  # its own: `-o loop` may take the watched one
+    script = f"mount -t ext4 -o ro,noatime {device} {folder}/mount && echo up && exec sleep infinity"
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         if process.stdout is None or process.stdout.readline() != b"up\n":

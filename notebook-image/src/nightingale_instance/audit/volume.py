@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-TOOLS = ("mkfs.ext4", "debugfs", "mount", "umount")
+TOOLS = ("mkfs.ext4", "debugfs", "losetup", "mount", "umount")
 """Of e2fsprogs and util-linux (Debian's names)."""
 
 MOST_BYTES_AT_LAUNCH = 256 << 20
@@ -30,7 +30,7 @@ MOST_BYTES_AT_LAUNCH = 256 << 20
 _BLOCK = 4096
 _INODE = 256
 _SLACK = 8 << 20
-_OPTIONS = "ro,loop,nodev,nosuid,noatime"
+_OPTIONS = "ro,nodev,nosuid,noatime"
 
 
 class VolumeError(Exception):
@@ -130,7 +130,13 @@ class Volume:
 
 
 def _mount(image: Path, target: Path) -> int:
-    _tool("mount", "-t", "ext4", "-o", _OPTIONS, str(image), str(target))
+    # Not `mount -o loop`, which takes the device of whoever has mounted the image already, and with it one file system
+    # for both: each observer would then see what the other's instance reads.
+    device = _tool("losetup", "--find", "--show", "--read-only", str(image)).strip()
+    try:
+        _tool("mount", "-t", "ext4", "-o", _OPTIONS, device, str(target))
+    finally:
+        _tool("losetup", "--detach", device)  # while it is mounted: it goes with the last mount
     return target.stat().st_dev
 
 
@@ -197,7 +203,7 @@ def _which(tool: str) -> str | None:
     return shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
-def _tool(tool: str, *arguments: str) -> None:
+def _tool(tool: str, *arguments: str) -> str:
     program = _which(tool) or tool
     try:
         done = subprocess.run([program, *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False)
@@ -209,3 +215,4 @@ def _tool(tool: str, *arguments: str) -> None:
             f"{tool} failed: {said[-1] if said else f'exit status {done.returncode}'}.",
             "Ask your administrator to look at the dataset and at this machine's loop devices.",
         )
+    return done.stdout.decode()
