@@ -108,11 +108,11 @@ class Volume:
         return None
 
     def _pack(self, fingerprint: str, total: int, count: int) -> FileList:
-        size = total + count * (_BLOCK + _INODE) + total // 32 + _SLACK
+        blocks = (total + count * (_BLOCK + _INODE) + total // 32 + _SLACK) // _BLOCK + 1
         descriptor, name = tempfile.mkstemp(prefix=f".{self.source.name}-", suffix=".ext4", dir=self.source.parent)
         new = Path(name)
         try:
-            os.truncate(descriptor, size)
+            os.truncate(descriptor, blocks * _BLOCK)
             os.close(descriptor)
             features = ("-O", "^has_journal,^resize_inode", "-m", "0", "-b", str(_BLOCK), "-N", str(count + 64))
             _tool("mkfs.ext4", "-q", "-F", *features, "-d", str(self.source), str(new))
