@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -196,12 +197,23 @@ class Game:
 
     def _start_kernel(self, subject: _Subject) -> None:
         """Have the instance's server run a kernel, as an open notebook does."""
+        with self._server(subject) as client:
+            client.post("/api/kernels", json={}).raise_for_status()
+
+    def _serves(self, subject: _Subject) -> bool:
+        """Return whether the instance's server answers."""
+        try:
+            with self._server(subject) as client:
+                return client.get("/api/status").is_success
+        except (OSError, httpx.TransportError):
+            return False
+
+    def _server(self, subject: _Subject) -> httpx.Client:
         folder = self._outside.folder / "instances" / subject.id
         token = (folder / "secret" / "jupyter.token").read_text()
         transport = httpx.HTTPTransport(uds=str(folder / "run" / "jupyter.sock"))
         headers = {"Authorization": f"token {token}"}
-        with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=20) as client:
-            client.post("/api/kernels", json={}).raise_for_status()
+        return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=20)
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
@@ -257,6 +269,9 @@ class Game:
         if seen["status"] != "running" or not subject.deaths:
             return True
         since = laws.moment(seen["running_since"]).timestamp()
+        if since == int(subject.deaths[-1]) and self._serves(subject):
+            # History counts whole seconds: what answers after a death of the same second came after it.
+            subject.deaths[-1] = math.nextafter(since, 0)
         return since > subject.deaths[-1]
 
     def _get(self, subject: _Subject) -> Any:

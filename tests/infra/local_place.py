@@ -244,32 +244,33 @@ class LocalPlace:
 
     def processes(self) -> list[psutil.Process]:
         """Return the living processes of this place that are no launcher: by arguments and by working folder."""
-        found = []
-        named = (str(self.folder), self.image)
-        for process in psutil.process_iter():
-            try:
-                words = " ".join(process.cmdline())
-                if process.status() != psutil.STATUS_ZOMBIE and any(name in words for name in named):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return [process for process, _ in self._living()]
+
+    def running(self, program: str) -> list[psutil.Process]:
+        """Return those of them that run this program."""
+        return [process for process, words in self._living() if words[0] == program]
 
     def servers(self) -> list[psutil.Process]:
         """Return the stand-ins; a child that it has forked and that is not another program yet is none."""
-        found = [
-            process for process in self.processes() if process.cmdline()[0] == self.image and self._serves(process)
-        ]
+        serving = "nightingale_instance.serve"
+        found = [process for process, words in self._living() if words[0] == self.image and serving in words]
         return [process for process in found if process.ppid() not in {other.pid for other in found}]
+
+    def _living(self) -> Iterator[tuple[psutil.Process, list[str]]]:
+        """Yield each with its arguments, which are read once: those of a process that ends are soon gone."""
+        named = (str(self.folder), self.image)
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                if process.status() != psutil.STATUS_ZOMBIE and any(name in " ".join(words) for name in named):
+                    yield process, words
+            except psutil.Error:
+                continue
 
     def server(self) -> psutil.Process:
         """Return the stand-in's process."""
         [found] = self.servers()
         return found
-
-    @staticmethod
-    def _serves(process: psutil.Process) -> bool:
-        return "nightingale_instance.serve" in process.cmdline()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def begin(place: LocalPlace, generation: int = 1) -> subprocess.Popen[bytes]:
 def test_a_sandbox_killed_while_it_is_made_leaves_nothing(place: LocalPlace, moment_s: float):
     """bwrap binds the sandbox's life to its own late: whoever kills it before leaves a sandbox on its own."""
     starting = begin(place)
-    bwrap = wait_until(lambda: next((one for one in place.processes() if one.cmdline()[0] == "bwrap"), None))
+    bwrap = wait_until(lambda: place.running("bwrap"))[0]
     time.sleep(moment_s)  # the moment is what this test is about
     bwrap.kill()
     starting.wait(10)
