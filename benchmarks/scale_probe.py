@@ -2,7 +2,8 @@
 
 The servers stand in another process, over TCP and then over unix sockets; some are slow, dead, odd, hang or refuse.
 The bare loop asks every server each second and does nothing else. The watcher is the platform's own with its store,
-its memory of good probes, its policies and its readings of what changed. The sides take turns in this process; CPU is
+its memory of good probes, its policies and its readings of what changed, and it collects garbage as rarely as the
+scheduler's process does; the bare loop as often as Python does by itself. The sides take turns in this process; CPU is
 this process's. Prints a table, then a line of JSON; exit status 1 when a bound is missed. On a machine that is busy
 with other things latency is theirs too: where the bare loop itself misses a bound, the table says so.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import math
 import os
@@ -38,6 +40,7 @@ from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: E402 - sam
 from nightingale.adapters.sqlite import SqliteStore  # noqa: E402 - same
 from nightingale.adapters.system_clock import SystemClock  # noqa: E402 - same
 from nightingale.ports.prober import ProbeOutcome  # noqa: E402 - same
+from nightingale.services.probing import collect_garbage_rarely  # noqa: E402 - same
 
 SERVERS = 2_000
 BAD_OF_EACH = 8
@@ -196,7 +199,10 @@ def measure(family: str, seconds: float) -> dict[str, float]:
     """Return the figures of one family of addresses: a bare loop, the watcher, the bare loop again."""
     with scale_servers.running(family, SERVERS, BAD_OF_EACH) as servers, tempfile.TemporaryDirectory() as folder:
         sides = [asyncio.run(bare(servers, seconds / 2))]
+        usual = gc.get_threshold()
+        collect_garbage_rarely()  # as the platform's scheduler does
         ours = asyncio.run(watched(servers, seconds, Path(folder)))
+        gc.set_threshold(*usual)
         sides.append(asyncio.run(bare(servers, seconds / 2)))
     floor = sum(one.cpu_ms() for one in sides) / len(sides)
     return {
