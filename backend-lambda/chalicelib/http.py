@@ -19,13 +19,14 @@ _CONTENT_TYPES = ["*/*"]
 
 def headers_of(answer: Answer) -> dict[str, str]:
     """Return the headers of every answer, refusals of the host itself included."""
-    return {
+    headers = {
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "X-Request-Id": answer.request_id,
     }
+    return headers if answer.retry_after_s is None else headers | {"Retry-After": str(answer.retry_after_s)}
 
 
 def register(app: Chalice) -> None:

@@ -51,4 +51,5 @@ def test_an_app_without_a_platform_says_unavailable_and_what_to_do(chalice_app: 
     error = json.loads(answer.body)
     assert error["code"] == "unavailable"
     assert "local up" in error["next_step"]
+    assert answer.headers["Retry-After"] == "5"
     assert error["request_id"]

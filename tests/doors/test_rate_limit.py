@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from chalicelib.http import headers_of
 from doubles import FixedClock
 from doubles.clocks import StepBackClock
 from doubles.platforms import URL, FakePlatform
@@ -193,6 +194,19 @@ def test_nonces_are_bounded_for_each_address(platform: FakePlatform) -> None:
     assert (refused["code"], refused["next_step"]) == ("too_many_requests", "Try again in 1 second.")
     platform.clock.advance(1)
     assert challenge(platform, "192.0.2.1")[0] == 201
+
+
+def test_a_caller_who_came_too_often_is_told_in_seconds_when_to_come_again(platform: FakePlatform) -> None:
+    for _ in range(20):
+        log_in(platform, "192.0.2.1", is_good=False)
+    answer = platform.dispatcher.handle("create_challenge", Request(client="192.0.2.2"))
+    assert answer.retry_after_s is None
+    nonce = platform.services.login.create_challenge().nonce
+    body = msgspec.json.encode({"nonce": nonce, "server": URL, "signature": "no signature"})
+    refused = platform.dispatcher.handle("create_session", Request(body=body, client="192.0.2.1"))
+    assert (refused.status, refused.retry_after_s) == (429, 6)
+    assert headers_of(refused)["Retry-After"] == "6"
+    assert "Retry-After" not in headers_of(answer)
 
 
 def test_nonces_are_bounded_for_all_addresses_together(platform: FakePlatform) -> None:

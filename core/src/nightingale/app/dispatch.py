@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 _MOST_WORDS = 300
 _MOST_AUTHORIZATION = 1024
 _MOST_CLIENT = 100
+_AWHILE_S = 5
 MAX_PATH_BYTES = 1024
 """Of a path as it is asked for; every host refuses a longer one, and one that asks for more headers than these."""
 MAX_QUERY_BYTES = 4096
@@ -54,11 +55,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What a host hands out: a status and JSON."""
+    """What a host hands out: a status and JSON, and after how many seconds to try again where that is known."""
 
     status: int
     body: bytes = field(repr=False)
     request_id: str
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Dispatcher:
             return Response(operation.status, msgspec.json.encode(answer), request_id)
         except RefusedError as refusal:
             details = tuple(ErrorDetail(path=path, message=message) for path, message in refusal.details)
-            return refused(refusal.code, refusal.message, refusal.next_step, request_id, details)
+            answer = refused(refusal.code, refusal.message, refusal.next_step, request_id, details)
+            return answer if refusal.retry_after_s is None else replace(answer, retry_after_s=refusal.retry_after_s)
         except InvalidCursorError:
             message = "the cursor is not one of this list's"
             return refused(ErrorCode.BAD_REQUEST, message, "Start again without a cursor.", request_id)
@@ -161,9 +164,10 @@ class Dispatcher:
 def refused(
     code: ErrorCode, message: str, next_step: str, request_id: str, details: tuple[ErrorDetail, ...] = ()
 ) -> Response:
-    """Return a refusal in the one shape that every refusal has."""
+    """Return a refusal in the one shape that every refusal has; what is unavailable is worth a try in a while."""
     body = ErrorOut(code=code.code, message=message, next_step=next_step, details=details, request_id=request_id)
-    return Response(code.status, msgspec.json.encode(body), request_id)
+    retry_after_s = _AWHILE_S if code is ErrorCode.UNAVAILABLE else None
+    return Response(code.status, msgspec.json.encode(body), request_id, retry_after_s)
 
 
 def _is_astray(request: Request, principal: Principal) -> bool:

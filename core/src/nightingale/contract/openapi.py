@@ -51,6 +51,13 @@ _BY_NAME: dict[str, tuple[ErrorCode, ...]] = {
     "create_challenge": (_E.TOO_MANY_REQUESTS,),
     "create_session": (_E.INVALID_SIGNATURE, _E.TOO_MANY_REQUESTS),
 }
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "After how many seconds it is worth another try.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+_SAY_WHEN = frozenset({_E.TOO_MANY_REQUESTS.status, _E.UNAVAILABLE.status})
 
 
 def errors_of(row: Operation) -> tuple[ErrorCode, ...]:
@@ -145,4 +152,6 @@ def _responses(row: Operation, by_kind: dict[Any, dict[str, Any]]) -> dict[str, 
             "description": ", ".join(codes),
             "content": {"application/json": {"schema": by_kind[schemas.ErrorOut]}},
         }
+        if status in _SAY_WHEN:
+            responses[str(status)]["headers"] = _RETRY_AFTER
     return responses

@@ -120,4 +120,4 @@ def _until(item: Item) -> datetime:
 def _refusal(message: str, wait: timedelta) -> RefusedError:
     seconds = max(1, math.ceil(wait.total_seconds()))
     words = "1 second" if seconds == 1 else f"{seconds} seconds"
-    return RefusedError(ErrorCode.TOO_MANY_REQUESTS, message, f"Try again in {words}.")
+    return RefusedError(ErrorCode.TOO_MANY_REQUESTS, message, f"Try again in {words}.", retry_after_s=seconds)
