@@ -40,7 +40,7 @@ from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: E402 - sam
 from nightingale.adapters.sqlite import SqliteStore  # noqa: E402 - same
 from nightingale.adapters.system_clock import SystemClock  # noqa: E402 - same
 from nightingale.ports.prober import ProbeOutcome  # noqa: E402 - same
-from nightingale.services.probing import collect_garbage_rarely  # noqa: E402 - same
+from nightingale_local.garbage import collect_rarely  # noqa: E402 - same
 
 SERVERS = 2_000
 BAD_OF_EACH = 8
@@ -200,7 +200,7 @@ def measure(family: str, seconds: float) -> dict[str, float]:
     with scale_servers.running(family, SERVERS, BAD_OF_EACH) as servers, tempfile.TemporaryDirectory() as folder:
         sides = [asyncio.run(bare(servers, seconds / 2))]
         usual = gc.get_threshold()
-        collect_garbage_rarely()  # as the platform's scheduler does
+        collect_rarely()  # as the platform's scheduler does
         ours = asyncio.run(watched(servers, seconds, Path(folder)))
         gc.set_threshold(*usual)
         sides.append(asyncio.run(bare(servers, seconds / 2)))

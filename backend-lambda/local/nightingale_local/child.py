@@ -13,6 +13,7 @@ from typing import Any
 
 from nightingale.adapters.system_clock import SystemClock
 from nightingale_local.folders import Folders, Settings, read_json
+from nightingale_local.garbage import collect_rarely
 
 _PLAIN = (int, float, str, type(None))
 _LOG_BYTES = 20_000_000
@@ -68,6 +69,7 @@ def main() -> None:
     if arguments.name == "scheduler":
         from nightingale_local.scheduler import run  # noqa: PLC0415 - the API process has no use for it
 
+        collect_rarely()
         asyncio.run(run(folders))
         return
     if arguments.name == "index":
@@ -76,7 +78,9 @@ def main() -> None:
         asyncio.run(serve_packages(folders, settings))
         return
     (host,) = entry_points(group="nightingale.hosts", name=arguments.host)
-    host.load()(folders, settings)
+    serve = host.load()
+    collect_rarely()
+    serve(folders, settings)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.builder import BuilderUnavailableError
 from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.store import StoreUnavailableError
-from nightingale.services.probing import collect_garbage_rarely
 from nightingale_local import reads, restored_homes
 from nightingale_local.container import local_platform
 from nightingale_local.counting import CountingProber, LoggedBuilder
@@ -37,7 +36,6 @@ _PASSING = (
 
 async def run(folders: Folders) -> None:
     """Run every beat until the process is told to end."""
-    collect_garbage_rarely()
     platform = local_platform(folders)
     prober = CountingProber(JupyterProber())
     counts = Counts()

@@ -7,7 +7,6 @@ else is asked a moment later for it. Two thousand requests begun at once would e
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,17 +21,6 @@ SPREAD_S = 0.8
 STRAGGLER_S = 0.1
 """For how long a round waits, after the last was begun, for answers still to come; the next round takes them up."""
 _AT_ONCE = 20
-_GARBAGE_EACH = 20_000
-_PASSES = 20
-
-
-def collect_garbage_rarely() -> None:
-    """Have Python look for cycles less often: for a process that does little else than probe.
-
-    A probe makes hundreds of objects that go by themselves when it ends, in no cycle. Looking through the thousands of
-    connections and instances for garbage each 700 of them takes half of the time of 2,000 probes a second.
-    """
-    gc.set_threshold(_GARBAGE_EACH, _PASSES, _PASSES)
 
 
 @dataclass(frozen=True)
