@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))  # the sample platform is shared with the tests
+sys.path.insert(0, str(HERE.parents[1] / "tests"))  # the sample platform is shared with the tests
 
 from tui.app.running import Parts, loaded, make_parts, until  # noqa: E402 - found by the line above
 

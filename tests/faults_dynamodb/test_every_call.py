@@ -10,6 +10,9 @@ from faults_dynamodb.faulty_store import AT_PORT, Fault, Kind
 from faults_dynamodb.runs import AT_WIRE, WRITES, OnWire, all_at_once, drawn, every_call, in_memory, run
 from faults_dynamodb.wire import Wire
 
+_OF_EACH = 12
+"""Each twelfth write meets a kind of fault here; the long run plays them all: `python -m faults_dynamodb --wire`."""
+
 
 @pytest.fixture(scope="module")
 def calls() -> list[str]:
@@ -66,8 +69,11 @@ def test_the_adapter_hides_a_fault_of_every_call_that_passes(on_wire: OnWire, ca
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_each_write_meets_each_fault_at_the_wire_until_the_adapter_gives_up(on_wire: OnWire, calls: list[str]) -> None:
-    for position, plan in enumerate(every_call(calls, AT_WIRE, only_writes=True)):
-        if position % 12 == 0:  # the long run plays them all: `python -m faults_dynamodb --wire`
-            assert run(on_wire, plan).store.met
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", AT_WIRE)
+def test_writes_meet_each_fault_at_the_wire_until_the_adapter_gives_up(
+    on_wire: OnWire, calls: list[str], kind: Kind
+) -> None:
+    first = list(AT_WIRE).index(kind)  # another share of the writes for each kind
+    for plan in list(every_call(calls, (kind,), only_writes=True))[first::_OF_EACH]:
+        assert run(on_wire, plan).store.met
