@@ -100,11 +100,16 @@ class FakeApi:
     def reset(self) -> None:
         """Forget the test before."""
         self.refused_targets.clear()
-        self.refused_renewal, self.is_silent, self.byte_limit = None, False, None
+        self.refused_renewal, self.byte_limit = None, None
         self.token = TOKEN
+        self.speak()
+        self.calls.clear()
+
+    def speak(self) -> None:
+        """Be silent no longer: what was asked meanwhile is answered too."""
+        self.is_silent = False
         self._voice.set()
         self._voice = threading.Event()
-        self.calls.clear()
 
     def settle(self) -> None:
         """Wait until every channel has told its last word, so that none of them speaks in the next test."""

@@ -73,7 +73,7 @@ def test_a_silent_platform_closes_the_channel(gateway, api, ada):
         began = time.monotonic()
         assert connection.recv(1) == b""
         assert 0.5 < time.monotonic() - began < 3
-        api.reset()
+        api.speak()
         assert "no answer of the platform" in api.wait_for("close_channel").why
 
 

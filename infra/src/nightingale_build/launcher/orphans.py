@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from nightingale_build.launcher.process_identity import start_time
+
 PR_SET_CHILD_SUBREAPER = 36
 """From prctl(2)."""
 
@@ -26,8 +28,9 @@ MARK = "NIGHTINGALE_INSTANCE"
 MARKED_S = 2.0
 """Longest wait for killed processes to be gone."""
 
-BEGINNING_S = 0.1
-"""Longest wait for a process that shows no environment, which some never do, to show one."""
+YOUNG_S = 10.0
+"""How long after its start a process may be about to become another program; those that never show an environment are
+older, or have started since somebody was killed."""
 
 
 def die_with_launcher() -> list[str]:
@@ -61,11 +64,10 @@ def end_marked(instance_id: str) -> None:
     Call it when the launcher holds its lock no more, or from the launcher itself: it reads every process of the
     machine, so only where somebody was killed.
     """
-    began = time.monotonic()
+    began, now = time.monotonic(), _ticks()
     while True:
-        found, may_show_later = _marked(instance_id)
-        lasted = time.monotonic() - began
-        if (not found and (not may_show_later or lasted > BEGINNING_S)) or lasted > MARKED_S:
+        found, may_show_later = _marked(instance_id, now)
+        if not (found or may_show_later) or time.monotonic() - began > MARKED_S:
             return
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -73,11 +75,20 @@ def end_marked(instance_id: str) -> None:
         time.sleep(0.005)
 
 
-def _marked(instance_id: str) -> tuple[list[int], bool]:
-    """Return the instance's processes, and whether another may show as one in a moment.
+def _ticks() -> int:
+    """Return the time since boot as the kernel writes down when a process starts; 0 where there is no /proc."""
+    if sys.platform != "linux":
+        return 0
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
-    The kernel shows no environment for a moment after exec, when the launcher's lock is let go of already.
+
+def _marked(instance_id: str, killed_by: int) -> tuple[list[int], bool]:
+    """Return the instance's processes, and whether another that began before `killed_by` may show as one in a moment.
+
+    The kernel shows no environment for a moment after exec, when the launcher's lock is let go of already; on a machine
+    that is busy with others the moment is long.
     """
+    youngest = killed_by - int(YOUNG_S * os.sysconf("SC_CLK_TCK"))
     wanted = f"{MARK}={instance_id}".encode()
     found, may_show_later = [], False
     for entry in Path("/proc").glob("[0-9]*"):
@@ -86,5 +97,5 @@ def _marked(instance_id: str) -> tuple[list[int], bool]:
             if wanted in environment.split(b"\0") and int(entry.name) != os.getpid():
                 found.append(int(entry.name))
             elif not environment and (entry / "exe").readlink():  # a zombie and the kernel's own have none: OSError
-                may_show_later = True
+                may_show_later |= youngest <= start_time(entry.name) <= killed_by
     return found, may_show_later
