@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
+from nightingale_build.launcher.orphans import end_marked
 
 pytestmark = [pytest.mark.sandbox, needs_sandbox]
 
@@ -79,6 +82,28 @@ def test_what_a_killed_launcher_left_is_ended_by_whatever_comes_next(place: Loca
         for process in (left, other):
             process.kill()
             process.wait()
+
+
+BECOMING = """
+import os, sys, time
+print("forked", flush=True)
+time.sleep(0.3)  # as one that is not given the processor
+os.execve("/bin/sleep", ["sleep", "600"], {"NIGHTINGALE_INSTANCE": sys.argv[1]})
+"""
+
+
+def test_what_a_killed_launcher_had_forked_and_was_no_other_program_yet_is_waited_for_and_ended():
+    """It has let go of the launcher's lock by then, and shows nothing but the launcher's own environment."""
+    told = {"NIGHTINGALE_LAUNCH": json.dumps({"instance_id": INSTANCE_ID})}
+    command = [sys.executable, "-I", "-c", BECOMING, INSTANCE_ID]
+    with subprocess.Popen(command, env=told, stdout=subprocess.PIPE, start_new_session=True) as forked:
+        assert forked.stdout is not None
+        assert forked.stdout.readline() == b"forked\n"
+        try:
+            end_marked(INSTANCE_ID)
+            assert forked.wait(5) == -signal.SIGKILL
+        finally:
+            forked.kill()
 
 
 @pytest.mark.root

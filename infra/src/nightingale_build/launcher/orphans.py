@@ -28,9 +28,15 @@ MARK = "NIGHTINGALE_INSTANCE"
 MARKED_S = 2.0
 """Longest wait for killed processes to be gone."""
 
+QUIET_LOOKS = 2
+"""So many looks in a row must find nothing."""
+
+BEGINNING = b"NIGHTINGALE_LAUNCH="
+"""What a launcher forks shows the launcher's own environment, with this in it, until it is another program."""
+
 YOUNG_S = 10.0
-"""How long after its start a process may be about to become another program; those that never show an environment are
-older, or have started since somebody was killed."""
+"""How long after its start a process may be about to become another program; one that is older and shows no environment
+never will."""
 
 
 def die_with_launcher() -> list[str]:
@@ -64,11 +70,12 @@ def end_marked(instance_id: str) -> None:
     Call it when the launcher holds its lock no more, or from the launcher itself: it reads every process of the
     machine, so only where somebody was killed.
     """
-    began, now = time.monotonic(), _ticks()
-    while True:
-        found, may_show_later = _marked(instance_id, now)
-        if not (found or may_show_later) or time.monotonic() - began > MARKED_S:
-            return
+    until, begun_by = time.monotonic() + MARKED_S, _ticks()
+    quiet = 0
+    # Twice: what forks while it is looked for, and ends before its turn, has left a child that was not on that list.
+    while quiet < QUIET_LOOKS and time.monotonic() < until:
+        found, is_beginning = _marked(instance_id, begun_by)
+        quiet = 0 if found or is_beginning else quiet + 1
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -82,20 +89,31 @@ def _ticks() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
-def _marked(instance_id: str, killed_by: int) -> tuple[list[int], bool]:
-    """Return the instance's processes, and whether another that began before `killed_by` may show as one in a moment.
-
-    The kernel shows no environment for a moment after exec, when the launcher's lock is let go of already; on a machine
-    that is busy with others the moment is long.
-    """
-    youngest = killed_by - int(YOUNG_S * os.sysconf("SC_CLK_TCK"))
+def _marked(instance_id: str, begun_by: int) -> tuple[list[int], bool]:
+    """Return the instance's processes, and whether another that has begun by then may show as one in a moment."""
     wanted = f"{MARK}={instance_id}".encode()
-    found, may_show_later = [], False
+    found, is_beginning = [], False
     for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
         with contextlib.suppress(OSError):
-            environment = (entry / "environ").read_bytes()
-            if wanted in environment.split(b"\0") and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-            elif not environment and (entry / "exe").readlink():  # a zombie and the kernel's own have none: OSError
-                may_show_later |= youngest <= start_time(entry.name) <= killed_by
-    return found, may_show_later
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            if pid == os.getpid():
+                continue
+            if wanted in environment:
+                found.append(pid)
+            elif _begins(entry, environment, instance_id, begun_by):
+                is_beginning = True
+    return found, is_beginning
+
+
+def _begins(process: Path, environment: list[bytes], instance_id: str, begun_by: int) -> bool:
+    """Return whether this may be what a launcher forked and is not yet, or not yet seen as, what it will be.
+
+    It lets go of the launcher's lock just before exec, as the leader of a session; and for a moment after exec the
+    kernel shows no environment. Raises OSError when it is gone; a zombie and the kernel's own raise it too.
+    """
+    if environment != [b""]:
+        told = next((one for one in environment if one.startswith(BEGINNING)), b"")
+        return instance_id.encode() in told and os.getsid(int(process.name)) == int(process.name)
+    (process / "exe").readlink()
+    return begun_by - int(YOUNG_S * os.sysconf("SC_CLK_TCK")) <= start_time(process.name) <= begun_by
