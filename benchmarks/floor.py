@@ -21,6 +21,7 @@ import httpx
 from nightingale.contract.build import LaunchSpec
 from nightingale_build.environment import allowed
 from nightingale_build.launcher.folders import check_paths, jupyter_uid, prepare
+from nightingale_build.launcher.home import HomeLimit
 from nightingale_build.launcher.limits import plan_limits
 from nightingale_build.launcher.sandbox import BUBBLEWRAP, bubblewrap_command
 from nightingale_build.launcher.supervise import Launch, jupyter_environment
@@ -98,7 +99,11 @@ def _jupyter(data: Path) -> float:
     )
     folders = check_paths(spec)
     folders.root.mkdir(mode=0o700, parents=True)
-    plan, uid = plan_limits(spec, BUBBLEWRAP), jupyter_uid(spec)
+    plan, uid = plan_limits(spec, BUBBLEWRAP, HomeLimit(None)), jupyter_uid(spec)
+    home = Path(spec.home_dir)
+    home.mkdir(mode=0o700, parents=True)
+    if uid is not None:
+        os.chown(home, uid, uid)
     prepare(spec, folders, uid, b"[]")
     environment = jupyter_environment(Launch(spec=spec, folders=folders, sandbox=BUBBLEWRAP, uid=uid, plan=plan))
     heard, telling = os.pipe()

@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import pytest
 
+from doubles.homes import shown_homes
 from e2e.processes import arguments, descendants, end_all, touching
 
 COMMAND = str(Path(sys.executable).with_name("nightingale"))
@@ -46,6 +47,12 @@ class Outside:
     folder: Path
     environment: dict[str, str]
     _clients: dict[str, httpx.Client] = field(default_factory=dict)
+
+    @contextmanager
+    def home(self, instance_id: str) -> Iterator[Path]:
+        """Yield the home as its owner sees it; it has a file system of its own where the platform runs as root."""
+        with shown_homes(self.folder) as homes:
+            yield homes / instance_id
 
     # --- the command --------------------------------------------------------------------------------------------------
 

@@ -37,8 +37,8 @@ def bill(outside: Outside, instance_id: str) -> list[tuple[object, ...]]:
 def test_a_backup_made_while_it_runs_comes_up_elsewhere_with_the_same_bills(first: Outside, second: Outside) -> None:
     kept = first.launch("kept")
     first.until("kept", "running")
-    home = first.folder / "homes" / kept
-    (home / "result.txt").write_text("42")
+    with first.home(kept) as home:
+        (home / "result.txt").write_text("42")
     first.act("kept", "stop")
     first.until("kept", "stopped")
     first.settled_usage(kept)
@@ -75,7 +75,7 @@ def test_a_backup_made_while_it_runs_comes_up_elsewhere_with_the_same_bills(firs
     assert first.get("alive")["status"] == "running"  # the other one ended nothing of ours
     assert second.audit()[: len(facts)] == facts
 
-    check_life_goes_on(second, kept, first.folder / "homes" / kept)
+    check_life_goes_on(second, kept, first)
 
 
 def until_gone(outside: Outside, name: str) -> None:
@@ -83,23 +83,26 @@ def until_gone(outside: Outside, name: str) -> None:
         outside.until(name, "terminated")
 
 
-def check_life_goes_on(outside: Outside, instance_id: str, others_home: Path) -> None:
+def check_life_goes_on(outside: Outside, instance_id: str, other: Outside) -> None:
     """What was saved starts with its home and can be deleted, what is gone too; the first platform keeps its own."""
-    home = outside.folder / "homes" / instance_id
-    assert (home / "result.txt").read_text() == "42"
+    restored = outside.folder / "homes" / instance_id
+    assert (restored / "result.txt").read_text() == "42"
     outside.act("kept", "start")
     outside.until("kept", "running")
+    with outside.home(instance_id) as home:
+        assert (home / "result.txt").read_text() == "42"
     outside.act("kept", "delete")
     terminated(outside, instance_id)
-    assert not home.exists()
-    assert (others_home / "result.txt").read_text() == "42"
+    assert list(restored.parent.glob(f"*{instance_id}*")) == []
+    with other.home(instance_id) as home:
+        assert (home / "result.txt").read_text() == "42"
     gone = outside.get("alive")["id"]
     assert (outside.folder / "homes" / gone).is_dir()
     outside.act("alive", "delete")
     terminated(outside, gone)
     # No Terraform state came with it that would remove the home: a job does.
     wait_until(lambda: not (outside.folder / "homes" / gone).exists(), 15, "the deleted instance's home is gone")
-    assert (others_home.parent / gone).is_dir()
+    assert (other.folder / "homes" / gone).is_dir()
 
 
 def terminated(outside: Outside, instance_id: str) -> None:
@@ -142,7 +145,8 @@ def test_what_the_commit_before_wrote_is_taken_up_by_this_one(previous: Path) ->
         assert outside.local("apply-demo").returncode == 0
         stopped = outside.launch("stopped")
         outside.until("stopped", "running")
-        (outside.folder / "homes" / stopped / "result.txt").write_text("42")
+        with outside.home(stopped) as home:
+            (home / "result.txt").write_text("42")
         outside.act("stopped", "stop")
         outside.until("stopped", "stopped")
         outside.settled_usage(stopped)
@@ -163,7 +167,8 @@ def test_what_the_commit_before_wrote_is_taken_up_by_this_one(previous: Path) ->
         assert outside.audit()[: len(facts)] == facts
         outside.act("stopped", "start")
         outside.until("stopped", "running")
-        assert (outside.folder / "homes" / stopped / "result.txt").read_text() == "42"
+        with outside.home(stopped) as home:
+            assert (home / "result.txt").read_text() == "42"
         for name, instance_id in (("runs", runs), ("stopped", stopped)):
             outside.act(name, "delete")
             terminated(outside, instance_id)

@@ -298,8 +298,8 @@ def reboot(outside: Outside) -> None:
 
 def test_a_reboot_fails_what_ran_bills_it_until_it_was_last_seen_and_keeps_homes(plain: Outside) -> None:
     instance_id = plain.run_one("boot")["id"]
-    note = plain.folder / "homes" / instance_id / "note.txt"
-    note.write_text("kept")
+    with plain.home(instance_id) as home:
+        (home / "note.txt").write_text("kept")
     plain.launch("young")  # in flight when the machine goes down
     time.sleep(11)  # the watcher writes down every ten seconds when each server last answered
     reboot(plain)
@@ -315,7 +315,8 @@ def test_a_reboot_fails_what_ran_bills_it_until_it_was_last_seen_and_keeps_homes
     assert moment(ended["at"]) - moment(ended["billed_until"]) >= timedelta(seconds=10)
     plain.act("boot", "retry")
     plain.until("boot", "running")
-    assert note.read_text() == "kept"
+    with plain.home(instance_id) as home:
+        assert (home / "note.txt").read_text() == "kept"
     remove(plain, "boot")
     wait_until(lambda: plain.get("young")["status"] in {"running", "failed"}, 70, "one in flight that settled")
     remove(plain, "young")

@@ -151,7 +151,8 @@ def test_a_job_outlives_the_api_and_its_bad_end_is_told_and_stops_nothing(outsid
     before = outside.pid("api")
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: outside.pid("api") not in {0, before}, 20, "another API")
-    (outside.folder / "homes" / str(outside.get(name)["id"]) / "go-on").touch()
+    with outside.home(str(outside.get(name)["id"])) as home:
+        (home / "go-on").touch()
 
     def told() -> Any:
         words = [one for one in outside.get(name)["notifications"] if "exit status" in one["text"]]
@@ -165,10 +166,10 @@ def test_a_job_outlives_the_api_and_its_bad_end_is_told_and_stops_nothing(outsid
 
 def test_a_job_in_python_stops_the_instance_and_the_history_says_who(outside: Outside, name: str) -> None:
     run_cell(outside, name, THEN_STOP)
-    log = outside.folder / "homes" / str(outside.get(name)["id"]) / "job.log"
     try:
         wait_until(lambda: outside.get(name)["status"] == "stopped", 30, "the stop from inside")
     finally:
-        print(log.read_text(encoding="utf-8"))  # noqa: T201 - why it did not, where it did not
+        with outside.home(str(outside.get(name)["id"])) as home:
+            print((home / "job.log").read_text(encoding="utf-8"))  # noqa: T201 - why it did not, where it did not
     stop = next(one for one in reversed(outside.history(name)) if one["event"] == "stop")
     assert stop["actor"] == "ada (from inside)"

@@ -44,7 +44,8 @@ def planted(outside: Outside) -> dict[str, str]:
     entry = outside.ask("POST", instances("vault", "jupyter"), status=201)
     secrets |= {"code": entry["code"], "Jupyter's token": entry["token"]}
     assert run_cell(outside, "vault", CELL) == str(len(MARK))
-    assert (outside.folder / "homes" / instance_id / "notes.txt").read_text() == MARK
+    with outside.home(instance_id) as home:
+        assert (home / "notes.txt").read_text() == MARK
     secrets["a file's content"] = MARK
     assert status_of(outside, "vault", "wrong-" + MARK) == 403
     secrets |= {f"key of {path.name}": _inside(path) for path in (outside.key("ada"), outside.key("grace"))}
@@ -104,6 +105,9 @@ def test_no_file_of_the_platform_holds_a_secret_but_those_made_for_it(
         if not path.is_file() or path.is_symlink():
             continue
         name = str(path.relative_to(outside.folder))
+        if name == f"homes/{instance_id}.ext4":  # a home, many gigabytes large and nearly empty
+            assert path.stat().st_mode & 0o077 == 0
+            continue
         with contextlib.suppress(FileNotFoundError):  # short-lived files of the running platform
             assert set(found(planted, path.read_bytes())) <= mine.get(name, set()), name
             looked_at.add(name.partition("/")[0])

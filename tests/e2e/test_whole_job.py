@@ -84,14 +84,14 @@ def test_a_life_of_launch_crash_retry_resize_stop_start_delete_is_billed_to_the_
     assert set(touching(outside.folder)) == before  # a stopped instance holds no process
     outside.act("life", "start")
     outside.until("life", "running")
-    home = outside.folder / "homes" / instance_id
     assert run_cell(outside, "life", READ_KEPT) == "kept"
-    assert (home / "kept.txt").read_text() == "kept"
+    with outside.home(instance_id) as home:
+        assert (home / "kept.txt").read_text() == "kept"
 
     launcher = outside.launcher_pid(instance_id)
     outside.act("life", "delete")
     outside.until(instance_id, "terminated")
-    assert not home.exists()
+    assert list((outside.folder / "homes").glob(f"*{instance_id}*")) == []
     assert not is_alive(launcher)
     assert set(touching(outside.folder)) == before
     assert outside.api().get(f"/v1/projects/{PROJECT}/instances/life").status_code == 404

@@ -179,7 +179,7 @@ def remains(folder: Path, one: TerminatedInstance) -> list[str]:
     wrong = [f"{one.name} is gone and process {pid} is not: {' '.join(arguments(pid))[:120]}" for pid in
              {*belonging_to(one.id), *touching(folder / "instances" / one.id)}]  # fmt: skip
     paths = [
-        folder / "homes" / one.id,
+        *(folder / "homes").glob(f"*{one.id}*"),
         folder / "instances" / one.id / "run",
         folder / "instances" / one.id / "secret" / "jupyter.token",
         *CGROUPS.glob(f"*/nightingale/{one.id}"),

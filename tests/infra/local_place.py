@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -19,6 +20,7 @@ import msgspec
 import psutil
 import pytest
 
+from doubles.homes import shown_homes
 from nightingale.contract.build import BuildSpec, ExitRecord, LauncherRecord, LaunchSpec
 from nightingale.contract.vocabulary import Action, DesiredState
 from nightingale_build.launcher.sandbox import probe_sandbox
@@ -54,6 +56,14 @@ def connect():
         return "connected"
 
 
+def fill():
+    with (home / "filling").open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, wish["fill_mib"] << 20)
+        finally:
+            file.truncate(0)
+
+
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
 data = Path(os.environ["NIGHTINGALE_DATA"])
 seen = {
@@ -75,6 +85,7 @@ seen = {
     "shm_write": attempt(lambda: Path("/dev/shm/x").write_text("x")),
     "token_write": attempt(lambda: Path(os.environ["NIGHTINGALE_TOKEN_FILE"]).write_text("x")),
     "exists": {path: attempt(lambda: os.listdir(path)) for path in wish.get("paths", [])},
+    "filled": attempt(fill) if "fill_mib" in wish else "",
     "person": attempt(lambda: __import__("pwd").getpwuid(os.getuid()).pw_name),
     "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
 }
@@ -128,7 +139,25 @@ class LocalPlace:
         self.prefix = prefix
         self.image = make_image(folder / "image")
         self.instance_dir = self.data_dir / "instances" / INSTANCE_ID
-        self.home = self.data_dir / "homes" / INSTANCE_ID
+        self.home_dir = self.data_dir / "homes" / INSTANCE_ID
+        self.image_of_home = self.data_dir / "homes" / f"{INSTANCE_ID}.ext4"
+        self._shown: contextlib.ExitStack | None = None
+
+    @property
+    def home(self) -> Path:
+        """The home as it is: what is in its file system where it has one, which only its processes see."""
+        if not self.image_of_home.exists():
+            return self.home_dir
+        if self._shown is None:
+            self._shown = contextlib.ExitStack()
+            self._homes = self._shown.enter_context(shown_homes(self.data_dir, self.python))
+        return self._homes / INSTANCE_ID
+
+    def look_away(self) -> None:
+        """Let go of the home: nobody makes one larger while it is open."""
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
 
     def spec(self, **changes: Any) -> LaunchSpec:
         made = LaunchSpec(
@@ -138,7 +167,7 @@ class LocalPlace:
             owner_uid=None,
             generation=1,
             instance_dir=str(self.instance_dir),
-            home_dir=str(self.home),
+            home_dir=str(self.home_dir),
             python=self.image,
             cores=1,
             memory_mib=512,
@@ -194,6 +223,15 @@ class LocalPlace:
         (self.home / "wish.json").write_text(json.dumps(wishes), encoding="utf-8")
         (self.home / "seen.json").unlink(missing_ok=True)
 
+    def loop_devices(self) -> list[str]:
+        """Return the loop devices that stand behind files of this place."""
+        found = []
+        for bound in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                if bound.read_text(encoding="utf-8").startswith(str(self.folder)):
+                    found.append(bound.parts[3])
+        return found
+
     def command(self, command: str) -> list[str]:
         return [*self.prefix, self.python, "-I", "-m", "nightingale_build.launcher", command]
 
@@ -201,6 +239,7 @@ class LocalPlace:
         return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PLANTED_SECRET": "planted-secret", **told}
 
     def launcher(self, command: str, **told: str) -> subprocess.CompletedProcess[str]:
+        self.look_away()
         return subprocess.run(
             self.command(command),
             env=self.environment(**told),
@@ -231,7 +270,7 @@ class LocalPlace:
         return self.launcher("stop", NIGHTINGALE_STOP=json.dumps({"instance_dir": str(self.instance_dir)}))
 
     def remove(self, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        told = {"instance_dir": str(self.instance_dir), "home_dir": str(home or self.home)}
+        told = {"instance_dir": str(self.instance_dir), "home_dir": str(home or self.home_dir)}
         return self.launcher("remove", NIGHTINGALE_REMOVE=json.dumps(told))
 
     def record(self) -> LauncherRecord:
@@ -281,10 +320,12 @@ def open_local_place(python: str = sys.executable, prefix: tuple[str, ...] = ())
     try:
         yield place
     finally:
+        place.look_away()
         place.stop()
         left = place.processes()
         for process in left:
             process.kill()
+        wait_until(lambda: not place.loop_devices(), 3.0)
         shutil.rmtree(folder)
         assert not left, f"left over: {left}"
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
+from nightingale_build.launcher.home import HomeLimit
 from nightingale_build.launcher.limits import MIB, Cgroup, choose_cpus, make_cgroup, plan_limits
+
+NO_LIMIT = HomeLimit(None, "a folder")
 
 
 def test_instances_begin_at_different_processors_and_never_get_more_than_there_are():
@@ -48,14 +51,14 @@ def test_version_1_gets_one_group_for_each_controller_there_is(place: LocalPlace
 def test_no_control_groups_are_no_error(place: LocalPlace, tmp_path: Path):
     assert make_cgroup(place.spec(), tmp_path) is None
     assert Cgroup({}).out_of_memory_kills() == 0
-    plan = plan_limits(place.spec(), "none", tmp_path)
+    plan = plan_limits(place.spec(), "none", NO_LIMIT, tmp_path)
     enforced = {str(limit["resource"]): limit["enforced_by"] for limit in plan.limits}
     assert enforced == {"cpu": "CPU affinity", "memory": "RLIMIT_DATA", "disk": None, "gpu": None}
     assert all(limit["why"] for limit in plan.limits)
 
 
 def test_the_limits_hold_in_the_process_that_sets_them(place: LocalPlace, tmp_path: Path):
-    plan = plan_limits(place.spec(memory_mib=300), "none", tmp_path)
+    plan = plan_limits(place.spec(memory_mib=300), "none", NO_LIMIT, tmp_path)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -29,6 +30,7 @@ from nightingale.ports.store import StoreUnavailableError
 from nightingale_local import backup_format as form
 from nightingale_local.control import LocalError
 from nightingale_local.folders import Folders, Settings, read_json
+from nightingale_local.home_showing import shown_homes
 
 _IN_MEMORY = 8 << 20
 _BLOCK = 1 << 20
@@ -113,9 +115,11 @@ def _write(folders: Folders, work: Path, draft: Path, *, with_homes: bool, with_
             for part in (
                 form.SETTINGS,
                 *(form.SECRET_PARTS if with_secrets else ()),
-                *((form.HOMES,) if with_homes else ()),
             ):
                 writer.add(folders.root, part)
+            if with_homes:
+                with shown_homes(folders.root) as root:
+                    writer.add(root, form.HOMES, form.INSTANCE_ID)
             manifest = form.Manifest(
                 format=form.FORMAT,
                 made_at=made_at,
@@ -141,8 +145,11 @@ class _Writer:
     skipped: int = 0
     """Sockets, pipes and devices, and what vanished while it was looked at."""
 
-    def add(self, base: Path, part: str) -> None:
-        """Add a file, or a folder with all that is in it; nothing when it is not there."""
+    def add(self, base: Path, part: str, named: re.Pattern[str] | None = None) -> None:
+        """Add a file, or a folder with all that is in it; nothing when it is not there.
+
+        Of what lies in the folder itself only what is `named` so, if that is given.
+        """
         if not (base / part).exists():
             return
         self.parts.append(part)
@@ -150,7 +157,10 @@ class _Writer:
         while rest:
             name = rest.pop()
             try:
-                rest += [f"{name}/{child}" for child in sorted(self._add(base / name, name), reverse=True)]
+                children = sorted(self._add(base / name, name), reverse=True)
+                if name == part and named is not None:
+                    children = [child for child in children if named.fullmatch(child)]
+                rest += [f"{name}/{child}" for child in children]
             except FileNotFoundError:
                 self.skipped += 1  # people work on in their homes
 

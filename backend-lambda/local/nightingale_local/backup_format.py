@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -26,6 +27,7 @@ AUDIT = "audit"
 SETTINGS = "platform.json"
 SECRET_PARTS = ("secrets", "gateway", "demo")
 HOMES = "homes"
+INSTANCE_ID = re.compile(r"i-[a-z0-9]{10}")
 MOST_MANIFEST_BYTES = 1 << 30
 """Some 150 bytes a file: seven million files. A member that claims more is not read into memory."""
 

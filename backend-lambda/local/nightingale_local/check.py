@@ -134,7 +134,8 @@ class Check:
             with self._step("delete"):
                 api.delete_instance(demo.PROJECT, _NAME)
                 self._until(api, Status.TERMINATED, name=launched.id)
-                require(not (folders.root / "homes" / launched.id).exists(), "delete left the home folder behind")
+                left = list((folders.root / "homes").glob(f"*{launched.id}*"))
+                require(not left, f"delete left the home behind: {left}")
             self._bill(api, launched.id)
             self._audit(folders, launched.id)
 

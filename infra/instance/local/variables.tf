@@ -98,7 +98,7 @@ variable "root_gib" {
 }
 
 variable "home_gib" {
-  description = "Size of the home folder in GiB. Told to the launcher; a folder has no quota, so nothing enforces it."
+  description = "Size of the home in GiB: as root a file system of that size, which grows and never shrinks; else a folder without a limit."
   type        = number
 
   validation {

@@ -76,6 +76,7 @@ class ReasonCode(StrEnum):
     OBSERVER_UNAVAILABLE = "observer_unavailable"
     IMAGE_UNAVAILABLE = "image_unavailable"
     DATASET_UNAVAILABLE = "dataset_unavailable"
+    HOME_UNAVAILABLE = "home_unavailable"
     JUPYTER_EXITED = "jupyter_exited"
     JUPYTER_KILLED = "jupyter_killed"
     OUT_OF_MEMORY = "out_of_memory"

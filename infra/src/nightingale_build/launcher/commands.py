@@ -1,4 +1,4 @@
-"""What the launcher can be told: start, stop, remove, status, probe."""
+"""What the launcher can be told: start, stop, remove, status, show-homes, probe."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from nightingale_build.launcher.folders import (
     remove_tree,
     take_lock,
 )
+from nightingale_build.launcher.home import Home
 from nightingale_build.launcher.limits import plan_limits, remove_cgroups
 from nightingale_build.launcher.orphans import end_marked
 from nightingale_build.launcher.process_identity import is_same
@@ -35,6 +36,9 @@ from nightingale_build.launcher.refusal import RefusalError
 
 STOP_S = 8.0
 """Longest wait for a launcher that was told to stop: it gives Jupyter 5 s."""
+
+CLOSE_S = 2.0
+"""How long a stop waits for the home to be written and closed; what lasts longer goes on, and the next start waits."""
 
 KILL_S = 2.0
 """Longest wait after it was killed."""
@@ -53,8 +57,8 @@ def start(environment: Mapping[str, str]) -> None:
     if lock is None:
         return
     sandbox = choose_sandbox(spec)
-    plan = plan_limits(spec, sandbox)
     uid = jupyter_uid(spec)
+    plan = plan_limits(spec, sandbox, Home(Path(spec.home_dir)).open(spec, uid))
     prepare(spec, folders, uid, msgspec.json.encode(plan.limits))
     if sandbox == sandboxes.NONE:
         _link_datasets(spec, folders)
@@ -103,6 +107,7 @@ def stop(environment: Mapping[str, str]) -> None:
         end_and_let_go(folders)
         for token in (folders.token, folders.instance_token):
             token.unlink(missing_ok=True)
+        Home(folders.root.parent.parent / "homes" / folders.root.name).wait_until_closed(CLOSE_S)
 
 
 def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
@@ -172,7 +177,8 @@ def remove(environment: Mapping[str, str]) -> None:
         )
     if folders.root.is_dir():
         end_and_let_go(folders)
-    for path in (home, folders.run, folders.token.parent, folders.data, folders.etc):
+    Home(home).remove()
+    for path in (folders.run, folders.token.parent, folders.data, folders.etc):
         remove_tree(path)
 
 
@@ -213,10 +219,16 @@ def run(arguments: list[str]) -> int:
                 remove(environment)
             case "status":
                 sys.stdout.write(json.dumps(status(environment)) + "\n")
+            case "show-homes":
+                from nightingale_build.launcher.showing import show_homes  # noqa: PLC0415 - no start needs it
+
+                show_homes(environment)
             case "probe":
                 sys.stdout.write(json.dumps(probe()) + "\n")
             case _:
-                sys.stderr.write("usage: python -m nightingale_build.launcher start|stop|remove|status|probe\n")
+                sys.stderr.write(
+                    "usage: python -m nightingale_build.launcher start|stop|remove|status|show-homes|probe\n"
+                )
                 return 2
     except RefusalError as refusal:
         sys.stderr.write(refusal.line() + "\n")

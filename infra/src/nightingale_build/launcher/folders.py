@@ -6,7 +6,6 @@ them, and what an earlier generation left in the run folder is thrown away, neve
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -186,7 +185,7 @@ def read_record(folders: InstanceFolders) -> LauncherRecord | None:
 
 
 def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits: bytes) -> None:
-    """Make home, run folder and token anew; call it with the lock held. Raises OSError."""
+    """Make run folder and tokens anew; call it with the lock held. Raises OSError."""
     for stale in (folders.record, folders.exit):
         stale.unlink(missing_ok=True)
     write_whole(folders.launch, msgspec.json.encode(spec))
@@ -200,10 +199,6 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     write_whole(folders.shipper_token, f"ns_{named}_{os.urandom(32).hex()}".encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
     folders.announcement.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home = Path(spec.home_dir)
-    home.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        home.mkdir(mode=0o700)
     if uid is not None:
         for path in (
             folders.run,
@@ -213,9 +208,6 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
             folders.instance_token,
         ):
             os.chown(path, uid, uid, follow_symlinks=False)
-        if home.lstat().st_uid != uid:
-            # A home made under another profile or uid; -h and -P follow no link.
-            subprocess.run(["chown", "-hRP", f"{uid}:{uid}", "--", str(home)], check=True, stdin=subprocess.DEVNULL)
     # Last, once the run folder is its owner's; made anew, so that the folder it lies in tells of it.
     folders.announcement.unlink(missing_ok=True)
     folders.announcement.touch(mode=0o600)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightingale.contract.build import LaunchSpec
+from nightingale_build.launcher.home import HomeLimit
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 OURS = "nightingale"
@@ -91,8 +92,8 @@ def _lower(kind: int, value: int) -> None:
     resource.setrlimit(kind, (ceiling, ceiling))
 
 
-def plan_limits(spec: LaunchSpec, sandbox: str, cgroup_root: Path = CGROUP_ROOT) -> LimitPlan:
-    """Return the limits of this start; makes the control groups where root can."""
+def plan_limits(spec: LaunchSpec, sandbox: str, home: HomeLimit, cgroup_root: Path = CGROUP_ROOT) -> LimitPlan:
+    """Return the limits of this start; makes the control groups where root can. `home` is what holds its size."""
     permitted = _permitted()
     cpus = choose_cpus(spec.instance_id, spec.cores, permitted)
     cgroup = make_cgroup(spec, cgroup_root) if os.geteuid() == 0 else None
@@ -100,7 +101,7 @@ def plan_limits(spec: LaunchSpec, sandbox: str, cgroup_root: Path = CGROUP_ROOT)
     limits = (
         _cpu_limit(spec, permitted, "cpu" in controllers),
         _memory_limit(spec, "memory" in controllers),
-        _limit("disk", f"{spec.disk_gib} GiB", None, "A home folder on one machine has no quota."),
+        _limit("disk", f"{spec.disk_gib} GiB", home.enforced_by, home.why),
         _limit("gpu", "0", sandbox if sandbox != "none" else None, "The local place gives out no GPU."),
     )
     return LimitPlan(cpus=cpus, data_bytes=spec.memory_mib * MIB, cgroup=cgroup, limits=limits)

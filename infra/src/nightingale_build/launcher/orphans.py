@@ -10,6 +10,7 @@ On Linux only; elsewhere a kernel of a killed server ends by itself, since ipyke
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -19,8 +20,9 @@ from pathlib import Path
 
 from nightingale_build.launcher.process_identity import start_time
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-"""From prctl(2)."""
+"""Both from prctl(2)."""
 
 MARK = "NIGHTINGALE_INSTANCE"
 """All that a launcher starts has its instance's id in this variable."""
@@ -44,6 +46,16 @@ def die_with_launcher() -> list[str]:
     if sys.platform != "linux" or shutil.which("setpriv") is None:
         return []
     return ["setpriv", "--pdeathsig", "KILL", "--"]
+
+
+def end_with_parent() -> None:
+    """Be killed when the parent dies; raises OSError when it is dead already."""
+    import ctypes  # noqa: PLC0415 - needed rarely
+
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent or parent == 1:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def adopt() -> None:
