@@ -16,6 +16,7 @@ from nightingale.contract.operations import OPERATIONS, Operation
 from nightingale.contract.schemas import ErrorOut
 from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role, Status
 from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, InstanceIdentity, Principal
+from nightingale_local import check_report
 from nightingale_local.commands import DEMO, LOCAL
 from nightingale_tui.api.errors import BadAnswerError, UnreachableError, refusal
 from nightingale_tui.cli.command import Command
@@ -35,6 +36,7 @@ def pages() -> dict[str, str]:
         "permissions.md": _permissions(),
         "cli.md": _cli(),
         "exit-codes.md": _exit_codes(),
+        "check.md": check_report.page(_MADE, _table),
         **_schemas(),
     }
 

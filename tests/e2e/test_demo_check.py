@@ -73,10 +73,20 @@ def test_the_check_holds_and_reports_it_in_one_object(scratch: Path) -> None:
         (read,) = report["reads"]
         assert read["path"] == "demo-scans/ct/CT_small.dcm"
         assert read["ranges"] == [[0, read["bytes"]]]
+        assert set(report["forbidden"]) == {"tried", "refused", "recorded"}
+        doors = report["forbidden_by_door"]
+        assert set(doors) == {"jupyter", "gateway", "file system"}
+        for name, count in report["forbidden"].items():
+            assert sum(door[name] for door in doors.values()) == count
+        for door in doors.values():
+            assert door["tried"] == door["refused"] >= door["recorded"] == door["recordable"] > 0
+        assert report["forbidden_reason"] is None
     else:
         assert report["observer"]["name"] is None
         assert report["observer"]["words"]
         assert report["reads"] is None
+        assert report["forbidden"] is None
+        assert "tier 2" in report["forbidden_reason"]
     for step in report["steps"]:
         assert set(step) == {"name", "seconds", "ok"}
         assert step["ok"] is True

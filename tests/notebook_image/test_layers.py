@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from nightingale_local.demo_material import MARK
+from nightingale_local.ways_out import IN_BASE64
+
 from .conftest import IMAGE_PYTHON, Instance
+from .planted import plant_in
 from .raw_http import ask
-from .ways import IN_BASE64, MARK, plant
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 ONE_LAYER = Path(__file__).with_name("one_layer.py")
@@ -31,7 +34,7 @@ async def test_one_layer_alone_leaves_a_way_round(
 ) -> None:
     instance = new_instance()
     instance.environment["NIGHTINGALE_TIER"] = "2"
-    plant(instance.home, instance.data, instance.folder / "outside")
+    plant_in(instance)
     instance.launch([str(IMAGE_PYTHON), "-P", str(ONE_LAYER), layer])
     await instance.wait_until_ready()
     for target in (FILE, EXPORT, CONTENT):

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from nightingale_local.planting import LARGE
+
 from .conftest import START_S, Instance
 from .fake_platform import TOKEN, FakePlatform
-from .ways import LARGE
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 EVIL = {"Origin": "http://evil.example"}

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from nightingale_local.demo_material import MARK
+from nightingale_local.ways_out import WAYS, misjudged
+
 from .conftest import IMAGE_PYTHON, Instance
 from .fake_platform import TOKEN, FakePlatform
-from .raw_http import Answer, ask
-from .ways import IN_BASE64, MARK, WAYS, Way, plant
+from .planted import plant_in
+from .raw_http import ask
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]  # each starts real servers
 ROUTES_OF = Path(__file__).with_name("routes_of.py")
@@ -28,24 +31,8 @@ def at_tier(new_instance: Callable[[], Instance], tier: int) -> Instance:
     token_file.touch(mode=0o600)
     token_file.write_text(TOKEN)
     instance.environment |= {"NIGHTINGALE_TIER": str(tier), "NIGHTINGALE_INSTANCE_TOKEN_FILE": str(token_file)}
-    plant(instance.home, instance.data, instance.folder / "outside")
+    plant_in(instance)
     return instance
-
-
-def judge(way: Way, letter: str, answer: Answer) -> str | None:
-    """Return what is wrong with an answer, or None."""
-    left = MARK in answer.body or IN_BASE64 in answer.body
-    right = {
-        "r": 200 <= answer.status < 300 and left,
-        "o": 200 <= answer.status < 300 and left,
-        "R": not left,
-        ".": 200 <= answer.status < 300 and not left,
-        ">": 300 <= answer.status < 400 and not left,
-        "x": answer.status == 403 and not left and (way.method == "HEAD" or b"This instance mounts" in answer.body),
-        "-": 400 <= answer.status < 500 and not left,
-    }[letter]
-    said = f"{answer.status}{', with what was planted' if left else ''}: {answer.body[:200]!r}"
-    return None if right else f"{way.method} {way.target} should be {letter!r}, and was {said}"
 
 
 @pytest.mark.parametrize("tier", [0, 1, 2, 3])
@@ -61,7 +48,7 @@ async def test_every_known_way_does_at_this_tier_what_the_table_says(
         headers = {"Authorization": f"token {instance.token}"}
         for way in WAYS:
             answer = await ask(instance.socket, way.method, way.target, headers | dict(way.headers), way.body)
-            problem = judge(way, way.tiers[tier], answer)
+            problem = misjudged(way, way.tiers[tier], answer.status, answer.body)
             if problem:
                 wrong.append(problem)
             assert answer.headers.get("access-control-allow-origin", "") == ""  # no other origin
@@ -104,7 +91,7 @@ def test_every_route_of_the_server_is_known_and_tried(image_python: Path, tier: 
     assert not unknown, f"not in routes.HOLDS: {unknown}"
     paths = [way.target.split("?")[0] for way in WAYS]
     untried = [pattern for pattern in table if not any(re.match(pattern, path) for path in paths)]
-    assert not untried, f"not in ways.WAYS: {untried}"
+    assert not untried, f"not in ways_out.WAYS: {untried}"
 
 
 def test_a_handler_that_nobody_listed_is_closed(image_python: Path) -> None:

@@ -1,7 +1,7 @@
 """`nightingale demo --check`: the whole job without a screen, in a folder of its own, and every figure compared.
 
-start, apply, log in, launch, tunnel, cell, reads, crash, retry, resize, stop, start, delete, bill, audit: as a person
-would, through the API and the system's ssh.
+start, apply, log in, launch, tunnel, cell, reads, crash, retry, resize, stop, start, take out what may not leave,
+delete, bill, audit: as a person would, through the API and the system's ssh.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nightingale.adapters.system_clock import SystemClock
 from nightingale.contract.build import LauncherRecord
-from nightingale.contract.schemas import HistoryEntryOut, InstanceOut, LaunchIn, ResizeIn, Size
+from nightingale.contract.schemas import InstanceOut, LaunchIn, ResizeIn, Size
 from nightingale.contract.vocabulary import ReasonCode, Status
-from nightingale_local import control, demo
+from nightingale_local import control, demo, forbidden
+from nightingale_local.attempts import hold, report
+from nightingale_local.check_bill import bill_of, history_of
 from nightingale_local.check_reads import is_audit_whole, observer_of, reads_of
-from nightingale_local.demo_material import CT_FILE, DATASET, VERSION
+from nightingale_local.check_report import FIELDS
+from nightingale_local.demo_material import CT_FILE, DATASET, SENSITIVE, VERSION
 from nightingale_local.folders import Folders, StoreChoice, read_json
 from nightingale_local.leftovers import processes_of
 from nightingale_local.measures import (
@@ -39,7 +43,6 @@ from nightingale_local.measures import (
     jupyter_process,
     require,
     run_cell,
-    seconds_by_hand,
 )
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
@@ -47,9 +50,9 @@ from nightingale_tui.settings import Settings as ClientSettings
 from nightingale_tui.tunnel import Tunnel
 
 _NAME = "check"
+_VAULT = "vault"
 _READY_SECONDS = 60.0
 _CRASH_BOUND_SECONDS = 2
-_BILL_SECONDS = 30.0
 
 
 class Check:
@@ -59,26 +62,8 @@ class Check:
         """Take where progress goes."""
         self._note = note
         self._clock = SystemClock()
-        self.report: dict[str, Any] = {
-            "ok": False,
-            "launch_to_ready_s": None,
-            "terraform_s": None,
-            "jupyter_start_s": None,
-            "tunnel_status": None,
-            "cell_output": None,
-            "observer": None,
-            "reads": None,
-            "crash_detected_s": None,
-            "usage_seconds": None,
-            "history_seconds": None,
-            "cost": None,
-            "currency": None,
-            "audit_verified": None,
-            "left_over_processes": None,
-            "store": "sqlite",
-            "profile": "root" if os.geteuid() == 0 else "user",
-            "steps": [],
-        }
+        self.report: dict[str, Any] = dict.fromkeys(FIELDS)
+        self.report |= {"ok": False, "store": "sqlite", "profile": "root" if os.geteuid() == 0 else "user", "steps": []}
 
     def run(self, host: str = "chalice", store: StoreChoice | None = None) -> bool:
         """Play the job and return whether all of it held. Cleans up in any case."""
@@ -120,6 +105,7 @@ class Check:
             self._open_and_run(api, settings, folders)
             self._reads(api, launched.id)
             self._crash(api, folders, launched.id)
+            vault = self._launch_vault(api, msgspec.structs.replace(body, name=_VAULT, datasets=(SENSITIVE,)))
             with self._step("retry"):
                 api.retry_instance(demo.PROJECT, _NAME)
                 self._until(api, Status.RUNNING)
@@ -131,13 +117,19 @@ class Check:
                 api.start_instance(demo.PROJECT, _NAME)
                 self._until(api, Status.RUNNING)
                 require(self._cell(api, settings, KEPT_CELL).strip() == "kept", "the home folder was lost")
+            if vault is not None:
+                self._forbidden(api, settings, folders, launched.id)
             with self._step("delete"):
-                api.delete_instance(demo.PROJECT, _NAME)
-                self._until(api, Status.TERMINATED, name=launched.id)
-                left = list((folders.root / "homes").glob(f"*{launched.id}*"))
-                require(not left, f"delete left the home behind: {left}")
-            self._bill(api, launched.id)
-            self._audit(folders, launched.id)
+                ids = (launched.id, *([] if vault is None else [vault]))
+                for one in ids:
+                    api.delete_instance(demo.PROJECT, one)
+                for one in ids:
+                    self._until(api, Status.TERMINATED, name=one)
+                left = [found for one in ids for found in (folders.root / "homes").glob(f"*{one}*")]
+                require(not left, f"delete left homes behind: {left}")
+            with self._step("bill"):
+                self.report |= bill_of(api, demo.PROJECT, ids)
+            self._audit(folders, ids)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -171,10 +163,27 @@ class Check:
                 self.report["reads"] = reads_of(api, demo.PROJECT, instance_id, CT_FILE)
             require(observer["name"] is not None or os.geteuid() != 0, f"nothing is recorded: {observer['words']}")
 
-    def _audit(self, folders: Folders, instance_id: str) -> None:
+    def _launch_vault(self, api: Api, body: LaunchIn) -> str | None:
+        """Launch an instance of tier 2, which starts beside what follows, and return its id; None where it may not."""
+        if self.report["profile"] == "root":
+            return api.launch_instance(demo.PROJECT, body).id
+        with self._step("tier 2 is refused"):
+            self.report["forbidden_reason"] = forbidden.refusal_of_launch(api, demo.PROJECT, body)
+        return None
+
+    def _forbidden(self, api: Api, settings: ClientSettings, folders: Folders, other: str) -> None:
+        with self._step("launch at tier 2"):
+            vault = self._until(api, Status.RUNNING, name=_VAULT)
+        with self._step("forbidden"), contextlib.closing(demo.operator_api(folders)) as operator:
+            target = forbidden.Target(api, operator, settings, folders, demo.PROJECT, vault, other)
+            attempts = forbidden.play(target)
+            self.report |= report(attempts)
+            hold(attempts)
+
+    def _audit(self, folders: Folders, instance_ids: tuple[str, ...]) -> None:
         with self._step("audit"), contextlib.closing(demo.operator_api(folders)) as operator:
-            streams = ("platform", instance_id, *([f"reads-{instance_id}"] if self.report["reads"] else []))
-            self.report["audit_verified"] = is_audit_whole(operator, streams)
+            reads = tuple(f"reads-{one}" for one in instance_ids) if self.report["reads"] else ()
+            self.report["audit_verified"] = is_audit_whole(operator, ("platform", *instance_ids, *reads))
 
     def _crash(self, api: Api, folders: Folders, instance_id: str) -> None:
         with self._step("crash"):
@@ -193,7 +202,7 @@ class Check:
             )
             require(reason is not None and reason.words and reason.next_step, "the crash is not explained")
             require(reason is not None and reason.log_tail, "the crash is shown without the log's last lines")
-            entry = self._history(api, _NAME)[-1]
+            entry = history_of(api, demo.PROJECT, _NAME)[-1]
             ended = entry.billed_until
             require(
                 ended is not None and abs(ended - killed_at) <= timedelta(seconds=_CRASH_BOUND_SECONDS),
@@ -213,27 +222,6 @@ class Check:
             require(int(large[1]) > int(small[1]), f"memory limit before the resize {small[1]}, after it {large[1]}")
             if (os.cpu_count() or 1) > 1:
                 require(int(large[0]) > int(small[0]), f"cores before the resize {small[0]}, after it {large[0]}")
-
-    def _bill(self, api: Api, instance_id: str) -> None:
-        with self._step("bill"):
-            by_hand = seconds_by_hand(self._history(api, instance_id))
-            until = time.monotonic() + _BILL_SECONDS
-            while True:
-                records = [one for one in api.list_usage_records(demo.PROJECT).records if one.kind == "compute"]
-                used = sum(one.quantity for one in records if one.instance_id == instance_id)
-                if used == by_hand or time.monotonic() > until:
-                    break
-                time.sleep(0.1)
-            usage = api.get_usage(demo.PROJECT)
-            self.report |= {
-                "usage_seconds": used,
-                "history_seconds": by_hand,
-                "cost": str(usage.total.list_cost),
-                "currency": usage.currency,
-            }
-            require(used == by_hand, f"usage records hold {used} s, the history {by_hand} s")
-            require(usage.total.compute_seconds == used, f"the month says {usage.total.compute_seconds} s")
-            require(Decimal(str(usage.total.list_cost)) > 0, "the bill is empty")
 
     def _clean_up(self, folders: Folders, roots: set[int]) -> bool:
         try:
@@ -285,16 +273,6 @@ class Check:
         jupyter = api.open_jupyter(demo.PROJECT, _NAME)
         with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
             return run_cell(tunnel.local_port, jupyter.token, code)
-
-    def _history(self, api: Api, name: str) -> list[HistoryEntryOut]:
-        entries: list[HistoryEntryOut] = []
-        cursor: str | None = None
-        while True:
-            page = api.list_history(demo.PROJECT, name, cursor=cursor)
-            entries += page.entries
-            cursor = page.next_cursor
-            if cursor is None:
-                return entries
 
     @staticmethod
     def _launcher(folders: Folders, instance_id: str) -> LauncherRecord | None:

@@ -1,4 +1,4 @@
-"""What the demo needs: a dataset of real DICOM files, taken from the pydicom package, and a cluster file.
+"""What the demo needs: two datasets of DICOM files taken from the pydicom package, and a cluster file.
 
 Nothing is downloaded: the files are part of the pydicom (MIT) that the image's environment holds already.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import string
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -32,6 +31,22 @@ FILES: Mapping[str, str] = {
 }
 """Path in the dataset, and the name that pydicom knows it by. All read with numpy alone, no codec to install."""
 
+SENSITIVE = "demo-sensitive"
+"""The dataset of tier 2: made-up records that stand for sensitive ones, from which nothing may be taken out."""
+
+MARK = b"MARKER"
+"""Each of its files begins with it: whatever holds it has left."""
+
+SCAN, TABLE, HIDDEN = "ct.dcm", "table.csv", ".hidden"
+"""The files of SENSITIVE: a CT slice, laboratory values as text, a hidden note."""
+
+_VALUES = b"""MARKER,subject,value,unit
+troponin I,s001,0.02,ng/mL
+troponin I,s002,1.40,ng/mL
+NT-proBNP,s001,86,pg/mL
+NT-proBNP,s002,2310,pg/mL
+"""
+
 PEOPLE = ("ada", "grace")
 """Ada is a researcher, Grace an admin who leads both projects."""
 
@@ -48,27 +63,37 @@ class DemoMaterialError(Exception):
 
 
 def write_datasets(folder: Path, python: Path) -> None:
-    """Write the demo dataset to `<folder>/demo-scans/1/`, files and MANIFEST; whole or not at all.
+    """Write the demo's datasets to `<folder>/<dataset>/1/`, files and MANIFEST; each whole or not at all.
 
     `python` is the interpreter of the image's environment, asked where its pydicom keeps the files. A dataset that is
     there and agrees with its MANIFEST is left alone. Everything is readable by every account: instances run under
     accounts of their own. Raises DemoMaterialError.
     """
-    target = folder / DATASET / VERSION
-    if is_intact(target):
+    names = {DATASET: set(FILES), SENSITIVE: {SCAN, TABLE, HIDDEN}}
+    missing = [one for one in names if not is_intact(folder / one / VERSION, names[one])]
+    if not missing:
         return
     sources = _sources(python)
+    contents = {DATASET: {name: path.read_bytes() for name, path in sources.items()}}
+    # The first 128 bytes of a DICOM file are free for anything.
+    scan = MARK.ljust(128, b"\0") + contents[DATASET][CT_FILE][128:]
+    contents[SENSITIVE] = {SCAN: scan, TABLE: _VALUES, HIDDEN: MARK + b": a note that nobody should see\n"}
+    for dataset in missing:
+        _write(folder / dataset / VERSION, contents[dataset])
+
+
+def _write(target: Path, contents: Mapping[str, bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{VERSION}-", dir=target.parent) as scratch:
         made = Path(scratch) / VERSION
         made.mkdir()
         lines = []
-        for name, source in sources.items():
-            copy = made / name
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, copy)
-            copy.chmod(0o644)
-            lines.append(f"{_sha256(copy)}  {name}\n")
+        for name, content in contents.items():
+            file = made / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o644)
+            lines.append(f"{_sha256(file)}  {name}\n")
         (made / MANIFEST).write_text("".join(lines), encoding="utf-8")
         for made_folder in (target.parent, made, *(path for path in made.iterdir() if path.is_dir())):
             made_folder.chmod(0o755)  # whatever the umask said
@@ -78,13 +103,13 @@ def write_datasets(folder: Path, python: Path) -> None:
         made.rename(target)
 
 
-def is_intact(version_folder: Path) -> bool:
-    """Return whether every file of the demo dataset is there with the checksum that the MANIFEST says."""
+def is_intact(version_folder: Path, names: Collection[str] = FILES) -> bool:
+    """Return whether every file of a demo dataset is there with the checksum that the MANIFEST says."""
     manifest = version_folder / MANIFEST
     if not manifest.is_file():
         return False
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in manifest.read_text().splitlines())}
-    return set(sums) == set(FILES) and all(
+    return set(sums) == set(names) and all(
         (version_folder / name).is_file() and _sha256(version_folder / name) == digest for name, digest in sums.items()
     )
 
@@ -101,7 +126,9 @@ def demo_cluster(dataset_folder: Path, people: Mapping[str, str]) -> str:
     template = resources.files("nightingale_local").joinpath("demo_cluster.yaml").read_text(encoding="utf-8")
     # A JSON string is a YAML string too, whatever stands in a key's comment or a folder's name.
     values = {f"{name}_key": json.dumps(key.strip()) for name, key in people.items()}
-    values["demo_scans"] = json.dumps(str((dataset_folder / DATASET / VERSION).absolute()))
+    for dataset in (DATASET, SENSITIVE):
+        name = dataset.replace("-", "_")
+        values[name] = json.dumps(str((dataset_folder / dataset / VERSION).absolute()))
     return string.Template(template).substitute(values)
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from http import HTTPStatus
 
-MARK = b"MARKER"
+from nightingale_local.demo_material import HIDDEN, MARK, SCAN, SENSITIVE, TABLE
+from nightingale_local.planting import COPY, notebook
+
 IN_BASE64 = b"TUFSS0VS"
-LARGE = 1_100_000
-_NOTEBOOK = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+_BEYOND = ("outside", "/etc/passwd", "hidden", ".ipynb_checkpoints/", "labextensions", "/lab/extensions/")
+"""What no tier gives: of other folders, hidden, or laid where Jupyter serves its own."""
 
 
 @dataclass(frozen=True)
@@ -33,56 +35,38 @@ class Way:
 
     @property
     def body(self) -> bytes | None:
+        """What is sent."""
         return None if self.json is None else json.dumps(self.json).encode()
 
+    def is_forbidden(self, tier: int) -> bool:
+        """Return whether it tries to take out what this tier forbids: what tier 0 gives or records, or no tier gives.
 
-def notebook(output: str) -> dict[str, object]:
-    """A notebook with one cell that printed `output`."""
-    printed = {"output_type": "stream", "name": "stdout", "text": output}
-    cell = {
-        "cell_type": "code",
-        "id": "a",
-        "execution_count": 1,
-        "metadata": {},
-        "source": output,
-        "outputs": [printed],
-    }
-    return _NOTEBOOK | {"cells": [cell]}
+        What nothing could leave by (a page that is not there, a method that is none) is no attempt.
+        """
+        letter, at_open = self.tiers[tier], self.tiers[0]
+        return letter == "x" or (letter == "-" and (at_open != "-" or any(one in self.target for one in _BEYOND)))
+
+    def is_recorded(self, tier: int) -> bool:
+        """Return whether a refusal at this tier is recorded."""
+        return self.tiers[tier] == "x"
 
 
-def plant(home: Path, data: Path, outside: Path) -> None:
-    """Lay out what a researcher's own code could: files of every kind, links, and what Jupyter reads of its own."""
-    text = MARK.decode()
-    binary = MARK + b"\0\xff" * 2_000
-    jupyter = home / ".local" / "share" / "jupyter"
-    kernel = {"argv": ["true", "{connection_file}"], "display_name": text, "language": "python"}
-    planted: dict[Path, bytes] = {
-        home / "note.txt": MARK,
-        home / "page.html": MARK,
-        home / "scan.dcm": binary,
-        home / "big.txt": MARK * (LARGE // 6),
-        home / "n.ipynb": json.dumps(notebook(text)).encode(),
-        home / "big.ipynb": json.dumps(notebook(text * (LARGE // 6))).encode(),
-        home / ".hidden": MARK,
-        data / "demo" / "ct.dcm": binary,
-        data / "demo" / "table.csv": MARK,
-        data / "demo" / ".hidden": MARK,
-        outside / "outside.txt": MARK,
-        jupyter / "labextensions" / "leak" / "data.txt": MARK,
-        jupyter / "labextensions" / "leak" / "package.json": b'{"name": "leak", "version": "1", "jupyterlab": {}}',
-        jupyter / "kernels" / "leak" / "kernel.json": json.dumps(kernel).encode(),
-        jupyter / "kernels" / "leak" / "data.bin": binary,
-    }
-    for path, content in planted.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (home / "names").mkdir()
-    for number in range(1_100):
-        (home / "names" / f"{number:04}{'n' * 240}").touch()
-    (home / "link-hidden").symlink_to(".hidden")
-    (home / "link-out").symlink_to(outside / "outside.txt")
-    (home / "link-folder").symlink_to(outside)
-    (home / "link-data-hidden").symlink_to(data / "demo" / ".hidden")
+def misjudged(way: Way, letter: str, status: int, body: bytes) -> str | None:
+    """Return what is wrong with an answer where the table has this letter, or None."""
+    left = MARK in body or IN_BASE64 in body
+    kind = status // 100
+    has_words = way.method == "HEAD" or b"This instance mounts" in body
+    right = {
+        "r": (kind, left) == (2, True),
+        "o": (kind, left) == (2, True),
+        "R": not left,
+        ".": (kind, left) == (2, False),
+        ">": (kind, left) == (3, False),
+        "x": status == HTTPStatus.FORBIDDEN and not left and has_words,
+        "-": (kind, left) == (4, False),
+    }[letter]
+    said = f"{status}{', with what was planted' if left else ''}: {body[:200]!r}"
+    return None if right else f"{way.method} {way.target} should be {letter!r}, and was {said}"
 
 
 WAYS = (
@@ -94,8 +78,9 @@ WAYS = (
     Way("HEAD", "/files/note.txt", "..xx"),
     Way("GET", "/files/n.ipynb", "rrxx"),
     Way("GET", "/files/page.html", "rrxx"),
-    Way("GET", "/files/data/demo/ct.dcm", "rrxx"),
-    Way("GET", "/files/data/demo/.hidden", "--xx"),
+    Way("GET", f"/files/data/{SENSITIVE}/{SCAN}", "rrxx"),
+    Way("GET", f"/files/data/{SENSITIVE}/{HIDDEN}", "--xx"),
+    Way("GET", f"/files/{COPY}", "rrxx"),
     Way("GET", "/files/.hidden", "--xx"),
     Way("GET", "/files/link-hidden", "--xx"),
     Way("GET", "/files/link-data-hidden", "--xx"),
@@ -123,12 +108,13 @@ WAYS = (
     Way("GET", "/api/contents/note.txt?type=file&format=base64", "rrrr"),
     Way("GET", "/api/contents/n.ipynb", "rrrr"),
     Way("GET", "/api/contents/n.ipynb?type=file&format=text", "rrrr"),
-    Way("GET", "/api/contents/data/demo/table.csv", "rrrr"),
+    Way("GET", f"/api/contents/data/{SENSITIVE}/{TABLE}", "rrrr"),
     Way("GET", "/api/contents/scan.dcm", "rrxx"),
     Way("GET", "/api/contents/scan.dcm?type=file&format=base64", "rrxx"),
     Way("GET", "/api/contents/scan.dcm?type=file&format=text", "--xx"),
     Way("GET", "/api/contents/scan.dcm?type=notebook", "--xx"),
-    Way("GET", "/api/contents/data/demo/ct.dcm?format=base64", "rrxx"),
+    Way("GET", f"/api/contents/data/{SENSITIVE}/{SCAN}?format=base64", "rrxx"),
+    Way("GET", f"/api/contents/{COPY}?format=base64", "rrxx"),
     Way("GET", "/api/contents/big.txt", "rrxx"),
     Way("GET", "/api/contents/big.txt?format=base64", "rrxx"),
     Way("GET", "/api/contents/big.ipynb", "rrxx"),
