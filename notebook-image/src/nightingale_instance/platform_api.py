@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from nightingale_instance.unix_http import UnixConnection
 
 _ANSWER_S = 10.0
 _RETRY_S = 0.25
@@ -72,7 +73,7 @@ class PlatformApi:
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
         content = json.dumps(body).encode() if body is not None else None
-        connection = _Connection(self._socket)
+        connection = UnixConnection(self._socket, _ANSWER_S)
         try:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
@@ -103,19 +104,6 @@ class PlatformApi:
                 code="no_token",
                 next_step="Only its owner's programs can read it; started anew, the instance gets a new one.",
             ) from error
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_ANSWER_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _not_reached(message: str) -> NotReachedError:
