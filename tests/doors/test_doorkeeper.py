@@ -79,6 +79,7 @@ def test_with_ipv6_a_whole_network_counts_as_one(address: str, source: str) -> N
     assert source_of(address) == source
 
 
+@pytest.mark.slow
 def test_a_connection_that_waits_is_greeted_in_its_turn_and_one_that_leaves_costs_nothing(tmp_path: Path) -> None:
     api = FakeApi("/nonexistent/jupyter.sock")
     gateway = GatewayProcess(tmp_path, api.url, connections_at_once=1, connections_per_second=4).wait_until_ready()
@@ -95,6 +96,7 @@ def test_a_connection_that_waits_is_greeted_in_its_turn_and_one_that_leaves_cost
     assert not [line for line in gateway.raw_log if "raceback" in line]
 
 
+@pytest.mark.slow
 def test_a_flood_is_dropped_and_recorded_and_the_next_person_gets_in(tmp_path: Path) -> None:
     api = FakeApi("/nonexistent/jupyter.sock")
     gateway = GatewayProcess(tmp_path, api.url, connections_at_once=1, connections_per_second=2).wait_until_ready()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nightingale.services import records
 from nightingale.services.gateway import LEASE_SECONDS
 from nightingale_gateway.config import GatewayConfig
 
+pytestmark = pytest.mark.slow  # each starts a gateway
 ALLOWED_SECONDS = 30
 HEART = "scan.heart"
 
@@ -129,7 +129,7 @@ def house(tmp_path: Path, jupyter: str, monkeypatch: pytest.MonkeyPatch) -> Iter
         def give_token(folder: Path) -> None:
             (folder / "gateway.token").write_text(gateway_token, encoding="ascii")
 
-        gateway = GatewayProcess(tmp_path, server.url, spoil=give_token).wait_until_ready()
+        gateway = GatewayProcess(tmp_path, server.url, spoil=give_token, silence_seconds=4).wait_until_ready()
         made = House(platform, server, gateway, laptop, new_laptop)
         token = made.login(laptop).json()["token"]
         for project in ("brain", "heart"):
@@ -181,7 +181,7 @@ def test_a_revoked_person_is_out_at_once_and_their_tunnels_close(house: House) -
     with house.laptop.tunnel(house.gateway, "scan.brain:8888") as tunnel, held(tunnel) as connection:
         house.apply(gone)
         assert house.get("/v1/me", token) == 401
-        assert ends_within(connection, 5)
+        assert ends_within(connection, LEASE_SECONDS / 2)
         assert tunnel.get("/api") == b""  # ssh still runs, and opens nothing
     assert house.login(house.laptop).json()["code"] == "invalid_signature"
     assert not house.is_let_in(house.laptop)
@@ -204,7 +204,7 @@ def test_who_leaves_a_project_loses_its_tunnels_and_no_others(house: House) -> N
         held(heart) as kept,
     ):
         house.apply(lambda cluster: without(cluster, "ada", "brain"))
-        assert ends_within(lost, 5)
+        assert ends_within(lost, LEASE_SECONDS / 2)
         ask(kept)
         assert heart.get("/api")
         assert brain.get("/api") == b""
@@ -216,7 +216,7 @@ def test_a_role_that_opens_nothing_closes_what_was_open(house: House) -> None:
     token = house.login(house.laptop).json()["token"]
     with house.laptop.tunnel(house.gateway, "scan.brain:8888") as tunnel, held(tunnel) as connection:
         house.apply(as_auditor)
-        assert ends_within(connection, 5)
+        assert ends_within(connection, LEASE_SECONDS / 2)
     assert house.get("/v1/projects/brain/instances", token) == 200
 
 
@@ -226,7 +226,7 @@ def test_a_key_that_was_exchanged_opens_nothing_and_what_it_opened_ends(house: H
     with house.laptop.tunnel(house.gateway, "scan.brain:8888") as tunnel, held(tunnel) as connection:
         house.apply(lambda cluster: with_key(cluster, house.new_laptop.public_key))
         assert house.get("/v1/me", token) == 401
-        assert ends_within(connection, 5)
+        assert ends_within(connection, LEASE_SECONDS / 2)
     assert house.login(house.laptop).json()["code"] == "invalid_signature"
     assert not house.is_let_in(house.laptop)
     assert house.is_let_in(house.new_laptop)
@@ -253,9 +253,7 @@ def test_a_token_of_the_gateway_that_was_taken_away_closes_every_tunnel(house: H
         item = house.platform.store.get(records.session_key(house.platform.token("gateway")))
         assert item is not None
         house.platform.store.delete(item.key, item.version)
-        began = time.monotonic()
-        assert ends_within(connection, 10)
-        assert time.monotonic() - began < 5
+        assert ends_within(connection, LEASE_SECONDS / 2)  # after the silence that the gateway endures
 
 
 def test_in_production_a_revoked_tunnel_closes_within_the_time_allowed() -> None:

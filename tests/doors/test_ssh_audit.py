@@ -14,6 +14,7 @@ import pytest
 from doubles.gateway_api import FakeApi
 from infra.gateway.conftest import GatewayProcess, Laptop
 
+pytestmark = pytest.mark.slow  # each starts a gateway
 SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
 SOCKET = "/nonexistent/jupyter.sock"
 

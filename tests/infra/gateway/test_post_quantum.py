@@ -32,6 +32,7 @@ def test_every_post_quantum_exchange_is_there_best_first_and_registered_once():
     assert SNTRUP761.encode() not in kex.get_default_kex_algs()  # other users of asyncssh in this process keep theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({SNTRUP761, SINCE_8_9, MLKEM768} & set(OWN_SSH)))
 def test_this_systems_own_ssh_carries_a_tunnel_and_changes_keys_on_the_way(gateway, ada, name):
     with ada.tunnel(gateway, "xray:8888", f"-oKexAlgorithms={name}", "-oRekeyLimit=1M") as tunnel:
@@ -58,6 +59,7 @@ async def log_in(gateway, ada, **options) -> None:
     await connection.wait_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SNTRUP761, SINCE_8_9, MLKEM768])
 async def test_asyncssh_as_a_client_logs_in_by_each(gateway, ada, name):
     assert name in post_quantum_exchanges()
@@ -65,11 +67,13 @@ async def test_asyncssh_as_a_client_logs_in_by_each(gateway, ada, name):
     gateway.log.wait_for(lambda line: line["event"] == "logged_in")
 
 
+@pytest.mark.slow
 async def test_asyncssh_as_it_comes_logs_in(gateway, ada):
     await log_in(gateway, ada)
     gateway.log.wait_for(lambda line: line["event"] == "logged_in")
 
 
+@pytest.mark.slow
 def test_a_client_that_knows_nothing_better_is_let_in_only_where_the_configuration_says_so(
     gateway, api, start_gateway, ada
 ):
@@ -118,6 +122,7 @@ async def raw_client(gateway) -> AsyncIterator[RawClient]:
         await writer.wait_closed()
 
 
+@pytest.mark.slow
 async def test_public_keys_of_the_right_length_are_answered(gateway):
     async with raw_client(gateway) as client:  # any bytes of that length are a key of both halves
         answer = await client.offer(SINCE_8_9.encode(), b"\xff" * LENGTH)
@@ -126,6 +131,7 @@ async def test_public_keys_of_the_right_length_are_answered(gateway):
     assert len(answer.get_string()) == 1039 + 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("public", [b"", b"k" * 32, b"k" * 1157, b"k" * 1158, b"k" * (LENGTH - 1), b"k" * (LENGTH + 1)])
 @pytest.mark.parametrize("name", [SNTRUP761, SINCE_8_9, MLKEM768])
 async def test_public_keys_of_a_wrong_length_end_that_connection_with_a_reason(gateway, name, public):
@@ -135,6 +141,7 @@ async def test_public_keys_of_a_wrong_length_end_that_connection_with_a_reason(g
     assert answer.get_string().startswith(b"Invalid ")
 
 
+@pytest.mark.slow
 async def test_a_point_that_would_make_the_classical_half_zero_is_refused(gateway, ada):
     async with raw_client(gateway) as client:
         answer = await client.offer(SINCE_8_9.encode(), b"k" * 1158 + bytes(32))

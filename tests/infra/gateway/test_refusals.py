@@ -15,6 +15,7 @@ from asyncssh.packet import SSHPacket
 
 from nightingale.contract.schemas import ErrorOut
 
+pytestmark = pytest.mark.slow  # the gateway is a server, and so is what it leads to
 NOTICE = "carries tunnels to your running instances"
 
 
