@@ -24,7 +24,7 @@ import httpx
 import pytest
 
 from doubles.homes import shown_homes
-from e2e.processes import arguments, descendants, end_all, touching
+from e2e.processes import arguments, descendants, end_all, parent, touching
 
 COMMAND = str(Path(sys.executable).with_name("nightingale"))
 IMAGE_PYTHON = Path(__file__).parents[2] / "notebook-image" / ".venv" / "bin" / "python"
@@ -205,11 +205,12 @@ class Outside:
 
     def jupyter_pid(self, instance_id: str) -> int:
         """Return the pid of the Jupyter server itself, below launcher and sandbox."""
-        (found,) = (
+        serving = {
             pid
             for pid in descendants(self.launcher_pid(instance_id))
             if "nightingale_instance.serve" in (words := arguments(pid)) and "python" in Path(words[0]).name
-        )
+        }
+        (found,) = (pid for pid in serving if parent(pid) not in serving)  # a fork is no other program for a moment
         return found
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ class Outside:
             client.close()
         self._clients.clear()
         done = self.local("down", "--instances")
-        until = time.monotonic() + 5
+        until = time.monotonic() + 15
         while touching(self.folder) and time.monotonic() < until:
             time.sleep(0.02)  # other processes have no event to await
         left = end_all(self.folder)

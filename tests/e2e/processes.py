@@ -27,6 +27,13 @@ def arguments(pid: int) -> list[str]:
     return []
 
 
+def environment(pid: int) -> str:
+    """Return what it was started with; empty for one that has gone."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "environ").read_bytes().decode("utf-8", "replace")
+    return ""
+
+
 def parent(pid: int) -> int:
     with contextlib.suppress(OSError):
         # The name in brackets may hold anything, a bracket too; what follows the last one is well formed.

@@ -50,8 +50,8 @@ def tunnel(
     command = ["ssh", *ssh_options(outside, person, identity), "-N", "-L", forward, "any"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=outside.environment) as ssh:
         try:
-            wait_until(lambda: ssh.poll() is not None or local in listening_ports(), 15, "a tunnel that listens")
+            wait_until(lambda: ssh.poll() is not None or local in listening_ports(), 30, "a tunnel that listens")
             assert ssh.poll() is None, ssh.stderr.read() if ssh.stderr else b""
             yield local
         finally:
-            ssh.terminate()
+            ssh.kill()  # OpenSSH 9.2 loses a SIGTERM that comes just before its poll, and then hangs

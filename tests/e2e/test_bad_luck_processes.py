@@ -33,7 +33,7 @@ def kill(outside: Outside, name: str) -> int:
 def wait_for_another(outside: Outside, name: str, old: int) -> int:
     """Wait until the process has a successor that has said it is ready; return its pid."""
     return wait_until(
-        lambda: (pid := outside.pid(name)) not in {0, old} and is_alive(pid) and pid, 10, f"another {name}"
+        lambda: (pid := outside.pid(name)) not in {0, old} and is_alive(pid) and pid, 40, f"another {name}"
     )
 
 
@@ -68,7 +68,7 @@ def check_one_life(outside: Outside, name: str) -> None:
     outside.act(name, "delete")
     outside.until(seen["id"], "terminated")
     outside.settled_usage(seen["id"])
-    wait_until(lambda: not touching(outside.folder / "instances" / seen["id"]), 10, "no process of the instance")
+    wait_until(lambda: not touching(outside.folder / "instances" / seen["id"]), 30, "no process of the instance")
 
 
 def test_the_api_is_killed_right_after_it_accepted_a_launch(outside: Outside) -> None:
@@ -133,7 +133,7 @@ def test_the_supervisor_is_killed_and_the_platform_started_again(outside: Outsid
     pinned = ssh_options(outside, "ada")
     children = [outside.pid(name) for name in CHILDREN]
     kill(outside, "supervisor")
-    wait_until(lambda: not any(map(is_alive, children)), 10, "children that end with their supervisor")
+    wait_until(lambda: not any(map(is_alive, children)), 30, "children that end with their supervisor")
     assert outside.status()["is_up"] is False
     assert start_time(process) == began
     outside.up()

@@ -43,13 +43,12 @@ subprocess.Popen([sys.executable, "-c", chr(10).join(lines)], start_new_session=
 HOW_LONG = """
 import json, subprocess, sys, time
 def took(*command):
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
-    return sorted(times)[3]
-print(json.dumps([took("nightingale-instance", "status"), took(sys.executable, "-c", "import httpx")]))
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+# By turns, and the quickest of each: what else this machine does in between is nobody's.
+both = [(took("nightingale-instance", "status"), took(sys.executable, "-c", "import httpx")) for _ in range(9)]
+print(json.dumps([min(times) for times in zip(*both)]))
 """
 
 
@@ -98,7 +97,7 @@ def test_a_token_is_good_for_its_own_instance_and_nothing_else(outside: Outside,
     other = outside.run_one("another")
     mine, theirs = token_of(outside, name), token_of(outside, "another")
     own_socket, other_socket = (folder_of(outside, one) / "run" / "platform.sock" for one in (name, "another"))
-    wait_until(other_socket.exists, 5, "a door into the other instance")
+    wait_until(other_socket.exists, 20, "a door into the other instance")
     assert through_socket(own_socket, mine).json()["name"] == name
     for method, where in (("GET", "/v1/instance"), ("POST", "/v1/instance/stop"), ("DELETE", "/v1/instance")):
         assert through_socket(other_socket, mine, method, where).status_code == 403
@@ -138,7 +137,7 @@ def test_what_jupyter_lets_out_is_a_fact_of_the_instances_stream(outside: Outsid
         facts = [one for one in outside.audit(instance_id) if one["tag"] == "contents:download:allowed"]
         return facts[-1] if facts else None
 
-    found = wait_until(fact, 10, "the fact of a download")
+    found = wait_until(fact, 30, "the fact of a download")
     assert found["actor"] == "ada"
     assert found["detail"]["path"].endswith("result.csv")
     assert found["detail"]["bytes"] == "3"
@@ -146,7 +145,7 @@ def test_what_jupyter_lets_out_is_a_fact_of_the_instances_stream(outside: Outsid
 
 def test_a_job_outlives_the_api_and_its_bad_end_is_told_and_stops_nothing(outside: Outside, name: str) -> None:
     run_cell(outside, name, BEGIN)
-    job = wait_until(lambda: (found := outside.get(name)["job"]) and found["is_running"] and found, 10, "a job")
+    job = wait_until(lambda: (found := outside.get(name)["job"]) and found["is_running"] and found, 30, "a job")
     assert job["name"] == "train"
     before = outside.pid("api")
     os.kill(before, signal.SIGKILL)

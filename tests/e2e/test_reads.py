@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from e2e.jupyter import run_cell
 from e2e.outside import Outside, needs_everything
-from e2e.processes import arguments, descendants
+from e2e.processes import arguments, descendants, is_alive, wait_until
 
 pytestmark = [
     *needs_everything,
@@ -159,8 +161,12 @@ print(json.dumps({"answers": answers, "names": names, "secrets": secrets}))
 def test_nothing_inside_can_see_stop_or_go_around_the_observer(outside: Outside, name: str) -> None:
     folder = instance_folder(outside, name)
     launcher = outside.launcher_pid(outside.get(name)["id"])
-    watching = [pid for pid in descendants(launcher) if "nightingale_instance.audit" in arguments(pid)]
-    watching += [pid for pid in descendants(launcher) if Path(arguments(pid)[0]).name == "nightingale-guard"]
+    below = {pid: arguments(pid) for pid in descendants(launcher)}
+    watching = [
+        pid
+        for pid, words in below.items()
+        if words and ("nightingale_instance.audit" in words or Path(words[0]).name == "nightingale-guard")
+    ]
     assert len(watching) >= 2
     datasets = list(outside.folder.rglob("*.ext4"))
     assert datasets
@@ -186,7 +192,9 @@ def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_record
         for pid in descendants(launcher):
             words = arguments(pid)
             if words and (Path(words[0]).name == program or program in words):
-                psutil.Process(pid).kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                wait_until(lambda dying=pid: not is_alive(dying), 10, "a killed observer that is dead")
         path, _, _ = run_cell(outside, name, DICOM).split()
         read_of(outside, name, path, before)
         later = [one for one in reads(outside, name) if one["number"] > before]
