@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ while True:
 """
 
 
-def wait_until(look: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def wait_until(look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """Return the first true thing that `look` returns; files and locks offer nothing to wait on."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):
@@ -126,6 +125,14 @@ def make_image(folder: Path, base: str = sys._base_executable) -> str:  # type: 
     (folder / "bin").mkdir()
     (folder / "bin" / "python").symlink_to(base)
     return str(folder / "bin" / "python")
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Return whether the process is gone, or waits for its parent to take notice."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class LocalPlace:
@@ -276,7 +283,7 @@ class LocalPlace:
     def record(self) -> LauncherRecord:
         return msgspec.json.decode((self.instance_dir / "launcher.json").read_bytes(), type=LauncherRecord)
 
-    def ended(self, timeout_s: float = 10.0) -> ExitRecord:
+    def ended(self, timeout_s: float = 20.0) -> ExitRecord:
         """Return the exit record once it is there."""
         wait_until((self.instance_dir / "exit.json").exists, timeout_s)
         return msgspec.json.decode((self.instance_dir / "exit.json").read_bytes(), type=ExitRecord)
@@ -312,7 +319,7 @@ class LocalPlace:
         return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_local_place(python: str = sys.executable, prefix: tuple[str, ...] = ()) -> Iterator[LocalPlace]:
     """Make a place and end all that it started."""
     folder = Path(tempfile.mkdtemp(prefix="ng-"))
@@ -322,10 +329,11 @@ def open_local_place(python: str = sys.executable, prefix: tuple[str, ...] = ())
     finally:
         place.look_away()
         place.stop()
-        left = place.processes()
+        _, left = psutil.wait_procs(place.processes(), timeout=10)
         for process in left:
-            process.kill()
-        wait_until(lambda: not place.loop_devices(), 3.0)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        wait_until(lambda: not place.loop_devices())
         shutil.rmtree(folder)
         assert not left, f"left over: {left}"
 

@@ -81,7 +81,7 @@ def test_a_server_that_eats_its_memory_is_ended_and_the_cause_is_named(place: Lo
     """Shared memory is outside the data limit of a process: only the control group stops it."""
     place.wish(eat_mib=400)
     place.started(memory_mib=200)
-    ended = place.ended(timeout_s=20)
+    ended = place.ended(timeout_s=40)
     assert ended.code == "out_of_memory", ended
     assert "200 MiB" in ended.words
     wait_until(lambda: not Path(f"/sys/fs/cgroup/memory/nightingale/{INSTANCE_ID}").exists())

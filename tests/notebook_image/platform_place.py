@@ -72,16 +72,16 @@ class Place:
             assert not thread.is_alive()
         self.threads.clear()
 
-    def inside(self, instance_id: str, name: str, *, patience_s: float = 5.0, door: str = "") -> PlatformApi:
+    def inside(self, instance_id: str, name: str, *, patience_s: float = 20.0, door: str = "") -> PlatformApi:
         """Return the API as this instance's command reaches it, through its own door or another's."""
         token_file = self.root / f"{name}.token"
         token_file.write_text(self.platform.own_token(name), encoding="ascii")
         return PlatformApi(self.socket_path(door or instance_id), token_file, patience_s=patience_s)
 
     def connect(self, instance_id: str) -> socket.socket:
-        wait_until(self.socket_path(instance_id).exists, 5)
+        wait_until(self.socket_path(instance_id).exists)
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(10)
+        connection.settimeout(20)
         connection.connect(str(self.socket_path(instance_id)))
         return connection
 

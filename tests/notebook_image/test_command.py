@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Inside:
     place: Place
     instance_id: str
     environment: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def api(self) -> PlatformApi:
@@ -47,7 +48,7 @@ class Inside:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command as a process of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "nightingale_instance.command", *arguments],
             env=self.environment | {"PYTHONPATH": str(SOURCE)},
             stdin=subprocess.DEVNULL,
@@ -55,6 +56,14 @@ class Inside:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what was started and still runs."""
+        for process in self.started:
+            process.kill()
+            process.communicate(timeout=20)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
@@ -75,7 +84,9 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        yield Inside(place, instance_id, environment)
+        made = Inside(place, instance_id, environment)
+        yield made
+        made.end()
 
 
 # --- looking and telling ----------------------------------------------------------------------------------------------
@@ -236,13 +247,13 @@ def test_a_run_outlives_the_api_and_begins_anew_after_a_lost_lease(inside: Insid
     job.begin()
     first = job.id
     job.progress(30, "a third")
-    wait_until(lambda: (inside.instance["job"] or {}).get("percent") == 30, 5)
+    wait_until(lambda: (inside.instance["job"] or {}).get("percent") == 30)
     inside.place.close()
-    wait_until(lambda: len(said) == 1, 10)
+    wait_until(lambda: len(said) == 1)
     inside.place.platform.clock.advance(61)
     assert inside.instance["job"] is None
     inside.place.open()
-    wait_until(lambda: (inside.instance["job"] or {}).get("percent") == 30, 15)
+    wait_until(lambda: (inside.instance["job"] or {}).get("percent") == 30)
     assert job.id != first
     assert "again" in said[1]
     assert job.end(0)
@@ -263,7 +274,7 @@ def test_a_job_in_python_keeps_it_up_tells_progress_and_stops_it(inside: Inside)
     with nightingale_instance.job("train", then="stop") as job:
         assert inside.instance["job"]["name"] == "train"
         job.progress(150, note="x" * 300)
-        wait_until(lambda: inside.instance["job"]["percent"] == 100, 5)
+        wait_until(lambda: inside.instance["job"]["percent"] == 100)
         assert len(inside.instance["job"]["note"]) == 200
     assert inside.instance["status"] == "stopping"
 
@@ -293,12 +304,12 @@ def test_an_exception_goes_on_its_way_and_its_last_lines_are_told(inside: Inside
 
 def test_the_last_progress_of_a_burst_is_the_one_that_is_told(inside: Inside) -> None:
     job = Job(inside.api, "train")
+    before = threading.active_count()
     job.begin()
     for percent in range(90):
         job.progress(percent)
-    wait_until(lambda: inside.instance["job"]["percent"] == 89, 5)
-    renewals = threading.active_count()
-    assert renewals < 20
+    wait_until(lambda: inside.instance["job"]["percent"] == 89)
+    assert threading.active_count() < before + 10
     job.end(0)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import Instance
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # a real server
 ENTER = "/nightingale/enter"
 
 

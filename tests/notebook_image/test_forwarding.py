@@ -18,6 +18,8 @@ from nightingale_instance.forwarding import (
     package_folders,
 )
 
+PATIENCE_S = 20.0
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -67,8 +69,8 @@ async def test_bytes_go_both_ways_until_the_far_side_ends_it(upper: Upper, port:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"get\n" + b"x" * 1_000_000 + b"\n")
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(4), 5) == b"GET\n"
-    assert len(await asyncio.wait_for(reader.read(), 5)) == 1_000_001
+    assert await asyncio.wait_for(reader.read(4), PATIENCE_S) == b"GET\n"
+    assert len(await asyncio.wait_for(reader.read(), PATIENCE_S)) == 1_000_001
     writer.close()
     assert upper.connected == 0
 
@@ -77,12 +79,12 @@ async def test_no_more_connections_at_once_than_allowed_and_the_next_waits(upper
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS)]
     for reader, writer in held:
         writer.write(b"a\n")
-        assert await asyncio.wait_for(reader.readline(), 5) == b"A\n"
+        assert await asyncio.wait_for(reader.readline(), PATIENCE_S) == b"A\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"late\n")
     assert upper.connected == MOST_CONNECTIONS
     held[0][1].close()
-    assert await asyncio.wait_for(reader.readline(), 5) == b"LATE\n"
+    assert await asyncio.wait_for(reader.readline(), PATIENCE_S) == b"LATE\n"
     for _, one in (*held, (reader, writer)):
         one.close()
 
@@ -90,7 +92,7 @@ async def test_no_more_connections_at_once_than_allowed_and_the_next_waits(upper
 async def test_without_an_index_the_answer_says_so(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /simple/x/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    came = await asyncio.wait_for(reader.read(), 5)
+    came = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     assert came.startswith(b"HTTP/1.1 503 ")
     assert b"package index is not there" in came

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_an_instance_that_went_has_no_door_and_a_started_one_has_it_again(place:
             return True
         return False
 
-    wait_until(is_shut, 5)
+    wait_until(is_shut)
     place.announce(scan)
     assert place.inside(scan, "scan").call("GET", "")["id"] == scan
 
@@ -169,7 +170,7 @@ def test_the_socket_is_the_owners_alone(place: Place) -> None:
     scan = place.up("scan")
     os.chown(place.root / "instances" / scan / "run", 12345, 12345)
     place.open()
-    wait_until(place.socket_path(scan).exists, 5)
+    wait_until(place.socket_path(scan).exists)
     seen = place.socket_path(scan).stat()
     assert (seen.st_uid, seen.st_gid, seen.st_mode & 0o777) == (12345, 12345, 0o600)
 
@@ -191,8 +192,8 @@ def test_two_thousand_at_rest_cost_next_to_nothing(place: Place) -> None:
     doors = InstanceDoors(Folders(place.root), place.platform.dispatcher.handle)
     doors.look()
     doors.look()
-    began = os.times().user
+    began = time.thread_time()
     for _ in range(50):
         doors.look()
-    assert os.times().user - began < 0.5
+    assert time.thread_time() - began < 0.5
     place.run(doors)

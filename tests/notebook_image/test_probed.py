@@ -13,7 +13,7 @@ from nightingale.ports.prober import ProbeOutcome
 
 from .conftest import START_S, Instance
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # a real server
 
 
 async def test_the_prober_sees_a_server_live_work_rest_and_die(new_instance: Callable[[], Instance]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from .conftest import IMAGE_PYTHON, START_S, Instance
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.slow]  # a real server
 
 _RECORD_NETWORK = """
 import os, sys

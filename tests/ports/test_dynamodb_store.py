@@ -47,6 +47,11 @@ class TestDynamoStore(StoreSuite):
     def test_twenty_threads_lose_no_increment(self, store: Store) -> None:
         super().test_twenty_threads_lose_no_increment(store)
 
+    @pytest.mark.slow
+    @pytest.mark.timeout(240)
+    def test_any_order_of_calls_does_what_a_dictionary_does(self, tmp_path: Path) -> None:
+        super().test_any_order_of_calls_does_what_a_dictionary_does(tmp_path)
+
 
 # --- bounds and cursors ---------------------------------------------------------------------------------------------
 
