@@ -229,7 +229,7 @@ def test_slow_clients_hold_up_nobody(server: ChaliceServer, client: httpx.Client
             connection.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         began = time.monotonic()
         assert [client.get("/health").status_code for _ in range(20)] == [200] * 20
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15  # of the sixty that a silent one is kept
     finally:
         for connection in slow:
             connection.close()

@@ -81,7 +81,7 @@ def make_parts(instances: tuple[InstanceOut, ...] = INSTANCES) -> Parts:
     return Parts(app, platform, clock, doors)
 
 
-async def until(pilot: Pilot[int], what: Callable[[], object], seconds: float = 8.0) -> None:
+async def until(pilot: Pilot[int], what: Callable[[], object], seconds: float = 30.0) -> None:
     """Return once `what()` is true, looking after each round of the app's messages; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not what():
