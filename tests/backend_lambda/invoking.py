@@ -52,8 +52,8 @@ class Invoking:
 
     def hang(self, address: str) -> None:
         """Let every probe of this address hang."""
-        self.platform.prober = _HangingProber(address)
-        self.pace = FakePace(self.platform.clock, patience_s=0.04)
+        self.pace = FakePace(self.platform.clock)
+        self.platform.prober = _HangingProber(address, self.pace)
         self.wire()
 
     def break_builder(self, words: str) -> None:
@@ -78,13 +78,15 @@ class Invoking:
 
 
 class _HangingProber(FakeProber):
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, pace: FakePace) -> None:
         super().__init__()
         self._hangs = address
+        self._pace = pace
 
     async def probe(self, address: str, timeout_s: float) -> ProbeOutcome:
         outcome = await super().probe(address, timeout_s)
         if address == self._hangs:
+            self._pace.hanging.add(asyncio.current_task())
             await asyncio.Event().wait()
         return outcome
 

@@ -7,14 +7,17 @@ from collections.abc import Callable
 
 from doubles.clocks import FixedClock
 
+_LOOK_S = 0.05
+_PATIENCE_S = 30.0
+
 
 class FakePace:
     """A sleep lets every other task end, moves the clock, and returns. `at` plans what happens meanwhile."""
 
-    def __init__(self, clock: FixedClock, *, patience_s: float = 5.0) -> None:
-        """`patience_s`: for how long (really) a sleep waits for tasks that hang; the tests that hang one say less."""
+    def __init__(self, clock: FixedClock) -> None:
         self._clock = clock
-        self._patience_s = patience_s
+        self.hanging: set[asyncio.Task[object] | None] = set()
+        """Tasks that a test lets hang: no sleep waits for them."""
         self._at = 0.0
         self._planned: list[tuple[float, Callable[[], object]]] = []
 
@@ -27,9 +30,10 @@ class FakePace:
         return self._at
 
     async def sleep(self, seconds: float) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others, timeout=self._patience_s)
+        until = asyncio.get_running_loop().time() + _PATIENCE_S
+        while others := {one for one in asyncio.all_tasks() - self.hanging if one is not asyncio.current_task()}:
+            assert asyncio.get_running_loop().time() < until, f"these hang: {others}"
+            await asyncio.wait(others, timeout=_LOOK_S)  # one of them may begin to hang meanwhile
         self._clock.advance(seconds)
         self._at = round(self._at + seconds, 6)
         while self._planned and self._planned[0][0] <= self._at:

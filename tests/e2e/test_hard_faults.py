@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from e2e.outside import SMALL, Outside, billed_seconds, instances, moment, needs_everything, prepared
-from e2e.processes import arguments, end_all, touching, wait_until
+from e2e.processes import arguments, end_all, is_alive, touching, wait_until
 
 pytestmark = [*needs_everything, pytest.mark.slow]
 
@@ -72,7 +72,7 @@ def remove(outside: Outside, name: str) -> list[Any]:
     outside.settled_usage(instance_id)
     hours = [one["quantity"] for one in outside.usage_records(instance_id)]
     assert all(0 <= quantity <= HOUR for quantity in hours)
-    wait_until(lambda: not touching(outside.folder / "instances" / instance_id), 10, "no process of the instance")
+    wait_until(lambda: not touching(outside.folder / "instances" / instance_id), 30, "no process of the instance")
     return history
 
 
@@ -236,16 +236,24 @@ def kill_in_apply(outside: Outside, instance_id: str) -> None:
     """Kill Terraform and the build's runner (-9) while Terraform holds the lock of the state."""
     lock = outside.folder / "terraform" / instance_id / ".terraform.tfstate.lock.info"
     wait_until(lock.exists, 20, "a state that is locked")
-    pids = [
-        pid
-        for pid in touching(outside.folder)
-        if (words := arguments(pid))
-        and (Path(words[0]).name == "terraform" or ("nightingale_build" in words and "-m" in words))
-    ]
-    assert len(pids) >= 2, touching(outside.folder)
-    for pid in pids:
+    # Stopped first: an apply is soon over, and every process of the machine is read to find those that are meant.
+    (runner,) = (int(one.read_text()) for one in outside.folder.glob("builds/*/pid") if is_alive(int(one.read_text())))
+    os.killpg(runner, signal.SIGSTOP)
+    try:
+        assert lock.exists()
+        pids = [
+            pid
+            for pid in touching(outside.folder)
+            if (words := arguments(pid))
+            and (Path(words[0]).name == "terraform" or ("nightingale_build" in words and "-m" in words))
+        ]
+        assert len(pids) >= 2, touching(outside.folder)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    finally:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(runner, signal.SIGCONT)
     assert lock.exists()
 
 

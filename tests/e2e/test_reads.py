@@ -187,6 +187,7 @@ def test_nothing_inside_can_see_stop_or_go_around_the_observer(outside: Outside,
 
 def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_recorded(outside: Outside, name: str) -> None:
     launcher = outside.launcher_pid(outside.get(name)["id"])
+    killed: list[int] = []
     for program in ("nightingale-guard", "nightingale_instance.audit"):
         before = last_number(outside, name)
         for pid in descendants(launcher):
@@ -194,7 +195,8 @@ def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_record
             if words and (Path(words[0]).name == program or program in words):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                wait_until(lambda dying=pid: not is_alive(dying), 10, "a killed observer that is dead")
+                killed.append(pid)
+        wait_until(lambda: not any(map(is_alive, killed)), 20, "a killed observer that is dead")
         path, _, _ = run_cell(outside, name, DICOM).split()
         read_of(outside, name, path, before)
         later = [one for one in reads(outside, name) if one["number"] > before]

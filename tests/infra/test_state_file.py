@@ -66,15 +66,15 @@ def test_a_terraform_that_still_writes_is_waited_for(tmp_path: Path):
     state = tmp_path / "terraform.tfstate"
     state.write_text(BEFORE, encoding="utf-8")
     (tmp_path / "terraform.tfstate.backup").write_text(BEFORE, encoding="utf-8")
-    writing = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(state), AFTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert writing.stdout is not None
-    assert writing.stdin is not None
-    assert writing.stdout.readline() == "held\n"
-    mending = subprocess.Popen([sys.executable, "-c", MENDING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert mending.stdout is not None
-    assert mending.stdout.readline() == "begun\n"
-    writing.communicate(timeout=10)
-    assert mending.communicate(timeout=10)[0] == "False\n"
+    hold = [sys.executable, "-c", HOLDING, str(state), AFTER]
+    mend = [sys.executable, "-c", MENDING, str(tmp_path)]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writing:
+        assert writing.stdout is not None
+        assert writing.stdin is not None
+        assert writing.stdout.readline() == "held\n"
+        with subprocess.Popen(mend, stdout=subprocess.PIPE, text=True) as mending:
+            assert mending.stdout is not None
+            assert mending.stdout.readline() == "begun\n"
+            writing.communicate(timeout=30)
+            assert mending.communicate(timeout=30)[0] == "False\n"
     assert state.read_text(encoding="utf-8") == AFTER

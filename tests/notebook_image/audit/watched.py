@@ -162,12 +162,14 @@ class Watched:
     def drain(self) -> subprocess.Popen[bytes]:
         """Start what ships the leftovers of an instance without an observer."""
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            drain = subprocess.Popen(
                 [str(IMAGE_PYTHON), "-I", "-m", "nightingale_instance.audit", str(self.spec), "--drain"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+        self._readers.append(drain)
+        return drain
 
     # --- readers ------------------------------------------------------------------------------------------------------
 
