@@ -10,7 +10,7 @@ from doubles.logs import FakeLog
 from nightingale.contract.build import ExitRecord, LauncherRecord
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.clock import Clock
-from nightingale.ports.machines import MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
+from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
 
 _ABSENT = MachineSeen(MachineState.ABSENT)
 
@@ -27,6 +27,7 @@ class FakeMachines:
         self.admitted: list[tuple[str, str, datetime]] = []
         """Instance id, code hash and expiry of every `admit`."""
         self.ended_orphans: list[str] = []
+        self.homes: dict[str, HomeSeen] = {}
         self.own_tokens: dict[tuple[str, bool], str] = {}
         """Of (instance id, is the shipper's)."""
 
@@ -70,6 +71,10 @@ class FakeMachines:
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         self._refuse_when_down()
         self.admitted.append((instance_id, code_hash, expires_at))
+
+    def home(self, instance_id: str) -> HomeSeen | None:
+        self._refuse_when_down()
+        return self.homes.get(instance_id)
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         return self.logs[instance_id].read(offset, limit)

@@ -235,3 +235,41 @@ def test_the_token_is_in_no_log_record_argument_or_environment(place: LocalPlace
             assert token.encode() not in path.read_bytes(), path
     for process in [*place.processes(), psutil.Process(place.record().pid)]:
         assert token not in " ".join(process.cmdline()) + json.dumps(process.environ())
+
+
+@pytest.mark.sandbox
+@pytest.mark.root
+@needs_root
+@needs_sandbox
+def test_how_full_a_home_is_is_seen_while_it_runs_and_when_it_does_not(place: LocalPlace, machines: LocalMachines):
+    assert machines.home(INSTANCE_ID) is None
+    place.started(disk_gib=2)
+    before = machines.home(INSTANCE_ID)
+    assert before is not None
+    assert before.limit_bytes is not None
+    assert before.used_bytes is not None
+    assert (1.9 * 2**30 < before.limit_bytes < 2 * 2**30, before.is_full) == (True, False)
+    (place.home / "big").write_bytes(bytes(64 << 20))
+    after = machines.home(INSTANCE_ID)
+    assert after is not None
+    assert 64 << 20 <= (after.used_bytes or 0) - before.used_bytes < 70 << 20
+    with (place.home / "all").open("wb") as file, pytest.raises(OSError, match="No space left"):
+        os.posix_fallocate(file.fileno(), 0, 2 << 30)
+    full = machines.home(INSTANCE_ID)
+    assert full is not None
+    assert full.is_full
+    place.stop()
+    stopped = machines.home(INSTANCE_ID)
+    assert stopped is not None
+    assert (stopped.limit_bytes, stopped.is_full) == (2 << 30, False)
+    assert (stopped.used_bytes or 0) >= 64 << 20
+    place.remove()
+    assert machines.home(INSTANCE_ID) is None
+
+
+def test_a_home_that_is_a_folder_says_that_it_has_no_limit(place: LocalPlace, machines: LocalMachines):
+    place.home_dir.mkdir(parents=True)
+    seen = machines.home(INSTANCE_ID)
+    assert seen is not None
+    assert (seen.used_bytes, seen.limit_bytes) == (None, None)
+    assert seen.words

@@ -112,6 +112,7 @@ def _lines(instance: dict[str, Any]) -> list[str]:
         ("cost", f"{cost['amount']} {cost['currency']} so far, {price['amount']} an hour"),
         ("why up", instance["why_up"]),
         ("stops", _moment(instance["stops_at"]) if instance["stops_at"] else ""),
+        ("home", _home(instance.get("home"))),
         ("warning", instance["warning"]),
         ("job", _job(instance["job"]) if instance["job"] else ""),
         *(("told", f"{_moment(one['at'])} {one['text']}") for one in instance["notifications"][-3:]),
@@ -119,6 +120,13 @@ def _lines(instance: dict[str, Any]) -> list[str]:
         ("reason", instance["reason"]["words"] if instance["reason"] else ""),
     ]
     return [f"{name:<10}{words}" for name, words in rows if words]
+
+
+def _home(home: dict[str, Any] | None) -> str:
+    if home is None or home["used_bytes"] is None or home["limit_bytes"] is None:
+        return ""
+    used, limit = home["used_bytes"] / (1 << 30), home["limit_bytes"] / (1 << 30)
+    return f"{used:.1f} of {limit:.1f} GiB used"
 
 
 def _job(job: dict[str, Any]) -> str:

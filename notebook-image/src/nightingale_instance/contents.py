@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,11 @@ from tornado import web
 from traitlets import Unicode
 
 from nightingale_instance.takeout import RefusedError, Takeout
+
+FULL = (
+    "Not saved: the home is full. Delete what you do not need (du -sh ~/* shows where it is), then save again;"
+    " or resize the instance to a larger disk: nightingale-instance resize --disk l"
+)
 
 NAMES_LIMIT = 256 << 10
 """Bytes of names that a folder's listing may hold where contents are limited: some ten thousand files."""
@@ -113,6 +119,16 @@ class InstanceContentsManager(AsyncLargeFileManager):  # type: ignore[misc] # ju
             _leaving.reset(token)
         return model
 
+    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+        """Return the saved model, without content; HTTPError 507 with what to do where the home is full."""
+        try:
+            saved: dict[str, Any] = await super().save(model, path)
+        except web.HTTPError as error:
+            if is_full(error, self.home):
+                raise web.HTTPError(HTTPStatus.INSUFFICIENT_STORAGE, FULL) from error
+            raise
+        return saved
+
     async def copy(self, from_path: str, to_path: str | None = None) -> dict[str, Any]:
         """Return the copy's model, without content. A copy stays inside."""
         with stays_inside():
@@ -152,6 +168,16 @@ class InstanceContentsManager(AsyncLargeFileManager):  # type: ignore[misc] # ju
             raise web.HTTPError(
                 HTTPStatus.NOT_FOUND, "It leads to a hidden file, or to a place outside the home and the datasets"
             )
+
+
+def is_full(error: BaseException | None, home: str) -> bool:
+    """Return whether what went wrong did so because the home is full: it says so, or there is no room for a block."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        error = error.__cause__ or error.__context__
+    room = os.statvfs(home)
+    return room.f_bavail == 0
 
 
 def is_text(data: bytes) -> bool:

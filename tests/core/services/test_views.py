@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from doubles.platforms import FakePlatform, given
+from nightingale.ports.machines import HomeSeen
 from nightingale.ports.prober import ProbeOutcome
 
 
@@ -194,3 +195,22 @@ async def test_a_log_is_complete_only_once_nobody_can_write_it_any_more(platform
 def test_there_are_two_logs_and_no_third(platform: FakePlatform) -> None:
     platform.launch()
     assert platform.refusal("read_log", "grace", "scan", source="elsewhere") == "not_found"
+
+
+async def test_one_instance_tells_how_full_its_home_is_and_lists_do_not(platform: FakePlatform) -> None:
+    instance = await platform.run("scan")
+    assert platform.ask("get_instance", "ada", "scan")["home"] is None
+    platform.machines.homes[instance.id] = HomeSeen(used_bytes=95 << 20, limit_bytes=100 << 20)
+    seen = platform.ask("get_instance", "ada", "scan")
+    assert (seen["home"]["used_bytes"], seen["home"]["limit_bytes"]) == (95 << 20, 100 << 20)
+    assert "95 % full" in seen["warning"]
+    platform.machines.homes[instance.id] = HomeSeen(used_bytes=99 << 20, limit_bytes=100 << 20, is_full=True)
+    assert "resize to a larger disk" in platform.ask("get_instance", "ada", "scan")["warning"]
+    platform.machines.homes[instance.id] = HomeSeen(used_bytes=None, limit_bytes=None, words="a folder")
+    folder = platform.ask("get_instance", "ada", "scan")
+    assert (folder["home"]["limit_bytes"], folder["home"]["words"], folder["warning"]) == (
+        None,
+        "a folder",
+        "",
+    )
+    assert platform.ask("list_instances", "ada")["instances"][0]["home"] is None

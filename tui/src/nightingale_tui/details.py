@@ -40,9 +40,10 @@ Sight = LogSource | Literal["reads"]
 def read_detail(api: Api, project: str, known: s.InstanceOut | None, before: Detail, source: Sight | None) -> Detail:
     """Return `before` with what is new: the history once its instance changed, and the lines of what is in sight.
 
-    `known` is the instance as the list has it; None asks for it. Raises ClientError.
+    `known` is the instance as the list has it; None, and the overview in sight, ask for it. Raises ClientError.
     """
-    instance = known or api.get_instance(project, before.instance.id)
+    # How full the home is stands in the answer about one instance only, and in the overview.
+    instance = known if known is not None and source is not None else api.get_instance(project, before.instance.id)
     detail = replace(before, instance=instance)
     if detail.history_of != instance.status_at or not detail.history:
         detail = replace(detail, history=_history(api, project, instance.id), history_of=instance.status_at)

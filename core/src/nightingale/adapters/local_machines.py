@@ -21,9 +21,10 @@ from typing import TypeVar
 import msgspec
 
 from nightingale.adapters.local_files import is_held, printable, read_lines, tail_offset
+from nightingale.adapters.local_homes import look_at_home
 from nightingale.contract.build import ExitRecord, LauncherRecord, LaunchSpec
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale.ports.machines import MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
+from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
 
 T = TypeVar("T")
 
@@ -165,6 +166,14 @@ class LocalMachines:
         finally:
             for descriptor in opened:
                 os.close(descriptor)
+
+    def home(self, instance_id: str) -> HomeSeen | None:
+        """Return how full the home is; None when there is none."""
+        folder = self._folder(instance_id)
+        if folder is None:
+            return None
+        launcher, is_up = _read(folder / "launcher.json", _decode_launcher), is_held(folder / "launcher.lock")
+        return look_at_home(self._instances.parent, instance_id, launcher, is_up=is_up)
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         """Return up to `limit` whole lines of the Jupyter server's log from byte `offset`, and the next offset."""

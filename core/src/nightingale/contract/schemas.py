@@ -379,6 +379,16 @@ class ObserverOut(Out, frozen=True):
     words: str
 
 
+class HomeOut(Out, frozen=True):
+    """How full the home is. Nulls where nobody counts or limits it, and then `words` say why."""
+
+    used_bytes: int | None
+    limit_bytes: int | None
+    is_full: bool = False
+    """Nothing more can be written: room is made by deleting, or by a larger disk."""
+    words: str = ""
+
+
 class JobOut(Out, frozen=True):
     """Work that runs inside. `percent` is null until it was told; `is_running` is false for progress outside a job."""
 
@@ -448,6 +458,8 @@ class InstanceOut(Out, frozen=True):
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
     """What records the reads of its datasets; null before the first start and where no dataset is mounted."""
+    home: HomeOut | None = None
+    """How full the home is now; null in lists, and where the place does not say."""
     job: JobOut | None = None
     """Of several jobs the one begun last."""
     notifications: tuple[NotificationOut, ...] = ()

@@ -43,6 +43,16 @@ class SandboxSeen:
     is_trusted: bool
 
 
+@dataclass(frozen=True)
+class HomeSeen:
+    """How full a home is. Nulls where nobody counts or limits it, and then `words` say why."""
+
+    used_bytes: int | None
+    limit_bytes: int | None
+    is_full: bool = False
+    words: str = ""
+
+
 class MachineUnavailableError(Exception):
     """The machine cannot be asked now."""
 
@@ -76,6 +86,9 @@ class Machines(Protocol):
 
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         """Let the browser that brings the code with this SHA-256 (hex) in, once. Raises MachineUnavailableError."""
+
+    def home(self, instance_id: str) -> HomeSeen | None:
+        """Return how full the home is; None when there is none."""
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         """Return up to `limit` whole lines of the Jupyter server's log from byte `offset`, and the next offset."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+
+from msgspec import convert
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import (
     BuildsOut,
     HistoryOut,
+    HomeOut,
     InstanceOut,
     InstancesOut,
     LogOut,
@@ -22,7 +25,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry
 from nightingale.domain.instance import Instance
 from nightingale.ports.clock import Clock
-from nightingale.ports.machines import Machines
+from nightingale.ports.machines import Machines, MachineUnavailableError
 from nightingale.ports.store import InvalidCursorError, Item, Store
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
@@ -76,7 +79,8 @@ class InstanceViews:
 
     def get(self, access: Access, name: str) -> InstanceOut:
         """Return one instance by its name or id. Raises RefusedError `not_found`."""
-        return self.present(access, self.find(access, name).instance)
+        instance = self.find(access, name).instance
+        return self.present(access, instance, home=self._home(instance))
 
     def history(self, access: Access, name: str, cursor: str | None, limit: int) -> HistoryOut:
         """Return its history, oldest first."""
@@ -131,7 +135,19 @@ class InstanceViews:
             raise not_found(name, access.project)
         return found
 
-    def present(self, access: Access, instance: Instance, cluster: Cluster | None = None) -> InstanceOut:
+    def _home(self, instance: Instance) -> HomeOut | None:
+        machines = self.machines.get(instance.place)
+        if machines is None:
+            return None
+        try:
+            seen = machines.home(instance.id)
+        except MachineUnavailableError:
+            return None
+        return None if seen is None else convert(asdict(seen), HomeOut)
+
+    def present(
+        self, access: Access, instance: Instance, cluster: Cluster | None = None, *, home: HomeOut | None = None
+    ) -> InstanceOut:
         """Return it as this principal sees it; a list hands in the cluster, so that it is read once for all."""
         cluster = cluster or self.catalog.load()
         cost, seconds = self.usage.spent(instance, cluster)
@@ -143,6 +159,7 @@ class InstanceViews:
             usage_seconds=seconds,
             actions=_actions(access, instance),
             with_log=_reads_log(access, instance),
+            home=home,
         )
 
 

@@ -8,6 +8,7 @@ from nightingale.contract.schemas import (
     BuildOut,
     CheckpointOut,
     HistoryEntryOut,
+    HomeOut,
     InstanceOut,
     JobOut,
     Money,
@@ -23,6 +24,9 @@ from nightingale.domain.history import HistoryEntry, Reason
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import policy_for, why_up
 from nightingale.services.policies import uses_of
+
+_NEARLY_FULL = 90
+"""Per cent of a home from which on its people are warned."""
 
 
 def present_reason(reason: Reason | None, *, with_log: bool) -> ReasonOut | None:
@@ -47,6 +51,7 @@ def present_instance(
     usage_seconds: int,
     actions: tuple[Action, ...],
     with_log: bool,
+    home: HomeOut | None = None,
 ) -> InstanceOut:
     """Return the instance as the API shows it; the price is today's, zero where its size has left the catalogue."""
     try:
@@ -81,18 +86,31 @@ def present_instance(
         stops_why=verdict.stops_why,
         starts_at=verdict.will_start_at,
         why_up=verdict.why,
-        warning=" ".join(verdict.warnings),
+        warning=" ".join([*verdict.warnings, *_home_warning(home)]),
         reason=present_reason(instance.reason, with_log=with_log),
         build_id=instance.build_id,
         sandbox=instance.sandbox,
         limits=instance.limits,
         observer=instance.observer,
+        home=home,
         job=_job(instance, now, with_note=with_log),
         notifications=_notifications(instance) if with_log else (),
         checkpoints=tuple(CheckpointOut(at=one.at, note=one.note) for one in instance.work.checkpoints)
         if with_log
         else (),
     )
+
+
+def _home_warning(home: HomeOut | None) -> tuple[str, ...]:
+    """Say that the home is full, or nearly."""
+    if home is None or home.used_bytes is None or not home.limit_bytes:
+        return ()
+    if home.is_full:
+        return (
+            "The home is full: nothing more can be saved. Delete what you do not need, or resize to a larger disk.",
+        )
+    share = home.used_bytes * 100 // home.limit_bytes
+    return (f"The home is {share} % full.",) if share >= _NEARLY_FULL else ()
 
 
 def _job(instance: Instance, now: datetime, *, with_note: bool) -> JobOut | None:

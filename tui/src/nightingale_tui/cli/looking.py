@@ -17,6 +17,7 @@ from nightingale_tui.cli.pages import all_history, all_instances
 from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_flags
 from nightingale_tui.cli.table import print_table, table_lines
 from nightingale_tui.cli.wording import ago, amount, meaning, money, progress, size, span, whole
+from nightingale_tui.homes import home_words
 from nightingale_tui.reads import observed
 
 _WATCH_S = 2.0
@@ -166,6 +167,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ),
         ("place", f"{instance.place}, image {instance.image}"),
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
+        ("home", home_words(instance)),
         ("sandbox", instance.sandbox or ""),
         ("reads", observed(instance)),
         ("stops", ago(instance.stops_at, now) if instance.stops_at else ""),

@@ -9,6 +9,7 @@ from textual.content import Content
 
 from nightingale.contract.schemas import CatalogOut, HistoryEntryOut, InstanceOut, LimitOut
 from nightingale_tui.actions import BY_ACTION
+from nightingale_tui.homes import home_words
 from nightingale_tui.reads import observed
 from nightingale_tui.state import uptime_s
 from nightingale_tui.widgets import words
@@ -41,6 +42,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
+        "home": home_words(one),
         "reads": observed(one),
         "owner": one.owner,
         "id": one.id,
