@@ -27,6 +27,7 @@ class FakeMachines:
         self.admitted: list[tuple[str, str, datetime]] = []
         """Instance id, code hash and expiry of every `admit`."""
         self.ended_orphans: list[str] = []
+        self.image_digest = "sha256:" + "1" * 64
         self.homes: dict[str, HomeSeen] = {}
         self.own_tokens: dict[tuple[str, bool], str] = {}
         """Of (instance id, is the shipper's)."""
@@ -94,6 +95,7 @@ class FakeMachines:
             generation=generation,
             started_at=self._clock.now(),
             sandbox=sandbox,
+            image_digest=self.image_digest,
         )
         self._seen[instance_id, generation] = MachineSeen(MachineState.UP, launcher=launcher)
 

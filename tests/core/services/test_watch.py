@@ -245,3 +245,19 @@ async def test_a_lost_build_is_a_failure_with_a_reason(platform: FakePlatform) -
     assert given(platform.get().reason).code == "build_lost"
     build, _ = given(platform.lifecycle.find_build(platform.stored(launched.id).instance))
     assert build.state is BuildState.FAILED
+
+
+async def test_each_start_tells_the_image_that_it_was_made_from(platform: FakePlatform) -> None:
+    await platform.run("scan")
+    first = platform.machines.image_digest
+    assert platform.ask("get_instance", "ada", "scan")["image_digest"] == first
+    platform.ask("stop_instance", "ada", "scan")
+    await platform.settle()
+    platform.machines.image_digest = "sha256:" + "2" * 64
+    platform.ask("start_instance", "ada", "scan")
+    await platform.settle()
+    history = platform.ask("list_history", "ada", "scan")["entries"]
+    digests = [entry["image_digest"] for entry in history if entry["event"] == "became_ready"]
+    assert digests == [first, platform.machines.image_digest]
+    assert platform.ask("get_instance", "ada", "scan")["image_digest"] == platform.machines.image_digest
+    assert {entry["image_digest"] for entry in history if entry["event"] != "became_ready"} == {None}

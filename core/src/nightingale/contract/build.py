@@ -90,6 +90,8 @@ class LauncherRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`bubblewrap` or `none`."""
     limits: tuple[dict[str, str | None], ...] = ()
     """Like contract.schemas.LimitOut: resource, limit, enforced_by, why."""
+    image_digest: str | None = None
+    """`sha256:…` of the image that it was started from: of an environment's files, or the container image's."""
     observer: str | None = None
     """What watches the reads of its datasets (contract.reads.ObserverSeen), or None."""
     observer_words: str = ""

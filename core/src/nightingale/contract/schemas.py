@@ -455,6 +455,8 @@ class InstanceOut(Out, frozen=True):
     reason: ReasonOut | None = None
     build_id: str | None = None
     sandbox: str | None = None
+    image_digest: str | None = None
+    """`sha256:…` of the image that it was last started from; null before the first start."""
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
     """What records the reads of its datasets; null before the first start and where no dataset is mounted."""
@@ -488,6 +490,8 @@ class HistoryEntryOut(Out, frozen=True):
     billed_until: datetime | None = None
     build_id: str | None = None
     reason: ReasonOut | None = None
+    image_digest: str | None = None
+    """Of the image that this start was made from, where the change is one."""
 
 
 class HistoryOut(Out, frozen=True):

@@ -65,6 +65,7 @@ class Event:
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
+    image_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,5 @@ class HistoryEntry:
     billed_until: datetime | None = None
     build_id: str | None = None
     reason: Reason | None = None
+    image_digest: str | None = None
+    """Of the image that this start was made from."""

@@ -117,6 +117,7 @@ class Instance:
     sandbox: str | None = None
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
+    image_digest: str | None = None
     work: Work = NO_WORK
     terminated_at: datetime | None = None
 
@@ -236,6 +237,7 @@ class Instance:
             billed_until=billed_until,
             build_id=changed.build_id if needs_build else None,
             reason=reason,
+            image_digest=event.image_digest,
         )
         return changed, entry
 
@@ -249,7 +251,7 @@ class Instance:
             return replace(self, stops_at=event.stops_at, extended_at=at)
         if event.name is EventName.BECAME_READY:
             seen = replace(self, sandbox=event.sandbox, limits=event.limits, observer=event.observer)
-            return replace(seen, running_since=at, last_activity_at=at, is_idle=False)
+            return replace(seen, running_since=at, last_activity_at=at, is_idle=False, image_digest=event.image_digest)
         changed = _with_begin(self, event, at)
         if event.name is EventName.RESIZE:
             changed = replace(changed, size=event.size or self.size, was_stopped=self.status is Status.STOPPED)

@@ -90,6 +90,7 @@ def present_instance(
         reason=present_reason(instance.reason, with_log=with_log),
         build_id=instance.build_id,
         sandbox=instance.sandbox,
+        image_digest=instance.image_digest,
         limits=instance.limits,
         observer=instance.observer,
         home=home,
@@ -144,6 +145,7 @@ def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:
         generation=entry.generation,
         billed_until=entry.billed_until,
         build_id=entry.build_id,
+        image_digest=entry.image_digest,
         reason=present_reason(entry.reason, with_log=with_log),
     )
 

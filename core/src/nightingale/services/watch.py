@@ -153,8 +153,14 @@ class Watch:
             return
         limits = tuple(convert(limit, LimitOut) for limit in launcher.limits)
         observer = ObserverOut(name=launcher.observer, words=launcher.observer_words) if instance.mounts else None
-        sandbox = launcher.sandbox
-        event = Event(EventName.BECAME_READY, _ACTOR, sandbox=sandbox, limits=limits, observer=observer)
+        event = Event(
+            EventName.BECAME_READY,
+            _ACTOR,
+            sandbox=launcher.sandbox,
+            limits=limits,
+            observer=observer,
+            image_digest=launcher.image_digest,
+        )
         self._apply(instance, event)
         self._last_good.note(instance.id, self.clock.now())
 

@@ -29,6 +29,7 @@ from nightingale_build.launcher.folders import (
     take_lock,
 )
 from nightingale_build.launcher.home import Home
+from nightingale_build.launcher.image_digest import image_digest
 from nightingale_build.launcher.limits import plan_limits, remove_cgroups
 from nightingale_build.launcher.orphans import end_marked
 from nightingale_build.launcher.process_identity import is_same
@@ -65,7 +66,9 @@ def start(environment: Mapping[str, str]) -> None:
     from nightingale_build.launcher.daemon import run_detached  # noqa: PLC0415 - stop and status need none of it
     from nightingale_build.launcher.supervise import Launch  # noqa: PLC0415 - same
 
-    run_detached(Launch(spec=spec, folders=folders, sandbox=sandbox, uid=uid, plan=plan), lock)
+    digest = image_digest(Path(spec.python), folders.root.parent.parent)
+    launch = Launch(spec=spec, folders=folders, sandbox=sandbox, uid=uid, plan=plan, image_digest=digest)
+    run_detached(launch, lock)
 
 
 def choose_sandbox(spec: LaunchSpec) -> str:

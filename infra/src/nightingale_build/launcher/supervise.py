@@ -52,6 +52,7 @@ class Launch:
     sandbox: str
     uid: int | None
     plan: LimitPlan
+    image_digest: str | None = None
 
 
 def record_launcher(launch: Launch, seen: ObserverSeen) -> None:
@@ -64,6 +65,7 @@ def record_launcher(launch: Launch, seen: ObserverSeen) -> None:
         started_at=now(),
         sandbox=launch.sandbox,
         limits=launch.plan.limits,
+        image_digest=launch.image_digest,
         observer=seen.name,
         observer_words=seen.words,
     )

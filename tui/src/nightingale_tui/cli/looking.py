@@ -166,6 +166,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
             ),
         ),
         ("place", f"{instance.place}, image {instance.image}"),
+        ("digest", instance.image_digest or ""),
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
         ("home", home_words(instance)),
         ("sandbox", instance.sandbox or ""),

@@ -42,6 +42,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
+        "digest": one.image_digest or "",
         "home": home_words(one),
         "reads": observed(one),
         "owner": one.owner,
