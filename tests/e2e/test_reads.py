@@ -201,6 +201,13 @@ def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_record
         read_of(outside, name, path, before)
         later = [one for one in reads(outside, name) if one["number"] > before]
         assert "observer_restarted" in {one["kind"] for one in later}
+    seen = outside.get(name)
+    told = [one for one in seen["notifications"] if "killed and replaced" in one["text"]]
+    assert len(told) >= 2
+    assert seen["reads_trouble"] is None  # readers waited, and wait no more
+    assert told[-1]["text"] in outside.run("show", name, person="ada").stdout
+    facts = [one for one in outside.audit() if one["tag"] == "observer:restart:succeeded"]
+    assert [one["subject"] for one in facts][-2:] == [seen["id"]] * 2
     numbers = [one["number"] for one in reads(outside, name)]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 

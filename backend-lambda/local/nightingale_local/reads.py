@@ -30,6 +30,12 @@ class _Shipped(msgspec.Struct, kw_only=True):
     offset: int = 0
 
 
+class _Said(msgspec.Struct, kw_only=True):
+    """What is asked of the observer's `notices`: whether any of them waits."""
+
+    waiting: tuple[msgspec.Raw, ...] = ()
+
+
 def pack(folders: Folders, folder: Path) -> dict[str, Any]:
     """Pack a dataset's folder with the image's own program; return the image's path, files and bytes.
 
@@ -82,7 +88,7 @@ def _has_unshipped(folder: Path) -> bool:
     spool = folder / "reads"
     if not (folder / "observer.json").is_file() or not spool.is_dir():
         return False
-    if (spool / "outbox.json").exists():
+    if (spool / "outbox.json").exists() or _says_something(spool / "notices"):
         return True
     shipped = read_json(spool / "state.json", _Shipped) or _Shipped()
     for start in (path for path in spool.iterdir() if path.name.isdigit()):
@@ -94,3 +100,10 @@ def _has_unshipped(folder: Path) -> bool:
             if at == (shipped.start, shipped.segment) and size > shipped.offset:
                 return True
     return False
+
+
+def _says_something(notices: Path) -> bool:
+    try:
+        return bool(msgspec.json.decode(notices.read_bytes(), type=_Said).waiting)
+    except (OSError, msgspec.MsgspecError):
+        return False

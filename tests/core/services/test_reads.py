@@ -227,9 +227,10 @@ READS = st.builds(
 STARTS = st.builds(
     ReadRecord,
     number=st.just(1),
-    kind=st.sampled_from([ReadKind.OBSERVER_STARTED, ReadKind.OBSERVER_RESTARTED]),
+    kind=st.sampled_from([kind for kind in ReadKind if kind is not ReadKind.READ]),
     at=MOMENT,
     pid=WHOLE,
+    note=st.text(max_size=40),
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,24 @@ def own_place() -> Iterator[Watched]:
         pytest.skip(reason)
     with watched() as made:
         yield made
+
+
+@pytest.fixture
+def narrow_place() -> Iterator[Watched]:
+    """Whose spool holds two segments only."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with watched("--most-segments", "2") as made:
+        yield made
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A spool on a disk of its own of 16 MiB."""
+    if reason := why_not():
+        pytest.skip(reason)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", spool], check=True)
+    yield spool
+    subprocess.run(["umount", "-l", spool], check=True)

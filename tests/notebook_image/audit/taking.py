@@ -19,6 +19,8 @@ class TakingPlatform:
         self.records: list[dict[str, Any]] = []
         self.arrived: dict[int, float] = {}
         """When the record of a number came, in seconds of the wall's clock."""
+        self.received = 0
+        """Batches that came whole, answered or not."""
         self.bodies = 0
         self.largest_body = 0
         self.refused: list[str] = []
@@ -97,6 +99,7 @@ class TakingPlatform:
                 body = self.rfile.read(length)
                 if len(body) < length:
                     return  # the observer was killed while it sent
+                platform.received += 1
                 if platform.delay_s:
                     time.sleep(platform.delay_s)  # the slowness is what is played
                 status, answer = platform._take(body, self.headers.get("Authorization", ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from notebook_image.audit.taking import covered
-from notebook_image.audit.watched import MIB, Watched, needs_watching, reader, until, watched, why_not
+from notebook_image.audit.watched import MIB, Watched, needs_watching, reader, until, watched
 
 pytestmark = needs_watching
 
@@ -73,11 +72,11 @@ def test_answers_that_get_lost_neither_lose_nor_double_a_record(own_place: Watch
 def test_an_observer_that_is_killed_before_it_hears_the_answer_sends_the_same_again(own_place: Watched):
     own_place.platform.until(len)
     own_place.platform.delay_s = 1.0
-    before = own_place.platform.bodies
+    before, answered = own_place.platform.received, own_place.platform.bodies
     pid, _ = own_place.read("pread", "big", MIB, 4096)
-    until((own_place.spool / "outbox.json").exists)
+    until(lambda: own_place.platform.received > before)
     own_place.kill_observer()
-    until(lambda: own_place.platform.bodies > before)
+    until(lambda: own_place.platform.bodies > answered)
     own_place.platform.delay_s = 0.0
     own_place.start()
     own_place.platform.until(lambda records: any(one["kind"] == "observer_restarted" for one in records))
@@ -160,15 +159,6 @@ def test_an_observer_that_starts_does_not_wait_for_a_drain_that_gets_nowhere(own
     assert_whole(own_place)
 
 
-@pytest.fixture
-def narrow_place() -> Iterator[Watched]:
-    """Whose spool holds two segments only."""
-    if reason := why_not():
-        pytest.skip(reason)
-    with watched("--most-segments", "2") as made:
-        yield made
-
-
 @pytest.mark.slow
 def test_readers_wait_while_the_spool_is_full_and_none_is_missed(narrow_place: Watched):
     count = 60_000  # some 160 bytes each; two segments hold 8 MiB
@@ -187,18 +177,6 @@ def test_readers_wait_while_the_spool_is_full_and_none_is_missed(narrow_place: W
     narrow_place.platform.until(lambda _: closings(narrow_place, "small0") == count, 120)
     assert_whole(narrow_place)
     until(lambda: len(segments()) <= 2)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A spool on a disk of its own of 16 MiB."""
-    if reason := why_not():
-        pytest.skip(reason)
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", spool], check=True)
-    yield spool
-    subprocess.run(["umount", "-l", spool], check=True)
 
 
 def fill(file: Path) -> None:

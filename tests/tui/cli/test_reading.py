@@ -5,9 +5,13 @@ from datetime import timedelta
 import msgspec
 
 from nightingale.contract import schemas as s
+from nightingale.contract.reads import ReadKind, ReadRecord
 from nightingale_tui.cli.documents import ReadsListOut
+from nightingale_tui.reads import what
+from nightingale_tui.widgets.facts import selection_facts
 from tui.api import fake_world as world
 from tui.api.fake_platform import FakePlatform
+from tui.app.sample_data import NOW
 from tui.cli.command_line import CommandLine
 
 
@@ -46,6 +50,30 @@ def test_reads_says_when_nothing_is_recorded(run: CommandLine, platform: FakePla
     platform.add("unseen", datasets=mount, observer=nobody)
     assert "not recorded: The platform runs in an ordinary account." in run("reads", "unseen").err
     assert "NOT recorded: The platform runs" in run("show", "unseen").out
+
+
+def test_what_keeps_reads_from_being_recorded_is_shown_wherever_the_instance_is(
+    run: CommandLine, platform: FakePlatform
+) -> None:
+    trouble = s.TroubleOut(
+        kind="spool_full", since=platform.now, words="The spool is full: readers wait.", next_step="Make room."
+    )
+    scan = platform.add("scan", reads_trouble=trouble)
+    assert "The spool is full: readers wait. Make room." in run("show", "scan").out
+    assert "spool_full: The spool is full" in run("ps").out
+    assert selection_facts(scan, platform.now, None).plain.endswith("The spool is full: readers wait. Make room.")
+    told = ReadRecord(number=1, kind=ReadKind.SPOOL_FULL, at=platform.now, note="its disk has no room")
+    platform.reads[scan.id] = [told, msgspec.structs.replace(told, number=2, kind=ReadKind.SPOOL_DRAINED, note="")]
+    out = run("reads", "scan").out
+    assert "(the spool is full; readers wait: its disk has no room)" in out
+    assert "(the spool has room again; readers go on)" in out
+
+
+def test_every_fact_about_the_observer_has_words() -> None:
+    about = [kind for kind in ReadKind if kind is not ReadKind.READ]
+    words = {what(ReadRecord(number=1, kind=kind, at=NOW)) for kind in about}
+    assert len(words) == len(about)
+    assert all(one.startswith("(") for one in words)
 
 
 def test_reads_follow(run: CommandLine, platform: FakePlatform) -> None:

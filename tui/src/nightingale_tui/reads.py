@@ -9,6 +9,13 @@ from nightingale.contract.schemas import InstanceOut
 
 _MOST_RANGES = 2
 _WIDEST = 44
+_ABOUT = {
+    ReadKind.OBSERVER_STARTED: "the observer started",
+    ReadKind.OBSERVER_RESTARTED: "the observer was killed and replaced; readers waited",
+    ReadKind.SPOOL_FULL: "the spool is full; readers wait",
+    ReadKind.SPOOL_DRAINED: "the spool has room again; readers go on",
+    ReadKind.SPOOL_DAMAGED: "the spool is damaged; nothing behind is recorded",
+}
 
 
 def observed(instance: InstanceOut) -> str:
@@ -20,12 +27,17 @@ def observed(instance: InstanceOut) -> str:
     return f"recorded by {instance.observer.name}: {instance.observer.words}"
 
 
+def trouble(instance: InstanceOut) -> str:
+    """Return what is wrong with the record of its reads now and what to do, or nothing."""
+    found = instance.reads_trouble
+    return f"{found.words} {found.next_step}" if found is not None else ""
+
+
 def what(record: ReadRecord) -> str:
     """Return the file, or what happened to the observer."""
-    if record.kind is ReadKind.OBSERVER_STARTED:
-        return "(the observer started)"
-    if record.kind is ReadKind.OBSERVER_RESTARTED:
-        return "(the observer was killed and replaced; readers waited)"
+    if record.kind in _ABOUT:
+        note = f": {record.note}" if record.note else ""
+        return f"({_ABOUT[record.kind]}{note})"
     return f"{record.dataset}/{record.path}"
 
 

@@ -27,6 +27,7 @@ from nightingale.services.instances import InstanceService
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.metering import MeteringService
+from nightingale.services.observer_facts import ObserverFacts
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
@@ -157,7 +158,7 @@ def platform(adapters: Adapters) -> Platform:
             audit=audit,
             find_gateway=adapters.find_gateway,
         ),
-        reads=ReadsService(audit),
+        reads=ReadsService(audit, ObserverFacts(store, lifecycle, audit)),
         packages=PackagesService(clock, lifecycle, catalog, audit),
         usage=usage,
     )

@@ -36,6 +36,16 @@ class ReadKind(StrEnum):
     OBSERVER_STARTED = "observer_started"
     OBSERVER_RESTARTED = "observer_restarted"
     """The guard died and was replaced; readers waited meanwhile, and those it had not answered were refused."""
+    SPOOL_FULL = "spool_full"
+    """Nothing more can be written down: readers wait from now on. `note` says what has no room."""
+    SPOOL_DRAINED = "spool_drained"
+    """There is room again: readers go on."""
+    SPOOL_DAMAGED = "spool_damaged"
+    """What lies in the spool is not what the guard wrote; nothing behind it is shipped. `note` says where."""
+
+
+ABOUT_THE_OBSERVER = frozenset(ReadKind) - {ReadKind.READ, ReadKind.OBSERVER_STARTED}
+"""Facts that people are told of, beside the list of reads."""
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -71,6 +81,8 @@ class ReadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The account it ran under; None when it had ended before that could be seen."""
     program: _Text = ""
     """The path of the reader's program, as its own mount namespace shows it."""
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """What the observer has to add, of a fact about itself."""
 
 
 class ReadsIn(In, frozen=True):

@@ -389,6 +389,15 @@ class HomeOut(Out, frozen=True):
     words: str = ""
 
 
+class TroubleOut(Out, frozen=True):
+    """What keeps reads from being recorded now, so that readers wait or will: `kind` as in the records of reads."""
+
+    kind: str
+    since: datetime
+    words: str
+    next_step: str
+
+
 class JobOut(Out, frozen=True):
     """Work that runs inside. `percent` is null until it was told; `is_running` is false for progress outside a job."""
 
@@ -401,7 +410,7 @@ class JobOut(Out, frozen=True):
 
 
 class NotificationOut(Out, frozen=True):
-    """Words from inside to the owner, and a failed job's last lines."""
+    """Words to the owner from inside, with a failed job's last lines, or from the observer of its reads."""
 
     id: str
     at: datetime
@@ -462,6 +471,8 @@ class InstanceOut(Out, frozen=True):
     """What records the reads of its datasets; null before the first start and where no dataset is mounted."""
     home: HomeOut | None = None
     """How full the home is now; null in lists, and where the place does not say."""
+    reads_trouble: TroubleOut | None = None
+    """What is wrong with the record of its reads, while it is."""
     job: JobOut | None = None
     """Of several jobs the one begun last."""
     notifications: tuple[NotificationOut, ...] = ()

@@ -38,6 +38,7 @@ from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Rea
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
+from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
 
 _S = Status
@@ -119,6 +120,7 @@ class Instance:
     observer: ObserverOut | None = None
     image_digest: str | None = None
     work: Work = NO_WORK
+    watching: Watching = NO_WATCHING
     terminated_at: datetime | None = None
 
     @staticmethod

@@ -15,6 +15,7 @@ from nightingale.contract.schemas import (
     MountOut,
     NotificationOut,
     ReasonOut,
+    TroubleOut,
 )
 from nightingale.contract.vocabulary import Action, Status
 from nightingale.domain.build import Build
@@ -94,6 +95,7 @@ def present_instance(
         limits=instance.limits,
         observer=instance.observer,
         home=home,
+        reads_trouble=_trouble(instance),
         job=_job(instance, now, with_note=with_log),
         notifications=_notifications(instance) if with_log else (),
         checkpoints=tuple(CheckpointOut(at=one.at, note=one.note) for one in instance.work.checkpoints)
@@ -128,8 +130,22 @@ def _job(instance: Instance, now: datetime, *, with_note: bool) -> JobOut | None
 
 
 def _notifications(instance: Instance) -> tuple[NotificationOut, ...]:
-    told = instance.work.notifications
-    return tuple(NotificationOut(id=one.id, at=one.at, text=one.text, log_tail=one.log_tail) for one in told)
+    """Return what was told from inside and by the observer of its reads, oldest first."""
+    inside = [
+        NotificationOut(id=one.id, at=one.at, text=one.text, log_tail=one.log_tail)
+        for one in instance.work.notifications
+    ]
+    watched = [
+        NotificationOut(id=f"{instance.id}-r{one.number}", at=one.at, text=one.words) for one in instance.watching.told
+    ]
+    return tuple(sorted((*inside, *watched), key=lambda one: one.at))
+
+
+def _trouble(instance: Instance) -> TroubleOut | None:
+    trouble = instance.watching.trouble
+    if trouble is None:
+        return None
+    return TroubleOut(kind=trouble.kind.value, since=trouble.since, words=trouble.words, next_step=trouble.next_step)
 
 
 def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:

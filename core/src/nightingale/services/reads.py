@@ -9,12 +9,13 @@ from datetime import UTC
 import msgspec
 
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.reads import Exactness, ReadKind, ReadRecord, ReadsOut, ReadsTaken
+from nightingale.contract.reads import ABOUT_THE_OBSERVER, Exactness, ReadKind, ReadRecord, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import AuditTag
 from nightingale.domain.access import InstanceIdentity, Principal
 from nightingale.domain.errors import RefusedError
 from nightingale.ports.audit_log import AuditEvent, AuditLog, AuditLogMovedError, SealedEvent
 from nightingale.ports.store import InvalidCursorError
+from nightingale.services.observer_facts import ObserverFacts
 
 _TRIES = 5
 _LOOK_BACK = 50
@@ -27,6 +28,9 @@ _TAGS = {
     ReadKind.READ: AuditTag.DATASET_READ,
     ReadKind.OBSERVER_STARTED: AuditTag.OBSERVER_STARTED,
     ReadKind.OBSERVER_RESTARTED: AuditTag.OBSERVER_RESTARTED,
+    ReadKind.SPOOL_FULL: AuditTag.SPOOL_FULL,
+    ReadKind.SPOOL_DRAINED: AuditTag.SPOOL_DRAINED,
+    ReadKind.SPOOL_DAMAGED: AuditTag.SPOOL_DAMAGED,
 }
 _KINDS = {tag.value: kind for kind, tag in _TAGS.items()}
 
@@ -41,6 +45,8 @@ class ReadsService:
     """Takes batches from the observers' shippers, and shows what was read."""
 
     audit: AuditLog
+    facts: ObserverFacts | None = None
+    """Who is told of facts about the observer itself; None: nobody."""
 
     def take(self, shipper: Principal, records: tuple[ReadRecord, ...]) -> ReadsTaken:
         """Keep what is new of a batch from an instance's shipper; return the number of the last record that is kept.
@@ -54,6 +60,7 @@ class ReadsService:
         stream = reads_stream(instance.id)
         if [one.number for one in records] != list(range(records[0].number, records[0].number + len(records))):
             raise RefusedError(ErrorCode.INVALID, "the records are not in order", "Send them as they were made.")
+        told = 0
         for _ in range(_TRIES):
             head = self.audit.head(stream)
             known = self._last_number(stream, head)
@@ -67,6 +74,10 @@ class ReadsService:
                     "Look at the instance's spool of reads, and whether the audit log was restored from a backup.",
                 )
             events = [_event(stream, instance, one) for one in fresh]
+            about = [one for one in fresh if one.kind in ABOUT_THE_OBSERVER and one.number > told]
+            if self.facts is not None and about:
+                self.facts.tell(instance, [(_TAGS[one.kind], one) for one in about])
+                told = about[-1].number
             try:
                 self.audit.append_all(events, after=head)
             except AuditLogMovedError:
@@ -114,6 +125,7 @@ def _detail(record: ReadRecord) -> dict[str, str]:
         "started_ticks": str(record.started_ticks),
         "uid": "" if record.uid is None else str(record.uid),
         "program": record.program,
+        "note": record.note,
     }
     return {name: text for name, text in detail.items() if text and (text != "0" or name not in _NOUGHT_SAYS_NOTHING)}
 

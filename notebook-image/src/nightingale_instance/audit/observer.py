@@ -21,7 +21,9 @@ import msgspec
 from nightingale.contract.reads import Exactness, ObserverSeen, ObserverSpec
 from nightingale_instance.audit.frames import DamagedSpoolError
 from nightingale_instance.audit.kernel import Granularity, KernelRefusedError, WatchedFileSystems
+from nightingale_instance.audit.notices import Notices
 from nightingale_instance.audit.shipper import MountSeen, MountsSeen, Shipper, ship_for
+from nightingale_instance.audit.spool_watch import SpoolWatch
 from nightingale_instance.audit.volume import FileList, Volume, VolumeError
 
 GUARD = Path(__file__).with_name("nightingale-guard")
@@ -63,6 +65,8 @@ class Observer:
         self._guard: subprocess.Popen[bytes] | None = None
         self._guard_lock = threading.Lock()
         self._watched: WatchedFileSystems | None = None
+        self._notices = Notices(self._root, time.time_ns)
+        self._spool_watch = SpoolWatch(self._notices, self._root, most_segments)
 
     def watch(self) -> ObserverSeen:
         """Mount and mark the datasets, and start the guard. Raises ObserverError."""
@@ -120,9 +124,10 @@ class Observer:
             except OSError as error:  # readers wait until the disk has room again
                 sys.stderr.write(f"no guard can be started: {error}\n")
                 sys.stderr.flush()
+                self._spool_watch.look(self._root)
                 self._ending.wait(1.0)
         threading.Thread(target=self._mind, daemon=True).start()
-        shipper = Shipper(self._spec)
+        shipper = Shipper(self._spec, self._notices)
         while not self._ending.is_set():
             self._ship(shipper, self._ending.is_set, self._ending.wait, is_guard_alive=True)
             self._ending.wait(LOOK_S)
@@ -145,6 +150,7 @@ class Observer:
             with self._guard_lock:
                 if not self._ending.is_set():
                     self._mind_guard()
+                    self._spool_watch.look(self._root / str(max(self._numbers())))
             time.sleep(GUARD_LOOK_S)
 
     def _ship(
@@ -153,7 +159,9 @@ class Observer:
         try:
             ship_for(shipper, until, rest, is_guard_alive=is_guard_alive)
         except DamagedSpoolError as error:
-            sys.stderr.write(f"the spool is damaged: {error}\n")
+            if self._notices.damaged(str(error)):
+                sys.stderr.write(f"the spool is damaged: {error}\n")
+                sys.stderr.flush()
 
     def _lists_of_what_is_mounted(self) -> dict[str, FileList]:
         """Return the lists that the datasets were mounted with: their folders may have been packed anew since."""
@@ -169,7 +177,7 @@ class Observer:
         return [int(path.name) for path in self._root.iterdir() if path.name.isdigit()]
 
     def _new_start(self, lists: dict[str, FileList]) -> Path:
-        number = max([*self._numbers(), Shipper(self._spec).start]) + 1
+        number = max([*self._numbers(), Shipper(self._spec, self._notices).start]) + 1
         folder = self._root / str(number)
         folder.mkdir(mode=0o700)
         mounts = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import os
 import signal
@@ -77,10 +78,17 @@ def _drain(spec: ObserverSpec, lock: int) -> int:
             while time.monotonic() < end and not is_to_end():
                 time.sleep(LOOK_S)
 
+        shipper = Shipper(spec)
         try:
-            is_done = ship_for(Shipper(spec), is_to_end, rest, is_guard_alive=False)
+            is_done = ship_for(shipper, is_to_end, rest, is_guard_alive=False)
+            if is_done:  # nobody waits any more, and what was full is empty
+                shipper.notices.drained()
+                is_done = ship_for(shipper, is_to_end, rest, is_guard_alive=False)
         except DamagedSpoolError as error:
             sys.stderr.write(f"the spool is damaged: {error}\n")
+            if shipper.notices.damaged(str(error)):
+                with contextlib.suppress(DamagedSpoolError):  # it still is
+                    ship_for(shipper, is_to_end, rest, is_guard_alive=False)
             return 1
         return 0 if is_done or not _is_free(starting.fileno()) else 1
 

@@ -79,6 +79,11 @@ class Recorder:
                 found.append(self._record(open_id, opening, opening.at_ns))
         return found
 
+    def of_observer(self, kind: ReadKind, at_ns: int, note: str) -> ReadRecord:
+        """Return the record of what the observer says of itself."""
+        self._state.number += 1
+        return ReadRecord(number=self._state.number, kind=kind, at=_moment(at_ns), note=note)
+
     def give_up(self) -> list[ReadRecord]:
         """Return what is left to say of files whose guard died: what was read of them since is not known."""
         left, self._state.openings = self._state.openings, {}

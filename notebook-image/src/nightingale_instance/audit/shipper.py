@@ -3,6 +3,8 @@
 reads/lock                     one shipper at a time
 reads/state.json               up to where everything is with the platform
 reads/outbox.json              the batch on its way: sent again as it is, whatever happened in between
+reads/acked.json               the last batch, where the disk had no room for `state.json` behind it: stands for that
+reads/notices, reads/reserve   what the observer says of itself; see `notices`
 reads/<start>/                 one guard's segments, `mounts.json`, and the lists of files it was mounted with
 """
 
@@ -22,6 +24,7 @@ import msgspec
 from nightingale.contract.reads import MOST_RECORDS, ObserverSpec, ReadRecord, ReadsIn, ReadsTaken
 from nightingale_instance.audit.frames import Position, Spool
 from nightingale_instance.audit.kernel import Granularity
+from nightingale_instance.audit.notices import NO_ROOM, Notices, Reserve
 from nightingale_instance.audit.records import KnownFile, Recorder, RecorderState
 from nightingale_instance.audit.volume import FileList
 
@@ -58,6 +61,8 @@ class ShipperState(msgspec.Struct, kw_only=True):
     start: int = 0
     segment: int = 0
     offset: int = 0
+    notices: int = 0
+    """Number of the last notice that became a record."""
     recorder: RecorderState = msgspec.field(default_factory=RecorderState)
 
 
@@ -84,12 +89,19 @@ class NotTakenError(Exception):
 class Shipper:
     """Ships what lies under `reads`. One at a time: who makes one holds the lock."""
 
-    def __init__(self, spec: ObserverSpec, clock: Callable[[], int] = time.time_ns) -> None:
-        """Take the observer's specification, and a clock in nanoseconds of the wall."""
+    def __init__(
+        self, spec: ObserverSpec, notices: Notices | None = None, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Take the observer's specification, what it says of itself, and a clock in nanoseconds of the wall."""
         self._spec = spec
         self._clock = clock
         self._root = Path(spec.spool_dir)
-        self._state = _read(self._root / "state.json", ShipperState) or ShipperState()
+        self.notices = notices or Notices(self._root, clock)
+        self._reserve = Reserve(self._root)
+        acked: _Outbox | None = _read(self._root / "acked.json", _Outbox)
+        kept: ShipperState | None = _read(self._root / "state.json", ShipperState)
+        self._state = acked.following if acked is not None else kept or ShipperState()
+        self.notices.go_on_from(self._state.notices)
         self._files: dict[tuple[int, int], KnownFile] = {}
         self._granularity = Granularity.RANGES
         self._load_start(self._state.start)
@@ -111,13 +123,14 @@ class Shipper:
             if outbox is None:
                 return False
             if outbox.records:
-                _write(self._root / "outbox.json", outbox)
+                self._put_out(outbox)
         for batch in _batches(outbox.records):
             self._send(batch)
         is_new_start = outbox.following.start != self._state.start
         self._state = outbox.following
-        _write(self._root / "state.json", self._state)
-        (self._root / "outbox.json").unlink(missing_ok=True)
+        self._settle()
+        self.notices.taken(self._state.notices)
+        self._reserve.keep()
         self._spool(self._state.start).take_away_before(Position(self._state.segment, self._state.offset))
         for start in self.starts():
             if start < self._state.start:
@@ -126,10 +139,41 @@ class Shipper:
             self._load_start(self._state.start)
         return True
 
+    def _put_out(self, outbox: _Outbox) -> None:
+        """Write the batch down before it is sent. One of notices gets the reserve's room where there is no other."""
+        try:
+            _write(self._root / "outbox.json", outbox)
+        except OSError as error:
+            is_notice = outbox.following.notices != self._state.notices
+            if error.errno not in NO_ROOM or not is_notice:
+                raise
+            if not self._reserve.become(self._root / "outbox.json", msgspec.json.encode(outbox)):
+                raise
+
+    def _settle(self) -> None:
+        """Write down that the batch is with the platform. Without room for it the batch itself, renamed, says so."""
+        outbox, acked = self._root / "outbox.json", self._root / "acked.json"
+        try:
+            _write(self._root / "state.json", self._state)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            if outbox.exists():
+                outbox.replace(acked)
+        else:
+            # In this order: what lies in `acked.json` counts before `state.json`.
+            acked.unlink(missing_ok=True)
+            outbox.unlink(missing_ok=True)
+
     def _next(self, *, is_guard_alive: bool) -> _Outbox | None:
         """Return the records that come next and the state behind them, or None when there is nothing new."""
         state = msgspec.json.decode(msgspec.json.encode(self._state), type=ShipperState)
         recorder = Recorder(state.recorder, self._files, self._granularity)
+        if waiting := self.notices.after(state.notices):
+            # First of all, and without a look at the spool, which may be what is damaged.
+            state.notices = waiting[-1].number
+            told = tuple(recorder.of_observer(one.kind, one.at_ns, one.note) for one in waiting)
+            return _Outbox(records=told, following=state)
         spool = self._spool(state.start)
         frames, position = spool.read(Position(state.segment, state.offset), MOST_FRAMES)
         records = recorder.records(frames, self._clock())
@@ -235,5 +279,9 @@ def _read(path: Path, kind: type[Any]) -> Any:
 def _write(path: Path, value: object) -> None:
     """Write a file whole. Not flushed to the disk: a power cut ends the readers, and the spool behind it, as well."""
     part = path.with_name(f".{path.name}.tmp")
-    part.write_bytes(msgspec.json.encode(value))
-    part.replace(path)
+    try:
+        part.write_bytes(msgspec.json.encode(value))
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # half of it would take room that others wait for
+        raise

@@ -18,7 +18,7 @@ from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_fl
 from nightingale_tui.cli.table import print_table, table_lines
 from nightingale_tui.cli.wording import ago, amount, meaning, money, progress, size, span, whole
 from nightingale_tui.homes import home_words
-from nightingale_tui.reads import observed
+from nightingale_tui.reads import observed, trouble
 
 _WATCH_S = 2.0
 _FOLLOW_S = 1.0
@@ -62,7 +62,8 @@ def _watch(api: Api, console: Console, project: str, *, include_all: bool) -> in
             lines = _ps_lines(instances, console) or [f"No instances in {project}."]
             # On a screen it is one picture that changes; to a file only news are written, and time is none.
             news = [
-                (i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since, i.job) for i in instances
+                (i.id, i.status, i.reason, i.size, i.stops_at, i.is_idle, i.unreachable_since, i.job, i.reads_trouble)
+                for i in instances
             ]
             if console.is_screen:
                 console.picture(lines, is_first=shown is None)
@@ -101,8 +102,16 @@ def _ps_row(instance: s.InstanceOut, console: Console) -> tuple[str, ...]:
         amount(instance.price_per_hour.amount),
         money(instance.cost),
         ago(instance.created_at, now),
-        f"{instance.reason.code.value}: {instance.reason.words}" if instance.reason else "",
+        _reason(instance),
     )
+
+
+def _reason(instance: s.InstanceOut) -> str:
+    """Return why it stands where it stands, or what is wrong with the record of its reads."""
+    if instance.reason is not None:
+        return f"{instance.reason.code.value}: {instance.reason.words}"
+    trouble = instance.reads_trouble
+    return f"{trouble.kind}: {trouble.words}" if trouble is not None else ""
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
@@ -171,6 +180,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("home", home_words(instance)),
         ("sandbox", instance.sandbox or ""),
         ("reads", observed(instance)),
+        ("trouble", trouble(instance)),
         ("stops", ago(instance.stops_at, now) if instance.stops_at else ""),
         ("starts" if instance.starts_at else "why up", instance.why_up),
         ("soon", instance.warning),

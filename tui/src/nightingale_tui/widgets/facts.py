@@ -7,7 +7,7 @@ from datetime import datetime
 from textual.content import Content
 
 from nightingale.contract.schemas import CatalogOut, InstanceOut
-from nightingale_tui import state
+from nightingale_tui import reads, state
 from nightingale_tui.controller import Controller
 from nightingale_tui.state import Feed
 from nightingale_tui.widgets import words
@@ -97,6 +97,8 @@ def reason_words(one: InstanceOut, shown: datetime) -> str:
     if one.unreachable_since is not None:
         silence = words.duration((shown - one.unreachable_since).total_seconds())
         return f"No answer for {silence}. If it stays silent it counts as failed."
+    if one.reason is None and one.reads_trouble is not None:
+        return reads.trouble(one)
     if one.reason is None and one.warning:
         return one.warning
     if one.reason is None:
