@@ -104,20 +104,22 @@ def refusal(family, address):
         except OSError as error:
             return errno.errorcode[error.errno]
     return "connected"
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    loopback = refusal(socket.AF_INET, listener.getsockname())
 found = [str(path) for folder in ("/run", "/tmp", "/var", "/dev", "/home") for path in pathlib.Path(folder).rglob("*")
          if "/nightingale-i-" not in str(path) and stat.S_ISSOCK(path.lstat().st_mode)]
 with socket.socket(socket.AF_UNIX) as platform:
     platform.connect("/run/nightingale/platform.sock")
     platform.sendall(b"GET /v1/instance HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
     said = platform.recv(12).decode()
-answer = [sorted(os.listdir("/sys/class/net")), refusal(socket.AF_INET, ("192.0.2.1", 443)),
+answer = [sorted(os.listdir("/sys/class/net")), loopback, refusal(socket.AF_INET, ("192.0.2.1", 443)),
           refusal(socket.AF_INET6, ("2001:db8::1", 443)), sorted(found), said]"""
     platform_socket = container.run / "platform.sock"
     async with FakePlatform().listen(platform_socket):
         platform_socket.chmod(0o666)
         answer = await ask(container, source)
     sockets = ["/run/nightingale/jupyter.sock", "/run/nightingale/platform.sock"]
-    assert answer == [["lo"], "ENETUNREACH", "ENETUNREACH", sockets, "HTTP/1.1 404"]
+    assert answer == [["lo"], "connected", "ENETUNREACH", "ENETUNREACH", sockets, "HTTP/1.1 404"]
 
 
 async def test_the_libraries_of_the_field_are_there_and_work(container: ContainerInstance) -> None:
