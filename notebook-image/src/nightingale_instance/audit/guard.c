@@ -19,14 +19,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -132,6 +136,13 @@ static int64_t now_ns(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -283,6 +294,98 @@ static const struct process *process_of(int32_t pid)
 	if (at)
 		follow(atoi(at + 1));
 	return known;
+}
+
+/* --- one reader in a hurry ---------------------------------------------------------------------------------------- */
+
+/* An answer wakes the reader, and the kernel wakes it on another CPU when one sleeps, because on its own CPU the guard
+ * still runs. Waking a CPU costs more than all the rest of an answer. A CPU that runs nothing but SCHED_IDLE counts as
+ * free: while one process alone asks quickly, the guard has that policy, so that the reader goes on where it stood, at
+ * once. Any other program on that CPU would then starve the guard, so a second thread, of ordinary policy, looks every
+ * few milliseconds and gives the guard its policy back when it got little done. */
+
+#define QUICK_QUESTIONS 32
+#define QUICK_NS (8 * 1000 * 1000)	/* so many questions within this time: a reader in a hurry */
+#define LOOK_NS (4 * 1000 * 1000)	/* between two looks at a guard that gives way */
+#define FEW_ANSWERS 4			/* between two looks: too few */
+#define STARVED_NS (200 * 1000 * 1000)	/* after it was starved the guard does not give way for so long */
+
+enum { ORDINARY, CHANGING, GIVES_WAY };
+
+static _Atomic int manner = ORDINARY;
+static _Atomic bool may_give_way, is_at_work;
+static _Atomic unsigned answers;
+static _Atomic int64_t not_before_ns;
+static sem_t gave_way;
+static pid_t guard_thread;
+
+static bool set_policy(pid_t thread, int policy)
+{
+	return sched_setscheduler(thread, policy, &(struct sched_param){ 0 }) == 0;
+}
+
+static void give_no_way(void)
+{
+	int expected = GIVES_WAY;
+	if (!atomic_compare_exchange_strong(&manner, &expected, CHANGING))
+		return;
+	if (!set_policy(guard_thread, SCHED_OTHER))
+		may_give_way = false;
+	manner = ORDINARY;
+}
+
+static void *look_after(void *nothing)
+{
+	/* Only who may take the policy back, may give way. */
+	if (!set_policy(0, SCHED_IDLE) || !set_policy(0, SCHED_OTHER))
+		return nothing;
+	may_give_way = true;
+	for (;;) {
+		unsigned before;
+		int waiting;
+		while (sem_wait(&gave_way) < 0)
+			;
+		do {
+			before = answers;
+			nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+		} while (manner == GIVES_WAY && answers - before >= FEW_ANSWERS);
+		waiting = 0;
+		if (is_at_work || (ioctl(events_fd, FIONREAD, &waiting) == 0 && waiting))
+			not_before_ns = monotonic_ns() + STARVED_NS;
+		give_no_way();
+	}
+}
+
+static void begin_looking_after(void)
+{
+	pthread_t thread;
+	sigset_t all, before;
+	guard_thread = getpid();
+	sigfillset(&all);
+	sem_init(&gave_way, 0, 0);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are to interrupt the guard's waiting, not this thread's */
+	pthread_create(&thread, NULL, look_after, NULL); /* without it the guard never gives way */
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Is told of each question. */
+static void on_question(int32_t pid)
+{
+	static int32_t last;
+	static unsigned count;
+	static int64_t since;
+	if (pid != last) {
+		last = pid, count = 0, since = monotonic_ns();
+		give_no_way();
+	}
+	if (++count < QUICK_QUESTIONS || !may_give_way || manner != ORDINARY)
+		return;
+	int64_t now = monotonic_ns();
+	if (now - since < QUICK_NS && now >= not_before_ns && set_policy(0, SCHED_IDLE)) {
+		manner = GIVES_WAY;
+		sem_post(&gave_way);
+	}
+	count = 0, since = now;
 }
 
 /* --- what is open ------------------------------------------------------------------------------------------------- */
@@ -607,6 +710,7 @@ int main(int count, char **words)
 	if (setrlimit(RLIMIT_NOFILE, &descriptors) < 0)
 		fail("the limit of descriptors");
 	setpriority(PRIO_PROCESS, 0, -20);
+	begin_looking_after();
 	begin();
 	setitimer(ITIMER_REAL, &second, NULL);
 	for (;;) {
@@ -623,17 +727,24 @@ int main(int count, char **words)
 				break;
 			continue;
 		}
-		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left))
+		is_at_work = true;
+		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left)) {
+			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS))
+				on_question(event->pid);
 			if (event->fd >= 0)
 				handle(event);
+		}
 		flush_frames();
 		event = (const void *)buffer;
 		for (ssize_t left = length; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left)) {
-			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS))
+			if (event->mask & (FAN_OPEN_PERM | FAN_PRE_ACCESS)) {
 				answer(event->fd, FAN_ALLOW);
+				answers++;
+			}
 			if (event->fd >= 0)
 				close(event->fd);
 		}
+		is_at_work = false;
 	}
 	while (oldest)
 		end_open(oldest, GUARD_ENDED);
