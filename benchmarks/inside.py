@@ -8,7 +8,6 @@ status 1 when the ratio is over its bound.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -40,12 +39,7 @@ def main() -> int:
     with open_place() as place:
         instance_id = place.up("scan")
         place.open()
-        place.inside(instance_id, "scan").call("GET", "")
-        environ = {
-            "PATH": os.environ["PATH"],
-            "NIGHTINGALE_RUN": str(place.socket_path(instance_id).parent),
-            "NIGHTINGALE_INSTANCE_TOKEN_FILE": str(place.root / "scan.token"),
-        }
+        environ = place.environment(instance_id, "scan")
         pairs = [(seconds_of(COMMAND, environ), seconds_of(FLOOR, environ)) for _ in range(RUNS + 1)][1:]
     ours, floor = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = ours / floor

@@ -14,6 +14,7 @@ import pytest
 
 from backend_lambda.chalice_server import open_server
 from chalicelib import container
+from doubles.bodies import BODIES
 from doubles.loops import run_apart
 from doubles.platforms import FakePlatform, team_cluster
 from doubles.signatures import FakeSignatures
@@ -39,38 +40,6 @@ CALLERS = {
 }
 MINE, THEIRS, FOREIGN = ("brain", "mine"), ("brain", "theirs"), ("heart", "foreign")
 LAUNCHERS = {"researcher", "lead"}
-
-BODIES: dict[str, Any] = {
-    "create_session": {"nonce": "n" * 20, "server": "x", "signature": "x"},
-    "create_estimate": {},
-    "launch_instance": {"name": "another"},
-    "resize_instance": {"cpu": "m"},
-    "extend_instance": {"seconds": 600},
-    "renew_channel": {"sent": 0, "received": 0},
-    "close_channel": {"sent": 0, "received": 0, "seconds": 0},
-    "record_refusal": {"what": "a shell"},
-    "begin_job": {"name": "train"},
-    "end_job": {"exit_code": 0},
-    "report_progress": {"percent": 40},
-    "notify_owner": {"message": "done"},
-    "mark_checkpoint": {},
-    "record_packages": {"records": [{"outcome": "refused", "why": "a test"}]},
-    "resize_own_instance": {"cpu": "m"},
-    "extend_own_instance": {"seconds": 600},
-    "record_contents": {
-        "records": [
-            {
-                "at": "2026-11-02T09:00:00Z",
-                "kind": "download",
-                "path": "a",
-                "bytes": 1,
-                "is_allowed": True,
-                "reason": "",
-            }
-        ]
-    },
-    "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
-}
 
 
 def table() -> dict[str, dict[str, str]]:

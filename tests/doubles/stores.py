@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from nightingale.ports.store import Check, InvalidCursorError, Item, Key, Page, Put, Store, StoreUnavailableError, Write
 
+T = TypeVar("T")
+_WRITES = frozenset({"put", "delete", "transact"})
 
-class LaggingStore:
-    """Wraps a store; `query_index` shows what was true at the last `catch_up` (or when it was wrapped: nothing)."""
+
+class WrappedStore:
+    """A store around another; each of its calls goes through `_call`."""
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+
+    def _call(self, name: str, ask: Callable[[], T]) -> T:  # noqa: ARG002 - for those that tell calls apart
+        return ask()
+
+    def get(self, key: Key) -> Item | None:
+        return self._call("get", lambda: self.inner.get(key))
+
+    def put(self, item: Item) -> Item:
+        return self._call("put", lambda: self.inner.put(item))
+
+    def delete(self, key: Key, version: int) -> None:
+        self._call("delete", lambda: self.inner.delete(key, version))
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        self._call("transact", lambda: self.inner.transact(writes))
+
+    def query(
+        self,
+        partition: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        end: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
+        is_reversed: bool = False,
+    ) -> Page:
+        return self._call(
+            "query",
+            lambda: self.inner.query(
+                partition, prefix=prefix, start=start, end=end, limit=limit, cursor=cursor, is_reversed=is_reversed
+            ),
+        )
+
+    def query_index(
+        self,
+        index: str,
+        partition: str,
+        *,
+        prefix: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
+        is_reversed: bool = False,
+    ) -> Page:
+        return self._call(
+            "query_index",
+            lambda: self.inner.query_index(
+                index, partition, prefix=prefix, limit=limit, cursor=cursor, is_reversed=is_reversed
+            ),
+        )
+
+
+class LaggingStore(WrappedStore):
+    """Wraps a store; `query_index` shows what was true at the last `catch_up` (or when it was wrapped: nothing)."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
         self._replica: dict[Key, Item] = {}
         self._behind: set[Key] = set()
 
@@ -26,9 +87,6 @@ class LaggingStore:
                 self._replica.pop(key, None)
             else:
                 self._replica[key] = item
-
-    def get(self, key: Key) -> Item | None:
-        return self.inner.get(key)
 
     def put(self, item: Item) -> Item:
         written = self.inner.put(item)
@@ -44,21 +102,6 @@ class LaggingStore:
         for write in writes:
             if not isinstance(write, Check):
                 self._behind.add(write.item.key if isinstance(write, Put) else write.key)
-
-    def query(
-        self,
-        partition: str,
-        *,
-        prefix: str = "",
-        start: str = "",
-        end: str = "",
-        limit: int = 100,
-        cursor: str | None = None,
-        is_reversed: bool = False,
-    ) -> Page:
-        return self.inner.query(
-            partition, prefix=prefix, start=start, end=end, limit=limit, cursor=cursor, is_reversed=is_reversed
-        )
 
     def query_index(
         self,
@@ -102,10 +145,10 @@ def _position(cursor: str, query: list[object]) -> tuple[str, str, str]:
     return (first, second, third)
 
 
-class FailingStore(LaggingStore):
+class FailingStore(WrappedStore):
     """Wraps a store that can be away: `fail_writes(n)` loses the answer of the next n writes.
 
-    With `is_written` they happen all the same, which is what a lost answer may mean. Its index does not lag.
+    With `is_written` they happen all the same, which is what a lost answer may mean.
     """
 
     def __init__(self, inner: Store) -> None:
@@ -119,69 +162,18 @@ class FailingStore(LaggingStore):
         self._failures = count
         self._is_written = is_written
 
-    def get(self, key: Key) -> Item | None:
-        self._refuse_when_away()
-        return super().get(key)
-
     def put(self, item: Item) -> Item:
         self.transact([Put(item)])
         return replace(item, version=item.version + 1)
 
-    def delete(self, key: Key, version: int) -> None:
-        self._before_write()
-        super().delete(key, version)
-        self._after_write()
-
-    def transact(self, writes: Sequence[Write]) -> None:
-        self._before_write()
-        super().transact(writes)
-        self._after_write()
-
-    def query(
-        self,
-        partition: str,
-        *,
-        prefix: str = "",
-        start: str = "",
-        end: str = "",
-        limit: int = 100,
-        cursor: str | None = None,
-        is_reversed: bool = False,
-    ) -> Page:
-        self._refuse_when_away()
-        return super().query(
-            partition, prefix=prefix, start=start, end=end, limit=limit, cursor=cursor, is_reversed=is_reversed
-        )
-
-    def query_index(
-        self,
-        index: str,
-        partition: str,
-        *,
-        prefix: str = "",
-        limit: int = 100,
-        cursor: str | None = None,
-        is_reversed: bool = False,
-    ) -> Page:
-        self._refuse_when_away()
-        return self.inner.query_index(
-            index, partition, prefix=prefix, limit=limit, cursor=cursor, is_reversed=is_reversed
-        )
-
-    def _refuse_when_away(self) -> None:
+    def _call(self, name: str, ask: Callable[[], T]) -> T:
         if self.is_away:
             message = "the store is away"
             raise StoreUnavailableError(message)
-
-    def _before_write(self) -> None:
-        self._refuse_when_away()
-        if self._failures and not self._is_written:
-            self._failures -= 1
-            message = "the store did not answer; nothing was written"
-            raise StoreUnavailableError(message)
-
-    def _after_write(self) -> None:
-        if self._failures and self._is_written:
-            self._failures -= 1
-            message = "the store did not answer; the write happened"
-            raise StoreUnavailableError(message)
+        if not self._failures or name not in _WRITES:
+            return ask()
+        if self._is_written:
+            ask()
+        self._failures -= 1
+        message = f"the store did not answer; {'the write happened' if self._is_written else 'nothing was written'}"
+        raise StoreUnavailableError(message)

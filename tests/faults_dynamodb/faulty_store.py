@@ -8,13 +8,14 @@ may pass (the SDK and the adapter ask again) or last until they give up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from nightingale.ports.store import Item, Key, Page, Store, StoreUnavailableError, Write
+from doubles.stores import WrappedStore
+from nightingale.ports.store import Store, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -61,11 +62,11 @@ def at_the_port(fault: Fault, ask: Callable[[], T]) -> T:
     raise StoreUnavailableError(message)
 
 
-class FaultyStore:
+class FaultyStore(WrappedStore):
     """Wraps a store. `others` is what goes on elsewhere during a late call; its own calls neither count nor fail."""
 
     def __init__(self, inner: Store, breaking: Breaking = at_the_port) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.plan: Mapping[int, Fault] = {}
         self.calls: list[str] = []
         """What was called while counting, in order."""
@@ -120,50 +121,3 @@ class FaultyStore:
             thread = threading.Thread(target=self.others)
             thread.start()
             thread.join()
-
-    def get(self, key: Key) -> Item | None:
-        return self._call("get", lambda: self.inner.get(key))
-
-    def put(self, item: Item) -> Item:
-        return self._call("put", lambda: self.inner.put(item))
-
-    def delete(self, key: Key, version: int) -> None:
-        self._call("delete", lambda: self.inner.delete(key, version))
-
-    def transact(self, writes: Sequence[Write]) -> None:
-        self._call("transact", lambda: self.inner.transact(writes))
-
-    def query(
-        self,
-        partition: str,
-        *,
-        prefix: str = "",
-        start: str = "",
-        end: str = "",
-        limit: int = 100,
-        cursor: str | None = None,
-        is_reversed: bool = False,
-    ) -> Page:
-        return self._call(
-            "query",
-            lambda: self.inner.query(
-                partition, prefix=prefix, start=start, end=end, limit=limit, cursor=cursor, is_reversed=is_reversed
-            ),
-        )
-
-    def query_index(
-        self,
-        index: str,
-        partition: str,
-        *,
-        prefix: str = "",
-        limit: int = 100,
-        cursor: str | None = None,
-        is_reversed: bool = False,
-    ) -> Page:
-        return self._call(
-            "query_index",
-            lambda: self.inner.query_index(
-                index, partition, prefix=prefix, limit=limit, cursor=cursor, is_reversed=is_reversed
-            ),
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
@@ -77,6 +78,15 @@ class Place:
         token_file = self.root / f"{name}.token"
         token_file.write_text(self.platform.own_token(name), encoding="ascii")
         return PlatformApi(self.socket_path(door or instance_id), token_file, patience_s=patience_s)
+
+    def environment(self, instance_id: str, name: str) -> dict[str, str]:
+        """Return what the instance's own command is told, once its door is open."""
+        self.inside(instance_id, name).call("GET", "")
+        return {
+            "PATH": os.environ["PATH"],
+            "NIGHTINGALE_RUN": str(self.socket_path(instance_id).parent),
+            "NIGHTINGALE_INSTANCE_TOKEN_FILE": str(self.root / f"{name}.token"),
+        }
 
     def connect(self, instance_id: str) -> socket.socket:
         wait_until(self.socket_path(instance_id).exists)

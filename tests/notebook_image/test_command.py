@@ -76,12 +76,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
     with open_place() as place:
         instance_id = place.up("scan")
         place.open()
-        place.inside(instance_id, "scan").call("GET", "")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "NIGHTINGALE_RUN": str(place.socket_path(instance_id).parent),
-            "NIGHTINGALE_INSTANCE_TOKEN_FILE": str(place.root / "scan.token"),
-        }
+        environment = place.environment(instance_id, "scan")
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         made = Inside(place, instance_id, environment)

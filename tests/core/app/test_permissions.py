@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
+from doubles.bodies import BODIES
 from doubles.platforms import FakePlatform
 from nightingale.contract.operations import BY_NAME, OPERATIONS, Operation
 from nightingale.contract.schemas import PersonIn
@@ -56,40 +55,6 @@ WHO = {
     "index": "index",
     "instance": "instance",
     "shipper": "shipper",
-}
-
-BODIES: dict[str, dict[str, Any]] = {
-    "create_session": {"nonce": "n" * 20, "server": "x", "signature": "x"},
-    "create_estimate": {"size": {}},
-    "launch_instance": {"name": "another"},
-    "resize_instance": {"cpu": "m"},
-    "extend_instance": {"seconds": 600},
-    "identify_key": {"public_key": "ssh-ed25519 bm9ib2R5"},
-    "open_channel": {"person": "grace", "fingerprint": "SHA256:abc", "target": "scan", "port": 8888},
-    "renew_channel": {"sent": 0, "received": 0},
-    "close_channel": {"sent": 0, "received": 0, "seconds": 0},
-    "record_refusal": {"what": "a shell"},
-    "begin_job": {"name": "train"},
-    "end_job": {"exit_code": 0},
-    "report_progress": {"percent": 40},
-    "notify_owner": {"message": "done"},
-    "mark_checkpoint": {},
-    "record_packages": {"records": [{"outcome": "refused", "why": "a test"}]},
-    "resize_own_instance": {"cpu": "m"},
-    "extend_own_instance": {"seconds": 600},
-    "record_contents": {
-        "records": [
-            {
-                "at": "2026-11-02T09:00:00Z",
-                "kind": "download",
-                "path": "a",
-                "bytes": 1,
-                "is_allowed": True,
-                "reason": "",
-            }
-        ]
-    },
-    "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }
 
 BY_USE_CASE = {"create_session": {"invalid_signature"}, "open_channel": {"forbidden"}}
