@@ -89,11 +89,14 @@ class IndexPlatform:
 
     def note_refused(self, whose: Whose, record: PackageRecord) -> None:
         """Keep a refusal for the next `tell`. Equal ones are one record, and of too many only their number is kept."""
+        self._note(whose, record, 1)
+
+    def _note(self, whose: Whose, record: PackageRecord, times: int) -> None:
         refusals = self._refusals.setdefault(whose, Counter())
         if record in refusals or len(refusals) < MOST_REFUSALS:
-            refusals[record] += 1
+            refusals[record] += times
         else:
-            self._uncounted[whose] += 1
+            self._uncounted[whose] += times
 
     async def tell(self) -> None:
         """Bring the refusals to the platform; what it does not take now is kept for the next time."""
@@ -112,7 +115,7 @@ class IndexPlatform:
                 )
             except PlatformSilentError:
                 for one, times in refusals.items():
-                    self._refusals.setdefault(whose, Counter())[one] += times
+                    self._note(whose, one, times)
                 self._uncounted[whose] += more
 
     async def _record(self, whose: Whose, records: tuple[PackageRecord, ...]) -> None:

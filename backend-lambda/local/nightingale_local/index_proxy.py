@@ -10,7 +10,6 @@ process has a token that may ask for rules and write records, and nothing else o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -186,5 +185,7 @@ async def run(folders: Folders, settings: Settings) -> None:
 async def _tell(platform: IndexPlatform) -> None:
     while True:
         await asyncio.sleep(TELL_SECONDS)
-        with contextlib.suppress(Exception):  # what goes wrong is logged where it does
+        try:
             await platform.tell()
+        except Exception:  # noqa: BLE001 - one batch's fault must not end the records of all others
+            _LOG.exception("refusals of packages could not be told: this is a fault of ours")

@@ -149,6 +149,19 @@ async def test_a_stopped_instance_has_nothing_to_say(platform: FakePlatform) -> 
     assert platform.error(send(platform, "get_own_instance", None, token))["code"] == "unauthenticated"
 
 
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [("begin_job", {"name": "train"}), ("notify_owner", {"message": "x"}), ("mark_checkpoint", {})],
+)
+async def test_what_an_instance_that_stops_still_tells_is_refused_and_not_recorded_as_accepted(
+    platform: FakePlatform, operation: str, body: Any
+) -> None:
+    own(platform, "stop_own_instance")
+    before = platform.audit.tags(instance_id(platform))
+    assert platform.refusal(operation, "instance", None, body) == "not_allowed_now"
+    assert platform.audit.tags(instance_id(platform)) == before
+
+
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,7 @@ class OwnInstanceService:
         """Return the instance for one more thing to keep of it, none of which it may tell without end."""
         own = _own(principal)
         instance = self._find(own)
+        _check_works(instance)  # before anything is recorded as accepted
         self._take("things were told", f"told#{own.id}", _TOLD)
         return instance
 
@@ -219,9 +220,7 @@ class OwnInstanceService:
             stored = self.lifecycle.find(instance.project, instance.id)
             if stored is None:
                 raise not_found(instance.id, instance.project)
-            if stored.instance.status not in _WORKS:
-                words = f"{instance.name} is {stored.instance.status.value}"
-                raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, "Nothing more is kept of its work.")
+            _check_works(stored.instance)
             changed = replace(stored.instance, work=change(stored.instance.work))
             try:
                 self.store.put(records.instance_item(changed, stored.version))
@@ -250,6 +249,12 @@ def contents_tag(record: ContentsRecord) -> str:
 def plain(text: str) -> str:
     """Return a text from inside as one that is safe to show: nothing in it moves a terminal's cursor or its words."""
     return "".join(one if one.isprintable() else " " for one in text)
+
+
+def _check_works(instance: Instance) -> None:
+    if instance.status not in _WORKS:
+        words = f"{instance.name} is {instance.status.value}"
+        raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, "Nothing more is kept of its work.")
 
 
 def _own(principal: Principal) -> InstanceIdentity:
