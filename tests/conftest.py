@@ -6,9 +6,14 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from doubles import CountingIds, FixedClock, MemoryAuditLog
 from nightingale.adapters.sqlite import SqliteStore
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 gc.disable()  # nothing that is loaded while tests are collected is garbage
 
