@@ -103,9 +103,11 @@ def listening_ports() -> set[int]:
 
 
 def pss_kib(pid: int) -> int:
-    """Return the proportional share of memory: pages held by several count in part."""
-    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    """Return the proportional share of memory, pages held by several count in part; nothing of one that has gone."""
+    with contextlib.suppress(OSError):
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return 0
 
 
 def cpu_seconds(pid: int) -> float:

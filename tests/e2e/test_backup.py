@@ -101,7 +101,7 @@ def check_life_goes_on(outside: Outside, instance_id: str, other: Outside) -> No
     outside.act("alive", "delete")
     terminated(outside, gone)
     # No Terraform state came with it that would remove the home: a job does.
-    wait_until(lambda: not (outside.folder / "homes" / gone).exists(), 15, "the deleted instance's home is gone")
+    wait_until(lambda: not (outside.folder / "homes" / gone).exists(), 40, "the deleted instance's home is gone")
     assert (other.folder / "homes" / gone).is_dir()
 
 

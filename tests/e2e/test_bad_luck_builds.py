@@ -70,7 +70,7 @@ def remove(outside: Outside, name: str) -> int:
     instance_id = outside.get(name)["id"]
     outside.act(name, "delete")
     outside.until(instance_id, "terminated")
-    assert not touching(outside.folder / "instances" / instance_id)
+    wait_until(lambda: not touching(outside.folder / "instances" / instance_id), 20, "no process of the instance")
     return outside.settled_usage(instance_id)
 
 
@@ -134,12 +134,12 @@ def test_a_server_that_is_frozen_is_unreachable_and_comes_back(broken: Outside) 
     os.kill(server, signal.SIGSTOP)
     try:
         seen = wait_until(
-            lambda: (one := broken.get("frozen"))["unreachable_since"] and one, 15, "silence that is seen"
+            lambda: (one := broken.get("frozen"))["unreachable_since"] and one, 40, "silence that is seen"
         )
         assert seen["status"] == "running"
     finally:
         os.kill(server, signal.SIGCONT)
-    wait_until(lambda: broken.get("frozen")["unreachable_since"] is None, 15, "an instance that came back")
+    wait_until(lambda: broken.get("frozen")["unreachable_since"] is None, 40, "an instance that came back")
     assert {"went_unreachable", "came_back"} <= {entry["event"] for entry in broken.history("frozen")}
     assert remove(broken, "frozen") > 0
 
@@ -164,6 +164,6 @@ def test_what_runs_when_everything_is_ended_ends_too(broken: Outside) -> None:
     broken.launch("late")
     done = broken.local("down", "--instances", "--json")
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: not touching(broken.folder), 5, "no process of the platform or of an instance")
+    wait_until(lambda: not touching(broken.folder), 20, "no process of the platform or of an instance")
     broken.up()
     assert failure(broken, "late")["code"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.outside import COMMAND, needs_everything
-from e2e.processes import end_all, touching
+from e2e.processes import end_all, touching, wait_until
 
 pytestmark = needs_everything
 
@@ -91,7 +91,7 @@ def test_the_check_holds_and_reports_it_in_one_object(scratch: Path) -> None:
         assert set(step) == {"name", "seconds", "ok"}
         assert step["ok"] is True
         assert step["name"] in done.stderr  # progress
-    assert not touching(scratch)
+    wait_until(lambda: not touching(scratch), 10, "no process of the platform")
     assert list(scratch.iterdir()) == []
 
 

@@ -46,7 +46,7 @@ def wait_for_fact(outside: Outside, before: int, tag: str, *words: str, stream: 
         facts = [fact for fact in outside.audit(stream) if fact["seq"] > before and fact["tag"] == tag]
         return any(all(word in str(fact) for word in words) for fact in facts)
 
-    wait_until(look, 10, f"{tag} of {words} among {outside.audit(stream)[-3:]}")
+    wait_until(look, 30, f"{tag} of {words} among {outside.audit(stream)[-3:]}")
 
 
 def last(outside: Outside, stream: str = "platform") -> int:

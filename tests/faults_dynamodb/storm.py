@@ -141,7 +141,7 @@ def check_what_is_left(outside: Outside, instance_id: str) -> None:
     asked = {entry["build_id"] for entry in history if entry["build_id"]}
     on_disk = {path.name for path in (outside.folder / "builds").iterdir()}
     assert on_disk <= asked, "a build that no history knows"
-    wait_until(lambda: not touching(outside.folder / "instances" / instance_id), 10, "no process of the instance")
+    wait_until(lambda: not touching(outside.folder / "instances" / instance_id), 30, "no process of the instance")
     assert outside.settled_usage(instance_id) > 0
     facts = [fact["tag"] for fact in outside.audit(instance_id)]
     for name in ("launch", "resize", "stop", "start", "delete"):
