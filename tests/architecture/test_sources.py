@@ -1,8 +1,9 @@
 """Rules that hold for every source file, whoever wrote it."""
 
+import os
 import re
 import socket
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,14 @@ BARE_EXCEPTION = re.compile(r"#\s*(noqa(:\s*[A-Z]+[0-9]+(,\s*[A-Z]+[0-9]+)*)?|ty
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".tf", ".hcl", ".sh", ".tcss", ".svg", ".txt", ""}
 
 
-def files() -> Iterator[Path]:
-    """Yield the checkout's own text files: no environment, cache or data folder (their names begin with a dot)."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        is_hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1]) or "__pycache__" in parts
-        if path.is_file() and not is_hidden and path.suffix in TEXT and path.name != "uv.lock":
-            yield path
+@cache
+def files() -> tuple[Path, ...]:
+    """Return the checkout's own text files: no environment, cache or data folder (their names begin with a dot)."""
+    found = []
+    for folder, below, names in os.walk(ROOT):
+        below[:] = [name for name in below if name != "__pycache__" and (not name.startswith(".") or name == ".ci")]
+        found += [Path(folder, name) for name in names if Path(name).suffix in TEXT and name != "uv.lock"]
+    return tuple(sorted(path for path in found if path.is_file()))
 
 
 def name_of(path: Path) -> str:
