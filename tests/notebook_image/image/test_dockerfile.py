@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from nightingale.contract.vocabulary import ReasonCode
 
@@ -68,6 +71,27 @@ def test_the_checksum_of_the_inputs_changes_with_each_of_them_and_with_nothing_e
     assert len(seen) == len(tracked) + 3
     (copy / "core" / "README.md").write_text("no part of it")
     assert _inputs(copy) in seen
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--variant", "tpu"], "error: there is no variant tpu\nhint: cpu or gpu\n"),
+        (["--variant"], "error: --variant wants a value\nhint: ./run image --help\n"),
+        (["--quick"], "error: there is no option --quick\nhint: ./run image --help\n"),
+    ],
+)
+def test_what_the_building_cannot_do_is_said_with_what_to_do(options: list[str], words: str) -> None:
+    done = subprocess.run([IMAGE / "build", *options], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
+
+
+def test_without_buildah_the_building_says_what_to_install(tmp_path: Path) -> None:
+    for tool in ("sh", "find", "sort", "tr", "xargs", "sha256sum", "cut"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    done = subprocess.run([IMAGE / "build"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: buildah was not found\nhint: ")
 
 
 def _copy(name: str, copy: Path) -> None:
