@@ -8,6 +8,7 @@ from datetime import datetime
 
 from doubles.logs import FakeLog
 from nightingale.contract.build import ExitRecord, LauncherRecord
+from nightingale.contract.images import ImageCheck
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
@@ -28,6 +29,7 @@ class FakeMachines:
         """Instance id, code hash and expiry of every `admit`."""
         self.ended_orphans: list[str] = []
         self.image_digest = "sha256:" + "1" * 64
+        self.image_checks: dict[str, ImageCheck] = {}
         self.homes: dict[str, HomeSeen] = {}
         self.own_tokens: dict[tuple[str, bool], str] = {}
         """Of (instance id, is the shipper's)."""
@@ -76,6 +78,10 @@ class FakeMachines:
     def home(self, instance_id: str) -> HomeSeen | None:
         self._refuse_when_down()
         return self.homes.get(instance_id)
+
+    def image_check(self, instance_id: str) -> ImageCheck | None:
+        self._refuse_when_down()
+        return self.image_checks.get(instance_id)
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         return self.logs[instance_id].read(offset, limit)

@@ -84,6 +84,7 @@ seen = {
     "shm_write": attempt(lambda: Path("/dev/shm/x").write_text("x")),
     "token_write": attempt(lambda: Path(os.environ["NIGHTINGALE_TOKEN_FILE"]).write_text("x")),
     "exists": {path: attempt(lambda: os.listdir(path)) for path in wish.get("paths", [])},
+    "written": attempt(lambda: Path(wish["write"]).write_text("x")) if "write" in wish else "",
     "filled": attempt(fill) if "fill_mib" in wish else "",
     "person": attempt(lambda: __import__("pwd").getpwuid(os.getuid()).pw_name),
     "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),

@@ -30,7 +30,7 @@ DEADLINES = Deadlines(
     provisioning=timedelta(seconds=60),
     starting=timedelta(seconds=60),
     stopping=timedelta(seconds=60),
-    resizing=timedelta(seconds=60),
+    resizing=timedelta(minutes=10),  # a larger disk copies what is in the home
     terminating=timedelta(seconds=60),
     unreachable=timedelta(seconds=30),
 )

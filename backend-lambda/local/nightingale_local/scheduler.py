@@ -21,6 +21,7 @@ from nightingale_local import reads, restored_homes
 from nightingale_local.container import local_platform
 from nightingale_local.counting import CountingProber, LoggedBuilder
 from nightingale_local.folders import Folders, Ready, write_json
+from nightingale_local.image_watch import ImageWatch
 from nightingale_local.metrics import Counts, Histogram
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ async def run(folders: Folders) -> None:
     counts = Counts()
     watch = platform.watch(prober)
     reconcile = platform.reconcile()
+    images = ImageWatch(folders, platform.images(), platform.adapters.clock)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,6 +77,7 @@ async def run(folders: Folders) -> None:
         every(5.0, "metering", _in_thread(platform.metering.run_once)),
         every(5.0, "homes", _in_thread(partial(restored_homes.sweep, folders, platform.adapters.store))),
         every(30.0, "unshipped", _in_thread(partial(reads.ship_leftovers, folders)), is_waiting=True),
+        every(5.0, "images", partial(images.beat, stop), is_waiting=True),
         every(5.0, "counts", _in_thread(publish)),
     )
     try:

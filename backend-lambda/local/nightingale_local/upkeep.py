@@ -1,4 +1,4 @@
-"""The commands of `nightingale local` that keep a platform: backup, restore, pack, metrics."""
+"""The commands of `nightingale local` that keep a platform: backup, restore, pack, check-image, metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nightingale_tui.cli.console import Console
+from nightingale_tui.images import drift_words
 
 _MIB = 2**20
 
@@ -25,6 +26,8 @@ def configure(rooms: Any, add_dir: Callable[[argparse.ArgumentParser], None]) ->
     pack = rooms.add_parser("pack", help="make a dataset's folder ready for its reads to be recorded (root)")
     add_dir(pack)
     pack.add_argument("folder", metavar="FOLDER", help="the folder of one version, as the cluster file names it")
+    check = rooms.add_parser("check-image", help="read every file of the image: is it what was installed?")
+    add_dir(check)
     metrics = rooms.add_parser("metrics", help="print what the running platform counts and measures (OpenMetrics)")
     add_dir(metrics)
 
@@ -85,5 +88,33 @@ def run_pack(args: argparse.Namespace, console: Console, folders: Any) -> int:
     return 0
 
 
-RUN = {"backup": run_backup, "restore": run_restore, "pack": run_pack, "metrics": run_metrics}
+def run_check_image(_: argparse.Namespace, console: Console, folders: Any) -> int:
+    """Look at the image; status 1 when a file is not as it was installed."""
+    import asyncio  # noqa: PLC0415 - `--help` needs none of the platform
+
+    from nightingale_local.container import local_platform  # noqa: PLC0415 - same
+    from nightingale_local.image_watch import ImageWatch, image_of  # noqa: PLC0415 - same
+
+    python = image_of(folders)
+    platform = local_platform(folders)
+    check = asyncio.run(ImageWatch(folders, platform.images(), platform.adapters.clock).look(python))
+    if console.is_json:
+        console.data(check)
+    else:
+        words = f"{check.drifted} are not as installed" if check.drifted else "all as installed"
+        console.line(f"{python}: {check.files} files, {words}. {check.digest}")
+        for file in check.drift:
+            console.line(drift_words(file))
+        if check.drifted:
+            console.note("Nothing is patched by hand: make the environment anew, then start the instances again.")
+    return 1 if check.drifted else 0
+
+
+RUN = {
+    "backup": run_backup,
+    "restore": run_restore,
+    "pack": run_pack,
+    "check-image": run_check_image,
+    "metrics": run_metrics,
+}
 """What each command does, with the data folder as third argument."""

@@ -23,6 +23,7 @@ import msgspec
 from nightingale.adapters.local_files import is_held, printable, read_lines, tail_offset
 from nightingale.adapters.local_homes import look_at_home
 from nightingale.contract.build import ExitRecord, LauncherRecord, LaunchSpec
+from nightingale.contract.images import ImageCheck, image_key
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
 
@@ -39,6 +40,7 @@ HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 _decode_launcher = msgspec.json.Decoder(LauncherRecord).decode
 _decode_exit = msgspec.json.Decoder(ExitRecord).decode
+_decode_check = msgspec.json.Decoder(ImageCheck).decode
 _decode_launch = msgspec.json.Decoder(LaunchSpec).decode
 
 
@@ -174,6 +176,14 @@ class LocalMachines:
             return None
         launcher, is_up = _read(folder / "launcher.json", _decode_launcher), is_held(folder / "launcher.lock")
         return look_at_home(self._instances.parent, instance_id, launcher, is_up=is_up)
+
+    def image_check(self, instance_id: str) -> ImageCheck | None:
+        """Return the last look at the files of the image that it was started from; None before there was one."""
+        folder = self._folder(instance_id)
+        launch = _read(folder / "launch.json", _decode_launch) if folder is not None else None
+        if launch is None:
+            return None
+        return _read(self._instances.parent / "images" / f"{image_key(launch.python)}.check.json", _decode_check)
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         """Return up to `limit` whole lines of the Jupyter server's log from byte `offset`, and the next offset."""

@@ -21,6 +21,7 @@ from nightingale.services.build_variables import CatalogBuildVariables
 from nightingale.services.catalog import CatalogService
 from nightingale.services.cluster import ClusterService
 from nightingale.services.gateway import GatewayService
+from nightingale.services.images import ImageService
 from nightingale.services.instance_tokens import InstanceTokens
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
@@ -92,6 +93,10 @@ class Platform:
         """Return what ends machines that nobody owns."""
         adapters = self.adapters
         return Reconcile(adapters.store, adapters.clock, adapters.machines, adapters.audit)
+
+    def images(self) -> ImageService:
+        """Return what records that an image is not what was installed."""
+        return ImageService(self.adapters.audit, self.adapters.clock)
 
 
 def platform(adapters: Adapters) -> Platform:

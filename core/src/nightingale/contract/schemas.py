@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from nightingale.contract.images import Drift
 from nightingale.contract.vocabulary import (
     Action,
     BuildState,
@@ -398,6 +399,27 @@ class TroubleOut(Out, frozen=True):
     next_step: str
 
 
+class DriftedFileOut(Out, frozen=True):
+    """A file of the image that is not as it was installed; hashes are SHA-256 in hex, empty where there is no file."""
+
+    path: str
+    drift: Drift
+    expected: str
+    seen: str
+    expected_from: str
+    """`RECORD`, which came with the package, or `first seen`."""
+
+
+class ImageCheckOut(Out, frozen=True):
+    """The last look at the image's files; `drifted` counts those that are not as installed, `drift` names the first."""
+
+    checked_at: datetime
+    is_full: bool
+    """Every file was read; else those whose time, size or inode had changed."""
+    drifted: int
+    drift: tuple[DriftedFileOut, ...] = ()
+
+
 class JobOut(Out, frozen=True):
     """Work that runs inside. `percent` is null until it was told; `is_running` is false for progress outside a job."""
 
@@ -473,6 +495,8 @@ class InstanceOut(Out, frozen=True):
     """How full the home is now; null in lists, and where the place does not say."""
     reads_trouble: TroubleOut | None = None
     """What is wrong with the record of its reads, while it is."""
+    image_check: ImageCheckOut | None = None
+    """Whether the image still is what was installed; null in lists, and before the first look."""
     job: JobOut | None = None
     """Of several jobs the one begun last."""
     notifications: tuple[NotificationOut, ...] = ()

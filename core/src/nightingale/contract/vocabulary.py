@@ -181,6 +181,7 @@ class AuditTag(StrEnum):
     SPOOL_FULL = "spool:write:blocked"
     SPOOL_DRAINED = "spool:write:resumed"
     SPOOL_DAMAGED = "spool:read:damaged"
+    IMAGE_DRIFTED = "image:change:found"
     ORPHAN_ENDED = "machine:end:succeeded"
     CLUSTER_APPLIED = "cluster:apply:succeeded"
     JOB_BEGUN = "job:begin:accepted"

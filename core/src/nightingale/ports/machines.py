@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from nightingale.contract.build import ExitRecord, LauncherRecord
+from nightingale.contract.images import ImageCheck
 from nightingale.contract.vocabulary import ReasonCode
 
 
@@ -89,6 +90,9 @@ class Machines(Protocol):
 
     def home(self, instance_id: str) -> HomeSeen | None:
         """Return how full the home is; None when there is none."""
+
+    def image_check(self, instance_id: str) -> ImageCheck | None:
+        """Return the last look at the files of the image that it was started from; None before there was one."""
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
         """Return up to `limit` whole lines of the Jupyter server's log from byte `offset`, and the next offset."""

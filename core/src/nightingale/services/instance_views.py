@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
-from msgspec import convert
+import msgspec
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import (
     BuildsOut,
     HistoryOut,
     HomeOut,
+    ImageCheckOut,
     InstanceOut,
     InstancesOut,
     LogOut,
@@ -80,7 +81,8 @@ class InstanceViews:
     def get(self, access: Access, name: str) -> InstanceOut:
         """Return one instance by its name or id. Raises RefusedError `not_found`."""
         instance = self.find(access, name).instance
-        return self.present(access, instance, home=self._home(instance))
+        home, image_check = self._seen_of(instance)
+        return msgspec.structs.replace(self.present(access, instance, home=home), image_check=image_check)
 
     def history(self, access: Access, name: str, cursor: str | None, limit: int) -> HistoryOut:
         """Return its history, oldest first."""
@@ -135,15 +137,19 @@ class InstanceViews:
             raise not_found(name, access.project)
         return found
 
-    def _home(self, instance: Instance) -> HomeOut | None:
+    def _seen_of(self, instance: Instance) -> tuple[HomeOut | None, ImageCheckOut | None]:
+        """Return what only a look at the machine tells: how full the home is, whether the image is as installed."""
         machines = self.machines.get(instance.place)
         if machines is None:
-            return None
+            return None, None
         try:
-            seen = machines.home(instance.id)
+            home, check = machines.home(instance.id), machines.image_check(instance.id)
         except MachineUnavailableError:
-            return None
-        return None if seen is None else convert(asdict(seen), HomeOut)
+            return None, None
+        return (
+            None if home is None else msgspec.convert(home, HomeOut, from_attributes=True),
+            None if check is None else msgspec.convert(check, ImageCheckOut, from_attributes=True),
+        )
 
     def present(
         self, access: Access, instance: Instance, cluster: Cluster | None = None, *, home: HomeOut | None = None

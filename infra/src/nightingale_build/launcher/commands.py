@@ -1,4 +1,4 @@
-"""What the launcher can be told: start, stop, remove, status, show-homes, probe."""
+"""What the launcher can be told: start, stop, remove, status, show-homes, check-image, probe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from nightingale_build.launcher.folders import (
 from nightingale_build.launcher.home import Home
 from nightingale_build.launcher.image_digest import image_digest
 from nightingale_build.launcher.limits import plan_limits, remove_cgroups
-from nightingale_build.launcher.orphans import end_marked
+from nightingale_build.launcher.orphans import end_marked, end_with_parent
 from nightingale_build.launcher.process_identity import is_same
 from nightingale_build.launcher.refusal import RefusalError
 
@@ -200,6 +200,20 @@ def status(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def check_image(environment: Mapping[str, str]) -> str:
+    """Return as JSON (contract.images.ImageCheck) whether the image of NIGHTINGALE_CHECK is as it was installed.
+
+    It gives way to everything else on the machine, and ends with who asked. Raises OSError.
+    """
+    from nightingale.contract.images import ImageCheckSpec  # noqa: PLC0415 - no start needs it
+    from nightingale_build.launcher.drift import Check  # noqa: PLC0415 - same
+
+    end_with_parent(os.getppid())
+    os.nice(19)
+    spec = msgspec.json.decode(environment["NIGHTINGALE_CHECK"], type=ImageCheckSpec)
+    return msgspec.json.encode(Check(spec).run()).decode()
+
+
 def probe() -> dict[str, Any]:
     """Return whether a sandbox works here."""
     seen = sandboxes.probe_sandbox()
@@ -226,12 +240,13 @@ def run(arguments: list[str]) -> int:
                 from nightingale_build.launcher.showing import show_homes  # noqa: PLC0415 - no start needs it
 
                 show_homes(environment)
+            case "check-image":
+                sys.stdout.write(check_image(environment) + "\n")
             case "probe":
                 sys.stdout.write(json.dumps(probe()) + "\n")
             case _:
-                sys.stderr.write(
-                    "usage: python -m nightingale_build.launcher start|stop|remove|status|show-homes|probe\n"
-                )
+                known = "start|stop|remove|status|show-homes|check-image|probe"
+                sys.stderr.write(f"usage: python -m nightingale_build.launcher {known}\n")
                 return 2
     except RefusalError as refusal:
         sys.stderr.write(refusal.line() + "\n")

@@ -149,11 +149,12 @@ class Home:
 
     def _fill(self) -> None:
         """Copy the plain folder into the new file system, in a process whose mounts end with it."""
+        ours = os.getpid()
         child = os.fork()
         if child == 0:
             status = 1
             with contextlib.suppress(OSError):
-                end_with_parent()
+                end_with_parent(ours)
                 leave_the_machines_mounts()
                 source = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 with loop_device.attached(self._new, PATIENCE_S) as device:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from nightingale.contract.images import image_key
 from nightingale_build.whole_files import write_whole
 
 NOT_CONTENT = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "RECORD")
@@ -31,7 +32,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 def cache_file(data_dir: Path, python: Path, suffix: str = ".json") -> Path:
     """Return where the platform keeps what it knows of the image with this interpreter."""
-    return data_dir / "images" / f"{hashlib.sha256(os.fsencode(python)).hexdigest()[:16]}{suffix}"
+    return data_dir / "images" / f"{image_key(str(python))}{suffix}"
 
 
 def image_digest(python: Path, data_dir: Path) -> str:

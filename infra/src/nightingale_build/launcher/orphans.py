@@ -48,13 +48,12 @@ def die_with_launcher() -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--"]
 
 
-def end_with_parent() -> None:
-    """Be killed when the parent dies; raises OSError when it is dead already."""
+def end_with_parent(parent: int) -> None:
+    """Be killed when the parent, which is this process, dies; raises OSError when it is dead already."""
     import ctypes  # noqa: PLC0415 - needed rarely
 
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != parent:
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 

@@ -18,6 +18,7 @@ from nightingale_tui.cli.parser import add_name, add_project_flag, add_server_fl
 from nightingale_tui.cli.table import print_table, table_lines
 from nightingale_tui.cli.wording import ago, amount, meaning, money, progress, size, span, whole
 from nightingale_tui.homes import home_words
+from nightingale_tui.images import image_words
 from nightingale_tui.reads import observed, trouble
 
 _WATCH_S = 2.0
@@ -177,6 +178,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("place", f"{instance.place}, image {instance.image}"),
         ("digest", instance.image_digest or ""),
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
+        ("image", image_words(instance)),
         ("home", home_words(instance)),
         ("sandbox", instance.sandbox or ""),
         ("reads", observed(instance)),

@@ -10,6 +10,7 @@ from textual.content import Content
 from nightingale.contract.schemas import CatalogOut, HistoryEntryOut, InstanceOut, LimitOut
 from nightingale_tui.actions import BY_ACTION
 from nightingale_tui.homes import home_words
+from nightingale_tui.images import image_words
 from nightingale_tui.reads import observed
 from nightingale_tui.state import uptime_s
 from nightingale_tui.widgets import words
@@ -43,6 +44,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
         "digest": one.image_digest or "",
+        "image": image_words(one),
         "home": home_words(one),
         "reads": observed(one),
         "owner": one.owner,
