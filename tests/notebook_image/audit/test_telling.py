@@ -70,6 +70,24 @@ def test_a_disk_that_is_full_is_told_of_while_it_is(small_disk: Path):
         assert len(facts(place, "spool_full", "spool_drained")) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_disk_that_the_spool_itself_has_filled_is_drained_and_readers_go_on(small_disk: Path):
+    count = 110_000  # some 160 bytes each: more than the disk has
+    with watched(spool=small_disk) as place:
+        place.platform.until(len)
+        place.platform.status = 500
+        begun = opens(place, "small0", count)
+        until(lambda: b"spool_full" in (small_disk / "notices").read_bytes(), 120)
+        with pytest.raises(subprocess.TimeoutExpired):
+            begun.wait(2)
+        place.platform.status = 200
+        assert begun.wait(120) == 0
+        place.platform.until(lambda _: closings(place, "small0") == count, 120)
+        assert_whole(place)
+        place.platform.until(lambda _: facts(place, "spool_drained"))
+
+
 def test_an_observer_that_dies_on_a_full_disk_does_not_say_it_twice(small_disk: Path):
     with watched(spool=small_disk) as place:
         place.platform.until(len)

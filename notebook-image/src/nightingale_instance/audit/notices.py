@@ -19,7 +19,7 @@ from nightingale.contract.reads import ReadKind
 
 _ROOM = 16_384
 _MOST_WAITING = 60
-_RESERVE = 1 << 18
+_SPARE = 1 << 19
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -120,36 +120,41 @@ class Notices:
                 os.close(descriptor)
 
 
-class Reserve:
-    """Room that is kept for what must be said when there is none."""
+class Spares:
+    """Room that is kept for batches when there is none. It is never given back: the guard would be quicker."""
 
     def __init__(self, folder: Path) -> None:
         """Take the room, if there is plenty."""
-        self._path = folder / "reserve"
+        self._paths = (folder / "spare.0", folder / "spare.1")
         self.keep()
 
     def keep(self) -> None:
-        """Take the room again after it was used, if there is plenty."""
+        """Take what is missing, if there is plenty."""
         with contextlib.suppress(OSError):
-            if self._path.exists() or free_bytes(self._path.parent) < 8 * _RESERVE:
-                return
-            with self._path.open("xb") as file:
-                file.write(bytes(_RESERVE))
+            for path in self._paths:
+                if not path.exists() and free_bytes(path.parent) >= 8 * _SPARE:
+                    with path.open("xb") as file:
+                        file.write(bytes(_SPARE))
 
     def become(self, target: Path, content: bytes) -> bool:
-        """Let it be the file `target` with this content and blanks; return False where it is not there or too small.
-
-        None of its room is given back, which the guard would be quicker to take.
-        """
-        try:
-            with self._path.open("r+b") as file:
-                if len(content) > _RESERVE:
-                    return False
-                file.write(content.ljust(_RESERVE))
-            self._path.replace(target)
-        except FileNotFoundError:
+        """Let one be the file `target`, with this content and blanks; return False where none is left or fits."""
+        if len(content) > _SPARE:
             return False
-        return True
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                with path.open("r+b") as file:
+                    file.write(content.ljust(_SPARE))
+                path.replace(target)
+                return True
+        return False
+
+    def take_back(self, used: Path) -> None:
+        """Keep the room of a file that was a spare and is about to be taken away or replaced."""
+        with contextlib.suppress(OSError):
+            if used.stat().st_size == _SPARE:
+                free = next((path for path in self._paths if not path.exists()), None)
+                if free is not None:
+                    free.hardlink_to(used)
 
 
 def free_bytes(folder: Path) -> int:

@@ -4,7 +4,7 @@ reads/lock                     one shipper at a time
 reads/state.json               up to where everything is with the platform
 reads/outbox.json              the batch on its way: sent again as it is, whatever happened in between
 reads/acked.json               the last batch, where the disk had no room for `state.json` behind it: stands for that
-reads/notices, reads/reserve   what the observer says of itself; see `notices`
+reads/notices, reads/spare.*   what the observer says of itself, and room for batches on a full disk; see `notices`
 reads/<start>/                 one guard's segments, `mounts.json`, and the lists of files it was mounted with
 """
 
@@ -24,11 +24,14 @@ import msgspec
 from nightingale.contract.reads import MOST_RECORDS, ObserverSpec, ReadRecord, ReadsIn, ReadsTaken
 from nightingale_instance.audit.frames import Position, Spool
 from nightingale_instance.audit.kernel import Granularity
-from nightingale_instance.audit.notices import NO_ROOM, Notices, Reserve
+from nightingale_instance.audit.notices import NO_ROOM, Notices, Spares
 from nightingale_instance.audit.records import KnownFile, Recorder, RecorderState
 from nightingale_instance.audit.volume import FileList
 
 MOST_FRAMES = 4000
+FEW_FRAMES = (1500, 250, 40)
+"""Of a batch that has to do with the room of a spare file: as many as it takes."""
+
 MOST_BODY = 900_000
 """Bytes of records in one batch; the platform takes a body of 1 MiB."""
 
@@ -97,7 +100,7 @@ class Shipper:
         self._clock = clock
         self._root = Path(spec.spool_dir)
         self.notices = notices or Notices(self._root, clock)
-        self._reserve = Reserve(self._root)
+        self._spares = Spares(self._root)
         acked: _Outbox | None = _read(self._root / "acked.json", _Outbox)
         kept: ShipperState | None = _read(self._root / "state.json", ShipperState)
         self._state = acked.following if acked is not None else kept or ShipperState()
@@ -123,14 +126,14 @@ class Shipper:
             if outbox is None:
                 return False
             if outbox.records:
-                self._put_out(outbox)
+                outbox = self._put_out(outbox, is_guard_alive=is_guard_alive)
         for batch in _batches(outbox.records):
             self._send(batch)
         is_new_start = outbox.following.start != self._state.start
         self._state = outbox.following
         self._settle()
         self.notices.taken(self._state.notices)
-        self._reserve.keep()
+        self._spares.keep()
         self._spool(self._state.start).take_away_before(Position(self._state.segment, self._state.offset))
         for start in self.starts():
             if start < self._state.start:
@@ -139,16 +142,19 @@ class Shipper:
             self._load_start(self._state.start)
         return True
 
-    def _put_out(self, outbox: _Outbox) -> None:
-        """Write the batch down before it is sent. One of notices gets the reserve's room where there is no other."""
+    def _put_out(self, outbox: _Outbox, *, is_guard_alive: bool) -> _Outbox:
+        """Write the batch down before it is sent, a smaller one where there is little room; return what was written."""
         try:
             _write(self._root / "outbox.json", outbox)
         except OSError as error:
-            is_notice = outbox.following.notices != self._state.notices
-            if error.errno not in NO_ROOM or not is_notice:
+            if error.errno not in NO_ROOM:
                 raise
-            if not self._reserve.become(self._root / "outbox.json", msgspec.json.encode(outbox)):
-                raise
+            for most_frames in FEW_FRAMES:
+                small = self._next(most_frames, is_guard_alive=is_guard_alive)
+                if small and self._spares.become(self._root / "outbox.json", msgspec.json.encode(small)):
+                    return small
+            raise
+        return outbox
 
     def _settle(self) -> None:
         """Write down that the batch is with the platform. Without room for it the batch itself, renamed, says so."""
@@ -159,13 +165,14 @@ class Shipper:
             if error.errno not in NO_ROOM:
                 raise
             if outbox.exists():
+                self._spares.take_back(acked)
                 outbox.replace(acked)
         else:
-            # In this order: what lies in `acked.json` counts before `state.json`.
-            acked.unlink(missing_ok=True)
-            outbox.unlink(missing_ok=True)
+            for path in (acked, outbox):  # in this order: what lies in `acked.json` counts before `state.json`
+                self._spares.take_back(path)
+                path.unlink(missing_ok=True)
 
-    def _next(self, *, is_guard_alive: bool) -> _Outbox | None:
+    def _next(self, most_frames: int = MOST_FRAMES, *, is_guard_alive: bool) -> _Outbox | None:
         """Return the records that come next and the state behind them, or None when there is nothing new."""
         state = msgspec.json.decode(msgspec.json.encode(self._state), type=ShipperState)
         recorder = Recorder(state.recorder, self._files, self._granularity)
@@ -175,7 +182,7 @@ class Shipper:
             told = tuple(recorder.of_observer(one.kind, one.at_ns, one.note) for one in waiting)
             return _Outbox(records=told, following=state)
         spool = self._spool(state.start)
-        frames, position = spool.read(Position(state.segment, state.offset), MOST_FRAMES)
+        frames, position = spool.read(Position(state.segment, state.offset), most_frames)
         records = recorder.records(frames, self._clock())
         if not frames and not records:
             later = [start for start in self.starts() if start > state.start]
