@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,19 @@ print(path.relative_to("/data/demo-scans"), os.getuid(), time.time())
 """
 
 
-@pytest.fixture(scope="module")
-def name(outside: Outside) -> str:
-    """An instance whose reads are watched; skipped with the platform's own words where they are not."""
-    seen = outside.run_one("reader")
+@pytest.fixture(scope="module", params=["", "fuse"])
+def name(outside: Outside, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An instance whose reads are watched, in the best way and by FUSE; skipped, in its words, where nothing works."""
+    setting, way = outside.folder / "observer", request.param
+    if way:
+        setting.write_text(way, encoding="ascii")
+    seen = outside.run_one(f"reader{way}")
     observer = json.loads((outside.folder / "instances" / seen["id"] / "launcher.json").read_text())
     if observer["observer"] is None:
         pytest.skip(observer["observer_words"])
-    return "reader"
+    assert not way or observer["observer"] == way
+    yield f"reader{way}"
+    setting.unlink(missing_ok=True)
 
 
 def instance_folder(outside: Outside, name: str) -> Path:
@@ -81,6 +87,21 @@ def test_a_cell_that_reads_an_image_leaves_a_record_within_seconds(outside: Outs
     stream = f"reads-{outside.get(name)['id']}"
     (sealed,) = [one for one in outside.audit(stream) if one["detail"].get("number") == str(record["number"])]
     assert (sealed["actor"], sealed["subject"]) == ("ada", outside.get(name)["id"])
+
+
+OBSERVER = "nightingale_instance.audit"
+WRITERS = ("nightingale-guard", "nightingale_instance.audit.passed_through")
+"""What answers readers: one or the other."""
+
+
+def running(launcher: int, program: str) -> list[int]:
+    """Return the processes under a launcher that are a program, or Python with a module."""
+    found = []
+    for pid in descendants(launcher):
+        words = arguments(pid)
+        if words and (Path(words[0]).name == program or program in words):
+            found.append(pid)
+    return found
 
 
 ATTEMPTS = r"""
@@ -124,6 +145,11 @@ command("user namespace", "unshare", "-rm", "true")
 over = f"mount -t overlay o -o lowerdir={data}:/tmp/l /tmp/m && cat /tmp/m/*"
 command("overlay", "unshare", "-rm", "sh", "-c", "mkdir -p /tmp/l /tmp/m; " + over)
 command("others' namespace", "nsenter", "-t", "1", "-m", "true")
+connections = "/sys/fs/fuse/connections"
+command("fuse connection", "sh", "-c", f"mount -t fusectl f {connections} && echo 1 > {connections}/*/abort")
+own = "mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 f /tmp"
+command("file system of its own", "sh", "-c", "exec 3<> /dev/fuse && " + own)
+python("the volume behind", lambda: os.listdir(str(pathlib.Path(data).parent / ".demo-scans.volume")))
 command("loop device", "mknod", "/tmp/loop", "b", "7", "0")
 call("clone", libc.syscall(56 if os.uname().machine == "x86_64" else 220, 0x10000000 | 17, 0, 0, 0, 0))
 call("open_tree", libc.syscall(428, -100, data.encode(), 1))
@@ -161,12 +187,7 @@ print(json.dumps({"answers": answers, "names": names, "secrets": secrets}))
 def test_nothing_inside_can_see_stop_or_go_around_the_observer(outside: Outside, name: str) -> None:
     folder = instance_folder(outside, name)
     launcher = outside.launcher_pid(outside.get(name)["id"])
-    below = {pid: arguments(pid) for pid in descendants(launcher)}
-    watching = [
-        pid
-        for pid, words in below.items()
-        if words and ("nightingale_instance.audit" in words or Path(words[0]).name == "nightingale-guard")
-    ]
+    watching = [pid for program in (*WRITERS, OBSERVER) for pid in running(launcher, program)]
     assert len(watching) >= 2
     datasets = list(outside.folder.rglob("*.ext4"))
     assert datasets
@@ -187,16 +208,14 @@ def test_nothing_inside_can_see_stop_or_go_around_the_observer(outside: Outside,
 
 def test_an_observer_killed_by_root_is_started_again_and_the_next_read_is_recorded(outside: Outside, name: str) -> None:
     launcher = outside.launcher_pid(outside.get(name)["id"])
-    killed: list[int] = []
-    for program in ("nightingale-guard", "nightingale_instance.audit"):
+    for programs in (WRITERS, (OBSERVER,)):
         before = last_number(outside, name)
-        for pid in descendants(launcher):
-            words = arguments(pid)
-            if words and (Path(words[0]).name == program or program in words):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-        wait_until(lambda: not any(map(is_alive, killed)), 20, "a killed observer that is dead")
+        victims = [pid for program in programs for pid in running(launcher, program)]
+        assert victims
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, victims)), 20, "a killed observer that is dead")  # noqa: B023 - called at once
         path, _, _ = run_cell(outside, name, DICOM).split()
         read_of(outside, name, path, before)
         later = [one for one in reads(outside, name) if one["number"] > before]

@@ -21,11 +21,21 @@ def place() -> Iterator[Watched]:
 
 
 @pytest.fixture
-def own_place() -> Iterator[Watched]:
-    """For tests that break something."""
-    if reason := why_not():
+def own_place(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """For tests that break something; its parameter is the way to watch."""
+    way = getattr(request, "param", "fanotify")
+    if reason := why_not(way):
         pytest.skip(reason)
-    with watched() as made:
+    with watched(way=way) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Watched]:
+    """A dataset shown through FUSE, for tests that only read."""
+    if reason := why_not("fuse"):
+        pytest.skip(reason)
+    with watched(way="fuse") as made:
         yield made
 
 

@@ -14,7 +14,7 @@ import pytest
 from notebook_image.audit.taking import covered
 from notebook_image.audit.watched import MIB, Watched, needs_watching, reader, until
 
-pytestmark = needs_watching
+pytestmark = [*needs_watching, pytest.mark.parametrize("own_place", ["fanotify", "fuse"], indirect=True)]
 
 WHOLE = "whole file, upper bound"
 
@@ -126,7 +126,7 @@ def test_a_dataset_that_went_away_does_not_keep_the_observer_from_coming_back(ow
     own_place.kill_observer()
     own_place.source.rename(own_place.folder / "elsewhere")
     own_place.start()
-    assert own_place.seen["name"] == "fanotify"
+    assert own_place.seen["name"] == own_place.way
     pid, _ = own_place.run("head", "-c", "10", own_place.target / "other")
     own_place.platform.until(lambda records: [one for one in records if one.get("pid") == pid and "closed_at" in one])
 

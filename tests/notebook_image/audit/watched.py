@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import pytest
 from notebook_image.audit.taking import TakingPlatform
 
 IMAGE_PYTHON = Path(__file__).parents[3] / "notebook-image" / ".venv" / "bin" / "python"
+SERVER = "nightingale_instance.audit.passed_through"
 TOKEN = "ns_demo_i-0123456789_" + "ab" * 32
 MIB = 1 << 20
 BIG_BYTES = 6 * MIB + 1234
@@ -50,9 +51,13 @@ class Watched:
         self.target = folder / "mounts" / "ct"
         self.spool = spool or folder / "reads"
         self.log = folder / "observer.log"
+        self.way: str | None = "fanotify"
+        """The only way that the observer is to try; None: the best it can."""
+        self.before: list[str] = []
+        """Words before the observer's command line."""
         self.extra: list[str] = []
         """More words for the observer's command line."""
-        self.events: int | None = None
+        self.events: list[int] = []
         self.seen: dict[str, Any] = {}
         self.observer: subprocess.Popen[bytes] | None = None
         self._readers: list[subprocess.Popen[bytes]] = []
@@ -95,12 +100,21 @@ class Watched:
         """Start the observer, or start it again with the descriptor that is held here."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            command = [*self.inside, str(IMAGE_PYTHON), "-I", "-m", "nightingale_instance.audit", str(self.spec)]
+            command = [
+                *self.inside,
+                *self.before,
+                str(IMAGE_PYTHON),
+                "-I",
+                "-m",
+                "nightingale_instance.audit",
+                str(self.spec),
+            ]
             command += ["--report-fd", str(theirs.fileno()), *self.extra]
-            kept = [theirs.fileno()]
-            if self.events is not None:
-                command += ["--events-fd", str(self.events), "--granularity", "ranges"]
-                kept.append(self.events)
+            if self.way is not None:
+                command += ["--way", self.way]
+            kept = [theirs.fileno(), *self.events]
+            if self.events:
+                command += ["--events-fd", ",".join(str(one) for one in self.events)]
             with self.log.open("ab") as log:
                 self.observer = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=kept, start_new_session=True
@@ -111,11 +125,12 @@ class Watched:
         assert said, self.log.read_text()
         self.seen = json.loads(said)
         for _, _, data in ancillary:
-            (descriptor,) = array.array("i", data)
-            if self.events is None:
-                self.events = descriptor
+            descriptors = array.array("i", data)
+            if not self.events:
+                self.events = list(descriptors)
             else:
-                os.close(descriptor)
+                for descriptor in descriptors:
+                    os.close(descriptor)
 
     def stop(self) -> None:
         """End the observer as the launcher does, and let the kernel's descriptor go."""
@@ -126,11 +141,14 @@ class Watched:
         self.let_go()
         # With a launcher its mount namespace ends, and so do the mounts.
         subprocess.run([*self.inside, "umount", "-l", str(self.target)], check=True)
+        if self.seen["name"].startswith("fuse"):
+            subprocess.run(
+                [*self.inside, "umount", "-l", f"{self.target.parent}/.{self.target.name}.volume"], check=True
+            )
 
     def let_go(self) -> None:
-        if self.events is not None:
-            os.close(self.events)
-            self.events = None
+        while self.events:
+            os.close(self.events.pop())
 
     def kill_observer(self) -> None:
         assert self.observer is not None
@@ -145,7 +163,8 @@ class Watched:
         def look() -> int:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for child in parent.children():
-                    if child.status() != psutil.STATUS_ZOMBIE and child.name().startswith("nightingale-gua"):
+                    is_it = child.name().startswith("nightingale-gua") or SERVER in child.cmdline()
+                    if child.status() != psutil.STATUS_ZOMBIE and is_it:
                         return int(child.pid)
             return 0
 
@@ -274,17 +293,29 @@ def make_dataset(folder: Path) -> None:
 
 
 @contextmanager
-def watched(*extra: str, spool: Path | None = None) -> Iterator[Watched]:
-    """Pack the dataset, start its observer, and end both afterwards."""
+def watched(
+    *extra: str,
+    spool: Path | None = None,
+    way: str | None = "fanotify",
+    before: Sequence[str] = (),
+    is_to_be: str | None = "",
+    more_files: int = 0,
+) -> Iterator[Watched]:
+    """Pack the dataset, start its observer, and end both afterwards. `way` is what it is to try, `is_to_be` to take."""
     folder = Path(tempfile.mkdtemp(prefix="ng-reads-"))
     folder.chmod(0o755)
     platform = TakingPlatform(TOKEN)
     made = Watched(folder, platform, spool)
     try:
         make_dataset(made.source)
-        made.extra = list(extra)
+        if more_files:
+            (made.source / "many").mkdir()
+        for number in range(more_files):
+            (made.source / "many" / str(number)).touch()
+        made.way, made.before, made.extra = way, list(before), list(extra)
         made.start()
-        assert made.seen["name"] == "fanotify", made.seen
+        assert made.seen["name"] == (way if is_to_be == "" else is_to_be), made.seen
+        made.target.parent.mkdir(exist_ok=True)
         made.target.parent.chmod(0o755)  # the sandbox binds the mount itself
         yield made
     finally:
@@ -294,8 +325,8 @@ def watched(*extra: str, spool: Path | None = None) -> Iterator[Watched]:
 
 
 @functools.cache
-def why_not() -> str:
-    """Return why reads cannot be watched here, or nothing."""
+def why_not(way: str = "fanotify") -> str:
+    """Return why reads cannot be watched here in a way, or nothing."""
     if os.geteuid() != 0:
         return "needs root"
     if not IMAGE_PYTHON.exists():
@@ -303,13 +334,13 @@ def why_not() -> str:
     if shutil.which("nsenter") is None or shutil.which("mkfs.ext4") is None:
         return "needs util-linux and e2fsprogs"
     guard = next(IMAGE_PYTHON.parent.parent.glob("lib/python3*/site-packages/nightingale_instance/audit/*-guard"), None)
-    if guard is None:
+    if guard is None and way == "fanotify":
         return "the image was made without a C compiler"
     try:
-        with watched():
+        with watched(way=way):
             return ""
     except (AssertionError, OSError, subprocess.SubprocessError) as error:
-        return f"this kernel does not ask before each read: {error}"
+        return f"this kernel does not tell of each read: {error}"
 
 
 needs_watching = [

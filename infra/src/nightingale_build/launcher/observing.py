@@ -1,4 +1,4 @@
-"""The launcher's side of the read audit: it starts the image's observer, holds its descriptor, and starts it again.
+"""The launcher's side of the read audit: it starts the image's observer, holds its descriptors, and starts it again.
 
 The observer mounts the datasets, so launcher, observer and sandbox share a mount namespace of their own: whatever ends
 them, the mounts end too, and nobody outside stumbles over them.
@@ -41,10 +41,17 @@ CALM_S = 600.0
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
+_MOST_DESCRIPTORS = 253
+"""The kernel's limit for one message; an observer has one, or one for each dataset."""
+
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWNS = 0x20000
 _MS_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
-_GRANULARITY = {"fanotify": "ranges", "fanotify-open": "opens"}
+
+WAYS = ("fanotify", "fanotify-open", "fuse", "fuse-open")
+"""What an observer may be told to watch with, best first."""
+
+NO_WAY = "none"
 
 
 class ObserverKeeper:
@@ -55,7 +62,7 @@ class ObserverKeeper:
         self._spec = spec
         self._folders = folders
         self._process: subprocess.Popen[bytes] | None = None
-        self._events: int | None = None
+        self._events: list[int] = []
         self._restarts = 0
         self._restarted_at = 0.0
         self.seen = ObserverSeen(name=None, words="No dataset is mounted.")
@@ -80,6 +87,12 @@ class ObserverKeeper:
                 words="On this kind of processor it is not known how to refuse what the observer cannot see.",
                 next_step="Use a machine of x86-64 or 64-bit ARM, or datasets of tier 0.",
             )
+        elif self._forced() == NO_WAY:
+            self.seen = ObserverSeen(
+                name=None,
+                words="The platform's administrator has switched the recording of reads off.",
+                next_step=f"To have reads recorded: delete {self._setting}.",
+            )
         elif os.geteuid() == 0:
             _own_mounts()
             self.seen = self._run()
@@ -97,7 +110,7 @@ class ObserverKeeper:
             )
 
     def mind(self) -> None:
-        """Start the observer again if it died; readers wait meanwhile, since its descriptor is held here."""
+        """Start the observer again if it died; readers wait meanwhile, since its descriptors are held here."""
         if self._process is None or self._process.poll() is None:
             return
         if time.monotonic() - self._restarted_at > CALM_S:
@@ -117,9 +130,27 @@ class ObserverKeeper:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._events is not None:
-            os.close(self._events)
-            self._events = None
+        while self._events:
+            os.close(self._events.pop())
+
+    @property
+    def _setting(self) -> Path:
+        """A file of the platform's data folder that names the only way to be tried; mostly it is not there."""
+        return self._folders.root.parent.parent / "observer"
+
+    def _forced(self) -> str | None:
+        """Return what the setting names, or None. Raises RefusalError when it is no way to watch."""
+        try:
+            way = self._setting.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        if way not in (*WAYS, NO_WAY):
+            raise RefusalError(
+                ReasonCode.OBSERVER_UNAVAILABLE,
+                f"{self._setting} does not name a way to watch reads.",
+                f"Write one of {', '.join((*WAYS, NO_WAY))} into it, or delete it: the best one is then taken.",
+            )
+        return way
 
     def _target(self, dataset: str) -> Path:
         return self._folders.root / "mounts" / dataset
@@ -147,10 +178,11 @@ class ObserverKeeper:
         with ours, theirs:
             command = [self._spec.python, "-I", "-m", MODULE, str(self._folders.root / "observer.json")]
             command += ["--report-fd", str(theirs.fileno())]
-            kept = [theirs.fileno()]
-            if self._events is not None:
-                command += ["--events-fd", str(self._events), "--granularity", _GRANULARITY[self.seen.name or ""]]
-                kept.append(self._events)
+            kept = [theirs.fileno(), *self._events]
+            if self._events:
+                command += ["--events-fd", ",".join(str(one) for one in self._events)]
+            if way := self.seen.name or self._forced():
+                command += ["--way", way]
             log = os.open(
                 self._folders.root / "observer.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
             )
@@ -174,7 +206,9 @@ class ObserverKeeper:
     def _answer(self, ours: socket.socket) -> ObserverSeen:
         ours.settimeout(ANSWER_S)
         try:
-            said, ancillary, _, _ = ours.recvmsg(65536, socket.CMSG_SPACE(array.array("i").itemsize))
+            said, ancillary, _, _ = ours.recvmsg(
+                65536, socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+            )
             seen = msgspec.json.decode(said, type=ObserverSeen)
         except (TimeoutError, msgspec.DecodeError):
             if self._process is not None:
@@ -184,15 +218,17 @@ class ObserverKeeper:
                 words="The observer did not start.",
                 next_step=f"Ask your administrator to look at {self._folders.root / 'observer.log'}.",
             )
+        received = array.array("i")
         for level, kind, data in ancillary:
-            if self._events is None and level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors = array.array("i")
-                descriptors.frombytes(data)
-                self._events = descriptors[0]
-                os.set_inheritable(self._events, False)  # noqa: FBT003 - the standard library's signature
-            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                for again in array.array("i", data):
-                    os.close(again)
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received.frombytes(data)
+        if self._events:
+            for again in received:
+                os.close(again)
+        else:
+            self._events = list(received)
+            for descriptor in self._events:
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
         return seen
 
 

@@ -1,7 +1,8 @@
-"""What the guard writes to the spool, read back. The layout is `struct frame` of guard.c."""
+"""What the guard, or who serves a FUSE file system, writes to the spool. The layout is `struct frame` of guard.c."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 
 _HEAD = struct.Struct("=IcBHQQQqiIQQ")
 _RANGE = struct.Struct("=QQ")
-_NAME = "{:010d}.reads"
+
+NAME = "{:010d}.reads"
+"""Of a segment in the spool."""
 
 
 class FrameKind:
@@ -48,6 +51,27 @@ class Frame:
     program: str
 
 
+def packed(frame: Frame) -> bytes:
+    """Return a frame as it lies in the spool."""
+    program = os.fsencode(frame.program)
+    size = _HEAD.size + len(frame.ranges) * _RANGE.size + len(program)
+    head = _HEAD.pack(
+        size,
+        frame.kind,
+        frame.flags,
+        len(frame.ranges),
+        frame.open_id,
+        frame.device,
+        frame.inode,
+        frame.at_ns,
+        frame.pid,
+        frame.uid,
+        frame.started_ticks,
+        frame.file_size,
+    )
+    return b"".join([head, *(_RANGE.pack(*one) for one in frame.ranges), program])
+
+
 @dataclass(frozen=True)
 class Position:
     """A place in the spool: before byte `offset` of segment `segment`."""
@@ -82,7 +106,7 @@ class Spool:
         for number in segments:
             if number != position.segment:
                 position = Position(number, 0)
-            with (self._folder / _NAME.format(number)).open("rb") as file:
+            with (self._folder / NAME.format(number)).open("rb") as file:
                 file.seek(position.offset)
                 data = file.read(1 << 22)
             used = 0
@@ -100,7 +124,7 @@ class Spool:
         """Delete the segments that lie wholly before the position."""
         for number in self.segments():
             if number < position.segment:
-                (self._folder / _NAME.format(number)).unlink(missing_ok=True)
+                (self._folder / NAME.format(number)).unlink(missing_ok=True)
 
 
 def _frames(data: bytes) -> Iterator[tuple[Frame, int]]:

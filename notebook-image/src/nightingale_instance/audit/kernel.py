@@ -46,7 +46,7 @@ class WatchedFileSystems:
     def open(cls) -> WatchedFileSystems:
         """Return a group without marks. Raises KernelRefusedError: only root may, and not in every container."""
         flags = _CLASS_PRE_CONTENT | _CLOEXEC | _UNLIMITED_QUEUE | _UNLIMITED_MARKS
-        descriptor = _call(
+        descriptor = call(
             "fanotify_init", ctypes.c_uint(flags), ctypes.c_uint(os.O_RDONLY | os.O_CLOEXEC | _O_LARGEFILE)
         )
         return cls(descriptor)
@@ -62,7 +62,7 @@ class WatchedFileSystems:
         for granularity in wanted:
             mask = _OPEN_PERM | _CLOSE_NOWRITE | (_PRE_ACCESS if granularity is Granularity.RANGES else 0)
             try:
-                _call(
+                call(
                     "fanotify_mark",
                     ctypes.c_int(self.descriptor),
                     ctypes.c_uint(_MARK_ADD | _MARK_FILESYSTEM),
@@ -78,7 +78,8 @@ class WatchedFileSystems:
         raise refused or KernelRefusedError("nothing was asked of the kernel")
 
 
-def _call(name: str, *arguments: ctypes._SimpleCData[Any]) -> int:
+def call(name: str, *arguments: ctypes._SimpleCData[Any]) -> int:
+    """Return what a function of the C library returns. Raises KernelRefusedError when it failed."""
     library = ctypes.CDLL(None, use_errno=True)
     function = getattr(library, name, None)
     if function is None:

@@ -13,21 +13,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from nightingale.contract.reads import Exactness, ObserverSeen, ObserverSpec
+from nightingale_instance.audit import watching
 from nightingale_instance.audit.frames import DamagedSpoolError
-from nightingale_instance.audit.kernel import Granularity, KernelRefusedError, WatchedFileSystems
+from nightingale_instance.audit.kernel import Granularity, KernelRefusedError
 from nightingale_instance.audit.notices import Notices
 from nightingale_instance.audit.shipper import MountSeen, MountsSeen, Shipper, ship_for
 from nightingale_instance.audit.spool_watch import SpoolWatch
 from nightingale_instance.audit.volume import FileList, Volume, VolumeError
-
-GUARD = Path(__file__).with_name("nightingale-guard")
-"""The guard's program: compiled when the image is built."""
+from nightingale_instance.audit.watching import Watch, Way
 
 MOST_SEGMENTS = 64
 """Of 4 MiB in the spool; then readers wait until the platform has taken some."""
@@ -56,35 +55,28 @@ class ObserverError(Exception):
 class Observer:
     """Runs one instance's observer."""
 
-    def __init__(self, spec: ObserverSpec, most_segments: int = MOST_SEGMENTS) -> None:
-        """Take the specification, and how many segments the spool may hold."""
+    def __init__(
+        self, spec: ObserverSpec, most_segments: int = MOST_SEGMENTS, ways: Sequence[Way] = tuple(Way)
+    ) -> None:
+        """Take the specification, how many segments the spool may hold, and which ways to watch may be taken."""
         self._spec = spec
         self._most_segments = most_segments
         self._root = Path(spec.spool_dir)
         self._ending = threading.Event()
         self._guard: subprocess.Popen[bytes] | None = None
         self._guard_lock = threading.Lock()
-        self._watched: WatchedFileSystems | None = None
+        self._ways = ways
+        self._watch: Watch | None = None
         self._notices = Notices(self._root, time.time_ns)
         self._spool_watch = SpoolWatch(self._notices, self._root, most_segments)
 
     def watch(self) -> ObserverSeen:
-        """Mount and mark the datasets, and start the guard. Raises ObserverError."""
-        if not os.access(GUARD, os.X_OK):
-            raise ObserverError(
-                "The guard program is not part of this image: there was no C compiler when it was set up.",
-                "Install one (Debian, Ubuntu: apt install gcc libc6-dev), then: ./run setup.",
-            )
+        """Mount the datasets, watch them in the best way there is, and start the guard. Raises ObserverError."""
         lists: dict[str, FileList] = {}
         try:
             for mount in self._spec.mounts:
                 lists[mount.dataset] = Volume(Path(mount.source)).ensure()
-            for mount in self._spec.mounts:
-                Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
-                Volume(Path(mount.source)).mount(Path(mount.target))
-            self._watched = WatchedFileSystems.open()
-            for mount in self._spec.mounts:
-                self._watched.watch(Path(mount.target))
+            self._watch = watching.begin(self._spec.mounts, self._ways)
         except VolumeError as error:
             raise ObserverError(str(error), error.next_step) from error
         except KernelRefusedError as error:
@@ -93,24 +85,24 @@ class Observer:
                 "Run the platform as root on Linux 5.1 or newer, outside a container; or use datasets of tier 0.",
             ) from error
         self._guard = self._start_guard(self._new_start(lists))
-        return _seen(self.granularity)
+        return _seen(self._watch)
 
-    def take_over(self, descriptor: int, granularity: Granularity) -> ObserverSeen:
+    def take_over(self, way: Way, descriptors: Sequence[int]) -> ObserverSeen:
         """Go on with what an observer that died had mounted and marked. `run` starts the guard, as soon as it can."""
-        self._watched = WatchedFileSystems(descriptor, granularity)
-        return _seen(granularity)
+        self._watch = watching.take_over(way, self._spec.mounts, descriptors)
+        self._watch.before_next_writer()
+        return _seen(self._watch)
 
     @property
-    def descriptor(self) -> int:
-        """The kernel's descriptor, for whoever keeps readers waiting should this process die."""
-        if self._watched is None:
+    def descriptors(self) -> Sequence[int]:
+        """The kernel's descriptors, for whoever keeps readers waiting should this process die."""
+        return self._watching.descriptors
+
+    @property
+    def _watching(self) -> Watch:
+        if self._watch is None:
             raise ObserverError("Nothing is watched yet.", "Call watch first.")
-        return self._watched.descriptor
-
-    @property
-    def granularity(self) -> Granularity:
-        """What the kernel tells."""
-        return (self._watched and self._watched.granularity) or Granularity.RANGES
+        return self._watch
 
     def end(self) -> None:
         """Ask `run` to return."""
@@ -184,20 +176,20 @@ class Observer:
         for mount in self._spec.mounts:
             name = f"{mount.dataset}.files.json"
             (folder / name).write_bytes(msgspec.json.encode(lists[mount.dataset]))
-            device = Path(mount.target).stat().st_dev
+            device = self._watching.folder(mount).stat().st_dev
             mounts.append(MountSeen(device=device, dataset=mount.dataset, version=mount.version, files=name))
         # Last: a start without it has no guard and no segment yet.
         (folder / "mounts.json").write_bytes(
-            msgspec.json.encode(MountsSeen(granularity=self.granularity, mounts=tuple(mounts)))
+            msgspec.json.encode(MountsSeen(granularity=self._watching.granularity, mounts=tuple(mounts)))
         )
         return folder
 
     def _start_guard(self, folder: Path) -> subprocess.Popen[bytes]:
         spool = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            command = [str(GUARD), str(self.descriptor), str(spool), str(os.getpid()), str(self._most_segments)]
+            command = self._watching.writer(spool, self._most_segments)
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(self.descriptor, spool), cwd="/", env={}
+                command, stdin=subprocess.DEVNULL, pass_fds=(*self.descriptors, spool), cwd="/", env={}
             )
         finally:
             os.close(spool)
@@ -208,6 +200,7 @@ class Observer:
         sys.stderr.write(f"the guard ended with status {self._guard.returncode}: readers waited; another is started\n")
         sys.stderr.flush()
         try:
+            self._watching.before_next_writer()
             self._guard = self._start_guard(self._root / str(max(self._numbers())))
         except OSError as error:  # too many processes, say: the next look tries again
             sys.stderr.write(f"no guard can be started: {error}\n")
@@ -223,7 +216,6 @@ class Observer:
             self._guard.wait()
 
 
-def _seen(granularity: Granularity) -> ObserverSeen:
-    if granularity is Granularity.RANGES:
-        return ObserverSeen(name="fanotify", words=Exactness.RANGES.value)
-    return ObserverSeen(name="fanotify-open", words=Exactness.WHOLE_FILE.value)
+def _seen(watch: Watch) -> ObserverSeen:
+    exactness = Exactness.RANGES if watch.granularity is Granularity.RANGES else Exactness.WHOLE_FILE
+    return ObserverSeen(name=watch.way, words=exactness.value)

@@ -16,17 +16,18 @@ import msgspec
 
 from nightingale.contract.reads import ObserverSeen, ObserverSpec
 from nightingale_instance.audit.frames import DamagedSpoolError
-from nightingale_instance.audit.kernel import Granularity
 from nightingale_instance.audit.observer import LOOK_S, MOST_SEGMENTS, Observer, ObserverError
 from nightingale_instance.audit.shipper import Shipper, ship_for
+from nightingale_instance.audit.watching import Way
 
 LONGEST_DRAIN_S = 60.0
 
 
 def main(arguments: list[str]) -> int:
-    """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M --granularity G]`, or `SPEC --drain`.
+    """Be the observer of `SPEC`: `SPEC --report-fd N [--events-fd M[,M2...] --way W]`, or `SPEC --drain`.
 
-    `--most-segments N` is for a spool smaller than usual.
+    `--way` (`watching.Way`) says in which way the descriptors watch; without descriptors it is the only one that is
+    tried. `--most-segments N` is for a spool smaller than usual.
 
     Returns 0 when it was told to end or all is shipped, 1 when nothing can be watched or the drain was cut short.
     """
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> int:
         with _starting(root).open("w", encoding="ascii") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)  # a drain of what an earlier start left sees it and gives way
             fcntl.flock(lock, fcntl.LOCK_EX)
-        observer = Observer(spec, int(options.get("--most-segments", MOST_SEGMENTS)))
+        ways = (Way(options["--way"]),) if "--way" in options else tuple(Way)
+        observer = Observer(spec, int(options.get("--most-segments", MOST_SEGMENTS)), ways)
         events = options.get("--events-fd")
         signal.signal(signal.SIGTERM, lambda *_: observer.end())
         signal.signal(signal.SIGINT, lambda *_: observer.end())
@@ -50,11 +52,11 @@ def main(arguments: list[str]) -> int:
             if events is None:
                 seen = observer.watch()
             else:
-                seen = observer.take_over(int(events), Granularity(options["--granularity"]))
+                seen = observer.take_over(ways[0], [int(one) for one in events.split(",")])
         except ObserverError as error:
             report.sendall(msgspec.json.encode(ObserverSeen(name=None, words=str(error), next_step=error.next_step)))
             return 1
-        descriptors = array.array("i", [observer.descriptor])
+        descriptors = array.array("i", observer.descriptors)
         report.sendmsg([msgspec.json.encode(seen)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         report.close()
         observer.run()
