@@ -21,7 +21,7 @@ from pathlib import Path
 from reads import IMAGE_PYTHON, SMALL_FILES, make_dataset, watched
 
 A_SECOND = 4000
-MOST_GROWTH_KIB = 2048
+MOST_GROWTH_KIB = 8192
 """Of the observer or the guard between the first quarter of the time and its end."""
 
 LAST_RECORD_S = 60.0
@@ -29,7 +29,7 @@ LAST_RECORD_S = 60.0
 OPENER = f"""
 import os, sys, time
 folder, seconds = sys.argv[1], float(sys.argv[2])
-began, late = time.perf_counter(), 0
+began = time.perf_counter()
 for number in range(int(seconds * {A_SECOND})):
     ahead = began + number / {A_SECOND} - time.perf_counter()
     if ahead > 0.005:

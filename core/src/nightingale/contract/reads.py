@@ -129,7 +129,7 @@ class ObserverSeen(msgspec.Struct, frozen=True, kw_only=True):
     """What the observer answers once it watches, or cannot."""
 
     name: str | None
-    """`fanotify` with ranges, `fanotify-open` without, or None: nothing watches."""
+    """`fanotify` or `fuse` with ranges, `fanotify-open` or `fuse-open` without, or None: nothing watches."""
     words: str
     """How exact it is, or why nothing watches."""
     next_step: str = ""

@@ -81,17 +81,17 @@ class ObserverKeeper:
         """
         if not self._spec.datasets:
             return
-        if os.geteuid() == 0 and not is_known_machine():
-            self.seen = ObserverSeen(
-                name=None,
-                words="On this kind of processor it is not known how to refuse what the observer cannot see.",
-                next_step="Use a machine of x86-64 or 64-bit ARM, or datasets of tier 0.",
-            )
-        elif self._forced() == NO_WAY:
+        if self._forced() == NO_WAY:
             self.seen = ObserverSeen(
                 name=None,
                 words="The platform's administrator has switched the recording of reads off.",
                 next_step=f"To have reads recorded: delete {self._setting}.",
+            )
+        elif os.geteuid() == 0 and not is_known_machine():
+            self.seen = ObserverSeen(
+                name=None,
+                words="On this kind of processor it is not known how to refuse what the observer cannot see.",
+                next_step="Use a machine of x86-64 or 64-bit ARM, or datasets of tier 0.",
             )
         elif os.geteuid() == 0:
             _own_mounts()
