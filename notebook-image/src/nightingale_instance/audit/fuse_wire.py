@@ -203,6 +203,7 @@ def mount(target: Path, granularity: Granularity) -> int:
             ctypes.c_char_p(options.encode()),
         )
         _negotiate(descriptor, granularity)
+        _read_ahead_more(target)
     except BaseException:
         os.close(descriptor)
         raise
@@ -236,13 +237,16 @@ def _negotiate(descriptor: int, granularity: Granularity) -> None:
     answer(descriptor, request, out)
 
 
-def read_ahead_more(target: Path) -> None:
-    """Let the kernel read 1 MiB ahead where it fills its cache. Its file system must be answered already."""
-    device = target.stat().st_dev
-    with contextlib.suppress(OSError):  # sysfs may be read-only; it is as right, and slower
-        Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb").write_text(
-            str(_READ_AHEAD_KIB), encoding="ascii"
-        )
+def _read_ahead_more(target: Path) -> None:
+    """Let the kernel read 1 MiB ahead where it fills its cache."""
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split(b" ")
+        if fields[4] == os.fsencode(target):  # asking the file system itself would wait for its server
+            # sysfs may be read-only, and a strange path is written otherwise: it is as right then, and slower.
+            with contextlib.suppress(OSError):
+                Path(f"/sys/class/bdi/{fields[2].decode()}/read_ahead_kb").write_text(
+                    str(_READ_AHEAD_KIB), encoding="ascii"
+                )
 
 
 def ask_again(descriptor: int) -> bool:

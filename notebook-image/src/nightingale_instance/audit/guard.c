@@ -301,8 +301,8 @@ static const struct process *process_of(int32_t pid)
 /* An answer wakes the reader, and the kernel wakes it on another CPU when one sleeps, because on its own CPU the guard
  * still runs. Waking a CPU costs more than all the rest of an answer. A CPU that runs nothing but SCHED_IDLE counts as
  * free: while one process alone asks quickly, the guard has that policy, so that the reader goes on where it stood, at
- * once. Any other program on that CPU would then starve the guard, so a second thread, of ordinary policy, looks every
- * few milliseconds and gives the guard its policy back when it got little done. */
+ * once. Any other program on that CPU then goes before the guard, so a second thread, of ordinary policy, looks every few
+ * milliseconds and gives the guard its policy back when it got little done. */
 
 #define QUICK_QUESTIONS 32
 #define QUICK_NS (8 * 1000 * 1000)	/* so many questions within this time: a reader in a hurry */

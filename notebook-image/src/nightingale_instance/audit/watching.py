@@ -120,6 +120,7 @@ class FuseWatch:
         granularity = Granularity.RANGES if way is Way.FUSE else Granularity.OPENS
         try:
             for mount in mounts:
+                _behind(mount).mkdir(mode=0o700, exist_ok=True)
                 _mount_volume(mount, _behind(mount))
                 descriptors.append(fuse_wire.mount(Path(mount.target), granularity))
         except BaseException:
@@ -162,8 +163,7 @@ def begin(mounts: Sequence[ObservedMount], ways: Sequence[Way]) -> Watch:
     refusals: dict[str, None] = {}
     for way in ways:
         for mount in mounts:
-            for folder in (Path(mount.target), _behind(mount)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(mount.target).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             return _BEGINNINGS[way](way, mounts)
         except BaseException as error:
