@@ -1,7 +1,7 @@
 """The kernel's FUSE protocol as far as a file system needs it that can only be read (linux/fuse.h, fuse(4)).
 
 Spoken without libfuse: its bindings hand a read over without the reader's process, cannot let a file be both mapped and
-read with exact ranges, and cannot go on with a file system whose server died (docs/adr/0012).
+read with exact ranges, and cannot go on with a file system whose server died (docs/adr/0014).
 """
 
 from __future__ import annotations
