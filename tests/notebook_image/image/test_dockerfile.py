@@ -88,7 +88,7 @@ def test_what_the_building_cannot_do_is_said_with_what_to_do(options: list[str],
 
 def test_without_buildah_the_building_says_what_to_install(tmp_path: Path) -> None:
     for tool in ("sh", "find", "sort", "tr", "xargs", "sha256sum", "cut"):
-        (tmp_path / tool).symlink_to(shutil.which(tool))
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     done = subprocess.run([IMAGE / "build"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: buildah was not found\nhint: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,34 @@ async def test_a_container_that_is_told_to_end_does_so_with_status_0_and_leaves_
     assert instance.stop() == 0
     assert not instance.socket.exists()
     assert podman("container", "exists", instance.name).returncode == 1
+
+
+async def test_what_is_laid_on_podman_holds_in_the_container(new_container: Callable[[], ContainerInstance]) -> None:
+    """The launcher's filter of system calls, and datasets that are mounted where the launcher alone sees them."""
+    instance = new_container()
+    (instance.dataset / "scan.txt").unlink()
+    lay = """
+import os, subprocess, sys
+from nightingale_build.launcher import observing, system_calls
+observing._own_mounts()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=755", "watched", sys.argv[1]], check=True)
+system_calls.refuse_for_good()
+os.execvp(sys.argv[2], sys.argv[2:])"""
+    instance.launch(before=(sys.executable, "-c", lay, str(instance.dataset)))
+    await instance.wait_until_ready()
+    source = """
+import ctypes, errno, mmap, os, pathlib
+library = ctypes.CDLL(None, use_errno=True)
+library.mmap.restype = library.mremap.restype = ctypes.c_void_p
+library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+library.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+failed = ctypes.c_void_p(-1).value
+page = library.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+grown = library.mremap(page, 4096, 8192, 1)
+answer = [page == failed, grown == failed, errno.errorcode[ctypes.get_errno()], os.listdir("/data/ct-chest"),
+          "watched /data/ct-chest tmpfs ro" in pathlib.Path("/proc/mounts").read_text()]"""
+    assert await ask(instance, source) == [False, True, "ENOMEM", [], True]
+    assert not instance.dataset.is_mount()
 
 
 @pytest.mark.parametrize(
