@@ -1,4 +1,5 @@
-from textual.widgets import Input
+from textual.message import Message
+from textual.widgets import Input, Select
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import ErrorOut
@@ -124,12 +125,21 @@ async def test_datasets_of_other_projects_are_not_offered(parts: Parts):
 
 
 async def test_another_place_offers_its_own_prices_and_keeps_the_sizes(parts: Parts):
-    async with parts.app.run_test() as pilot:
+    chosen: list[str] = []
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Select.Changed) and message.select.id == "cpu":
+            chosen.append(str(message.value))
+
+    async with parts.app.run_test(message_hook=hear) as pilot:
         await loaded(pilot)
         await pilot.press("l")
         form = parts.app.screen
+        chosen.clear()
         form.query_one("#cpu").value = "m"
+        await until(pilot, lambda: form.draft.cpu == "m")
         form.query_one("#place").value = "aws-eu"
         await until(pilot, lambda: form.draft.place == "aws-eu")
         assert form.draft.cpu == "m"
         assert form.query_one("#cpu").value == "m"
+        assert set(chosen) == {"m"}  # not the first of the new options on the way

@@ -133,9 +133,11 @@ class LaunchScreen(ModalScreen[str | None]):
             select: Select[str] = self.query_one(f"#{resource}", Select)
             options = size_options(self._catalog, resource, self.draft.place)
             kept = getattr(self.draft, resource)
-            select.set_options(options)
-            if any(name == kept for _, name in options):
-                select.value = kept
+            with select.prevent(Select.Changed):  # the first of new options is chosen on the way, and nobody chose it
+                select.set_options(options)
+                if any(name == kept for _, name in options):
+                    select.value = kept
+            self._change(resource, str(select.value))
 
     def _price(self) -> None:
         self._controller.estimate(self, d.estimate_request(self.draft), after_s=_PAUSE_S)
