@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from e2e.outside import IMAGE_PYTHON, PROJECT, Outside, instances, moment, needs_everything, opened, prepared
+from e2e.outside import (
+    IMAGE_PYTHON,
+    PROJECT,
+    Outside,
+    billed_seconds,
+    instances,
+    moment,
+    needs_everything,
+    opened,
+    prepared,
+)
 from e2e.processes import wait_until
 
 pytestmark = needs_everything
@@ -34,6 +44,13 @@ def bill(outside: Outside, instance_id: str) -> list[tuple[object, ...]]:
     return sorted((one["hour"], one["revision"], one["quantity"], one["kind"]) for one in records)
 
 
+def used(outside: Outside, name: str) -> int:
+    """Return the seconds of compute so far, which are those of the history; hours that are not over have no records."""
+    seconds = int(outside.get(name)["usage_seconds"])
+    assert seconds == billed_seconds(outside.history(name))
+    return seconds
+
+
 def test_a_backup_made_while_it_runs_comes_up_elsewhere_with_the_same_bills(first: Outside, second: Outside) -> None:
     kept = first.launch("kept")
     first.until("kept", "running")
@@ -41,8 +58,8 @@ def test_a_backup_made_while_it_runs_comes_up_elsewhere_with_the_same_bills(firs
         (home / "result.txt").write_text("42")
     first.act("kept", "stop")
     first.until("kept", "stopped")
-    first.settled_usage(kept)
-    alive = first.launch("alive")
+    seconds = used(first, "kept")
+    first.launch("alive")
     first.until("alive", "running")
 
     facts = first.audit()
@@ -71,7 +88,8 @@ def test_a_backup_made_while_it_runs_comes_up_elsewhere_with_the_same_bills(firs
     assert second.get("kept")["status"] == "stopped"
     assert second.history("kept") == first.history("kept")
     assert bill(second, kept) == bill(first, kept)
-    second.settled_usage(alive)
+    assert used(second, "kept") == seconds
+    used(second, "alive")
     assert first.get("alive")["status"] == "running"  # the other one ended nothing of ours
     assert second.audit()[: len(facts)] == facts
 
@@ -149,7 +167,7 @@ def test_what_the_commit_before_wrote_is_taken_up_by_this_one(previous: Path) ->
             (home / "result.txt").write_text("42")
         outside.act("stopped", "stop")
         outside.until("stopped", "stopped")
-        outside.settled_usage(stopped)
+        seconds = used(outside, "stopped")
         runs = outside.launch("runs")
         outside.until("runs", "running")
         histories = {name: outside.history(name) for name in ("stopped", "runs")}
@@ -164,6 +182,7 @@ def test_what_the_commit_before_wrote_is_taken_up_by_this_one(previous: Path) ->
         assert outside.launcher_pid(runs) == launcher
         assert {name: outside.history(name) for name in histories} == histories
         assert bill(outside, stopped) == before
+        assert used(outside, "stopped") == seconds
         assert outside.audit()[: len(facts)] == facts
         outside.act("stopped", "start")
         outside.until("stopped", "running")

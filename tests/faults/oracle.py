@@ -186,11 +186,22 @@ def remains(folder: Path, one: TerminatedInstance) -> list[str]:
         *CGROUPS.glob(f"nightingale/{one.id}"),
     ]
     wrong += [f"{one.name} is gone and {path} is not" for path in paths if os.path.lexists(path)]
+    wrong += [f"{one.name} is gone and loop device {device} is not" for device in _devices(one.id)]
     with contextlib.suppress(FileNotFoundError):
         state = (folder / "terraform" / one.id / "terraform.tfstate").read_text()
         if '"resources": []' not in state:
             wrong.append(f"{one.name} is gone and its Terraform state still holds resources")
     return wrong
+
+
+def _devices(instance_id: str) -> list[str]:
+    """Return the loop devices that stand behind the instance's home."""
+    found = []
+    for bound in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if f"/homes/{instance_id}.ext4" in bound.read_text():
+                found.append(bound.parts[3])
+    return found
 
 
 def _within(seconds: float, look: Callable[[], list[str]]) -> list[str]:
