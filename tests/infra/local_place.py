@@ -334,7 +334,7 @@ def open_local_place(python: str = sys.executable, prefix: tuple[str, ...] = ())
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        wait_until(lambda: not place.loop_devices())
+        wait_until(lambda: not place.loop_devices(), 20.0)
         shutil.rmtree(folder)
         assert not left, f"left over: {left}"
 

@@ -82,7 +82,7 @@ def test_a_home_and_its_owner_survive_stop_crash_and_resize(place: LocalPlace):
     (place.home / "work").chmod(0o750)
     place.stop()
     assert mounts_of(place) == []
-    assert place.loop_devices() == []
+    wait_until(lambda: place.loop_devices() == [])
     place.started(owner_uid=23_456, generation=2)
     psutil.Process(place.record().pid).kill()
     place.started(owner_uid=23_456, generation=3)
@@ -142,7 +142,7 @@ def test_a_home_that_cannot_be_mounted_is_refused_and_not_replaced(place: LocalP
     assert refusal["code"] == ReasonCode.HOME_UNAVAILABLE
     assert str(place.image_of_home) in refusal["next_step"]
     assert place.image_of_home.read_bytes()[: 2 << 20] == before
-    assert place.loop_devices() == []
+    wait_until(lambda: place.loop_devices() == [])
 
 
 def test_a_file_has_one_loop_device_whoever_opens_it(place: LocalPlace):
@@ -173,7 +173,7 @@ def test_a_killed_launcher_leaves_no_mount_and_no_device(place: LocalPlace):
     assert len(place.loop_devices()) == 1
     place.look_away()
     psutil.Process(place.record().pid).kill()
-    wait_until(lambda: place.loop_devices() == [], 3.0)
+    wait_until(lambda: place.loop_devices() == [])
     assert mounts_of(place) == []
 
 
@@ -227,7 +227,7 @@ def test_a_removed_home_leaves_nothing(place: LocalPlace):
     (place.home_dir.parent / f".{INSTANCE_ID}.0badf00d.new").touch()
     assert place.remove().returncode == 0
     assert list(place.home_dir.parent.iterdir()) == []
-    wait_until(lambda: place.loop_devices() == [], 3.0)
+    wait_until(lambda: place.loop_devices() == [])
 
 
 def test_a_folder_without_root_has_no_limit_and_says_why(tmp_path: Path, place: LocalPlace):
