@@ -259,6 +259,7 @@ def test_how_full_a_home_is_is_seen_while_it_runs_and_when_it_does_not(place: Lo
     assert full is not None
     assert full.is_full
     place.stop()
+    wait_until(lambda: place.loop_devices() == [])  # what was written is in the file then
     stopped = machines.home(INSTANCE_ID)
     assert stopped is not None
     assert (stopped.limit_bytes, stopped.is_full) == (2 << 30, False)
