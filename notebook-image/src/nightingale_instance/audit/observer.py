@@ -82,7 +82,7 @@ class Observer:
         except KernelRefusedError as error:
             raise ObserverError(
                 f"Reads cannot be watched here: {error}.",
-                "Run the platform as root on Linux 5.1 or newer or where /dev/fuse is, outside a container; or use tier 0.",
+                "Run the platform as root, outside a container, on Linux 5.1 or with /dev/fuse; or use tier 0.",
             ) from error
         self._guard = self._start_guard(self._new_start(lists))
         return _seen(self._watch)
