@@ -165,7 +165,7 @@ class FakePlatform:
         """Return what dispatch would find for this person."""
         found = self.services.catalog.find_person(person)
         assert found is not None
-        principal = Principal(found.name, is_admin=found.is_admin, roles=found.roles)
+        principal = Principal(found.name, is_admin=found.is_admin, roles=found.roles, is_multi_factor=True)
         return Access(principal, project, principal.reach(permission, project))
 
     # --- requests -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from nightingale.ports.signatures import SignatureError
+from nightingale.ports.signatures import GoodSignature, SignatureError
 
 _KINDS = ("ssh-", "ecdsa-", "sk-")
 
@@ -15,6 +15,8 @@ class FakeSignatures:
 
     def __init__(self) -> None:
         self._given: dict[str, tuple[bytes, str, str]] = {}
+        self.plain: set[str] = set()
+        """Fingerprints of keys that verify no user; the others are FIDO2 keys that do."""
 
     def fingerprint_of(self, public_key: str) -> str:
         words = public_key.split()
@@ -28,12 +30,13 @@ class FakeSignatures:
             raise SignatureError(message) from error
         return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
-    def verify(self, message: bytes, signature: str, namespace: str) -> str:
+    def check(self, message: bytes, signature: str, namespace: str) -> GoodSignature:
         given = self._given.get(signature)
         if given is None or given[:2] != (message, namespace):
             words = "the signature does not belong to this message"
             raise SignatureError(words)
-        return given[2]
+        is_verified = given[2] not in self.plain
+        return GoodSignature(given[2], "sk-ssh-ed25519@openssh.com", is_verified, is_verified)
 
     # --- what a test says -----------------------------------------------------------------------------------------
 

@@ -146,10 +146,10 @@ def test_a_signature_holds_for_its_message_namespace_and_key_only() -> None:
     signatures = FakeSignatures()
     key = signatures.key("ada")
     signature = signatures.sign(key, b"nonce", "login")
-    assert signatures.verify(b"nonce", signature, "login") == signatures.fingerprint_of(key)
+    assert signatures.check(b"nonce", signature, "login").fingerprint == signatures.fingerprint_of(key)
     for message, namespace in ((b"other", "login"), (b"nonce", "other")):
         with pytest.raises(SignatureError):
-            signatures.verify(message, signature, namespace)
+            signatures.check(message, signature, namespace)
     with pytest.raises(SignatureError):
         signatures.fingerprint_of("no key")
 

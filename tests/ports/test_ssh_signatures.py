@@ -108,13 +108,13 @@ def verifier():
 @pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
 def test_what_ssh_keygen_signs_names_its_key(signers, verifier, kind, hash_name):
     signer = signers[kind]
-    assert verifier.verify(MESSAGE, signer.sign(hash_name=hash_name), LOGIN_NAMESPACE) == signer.fingerprint
+    assert verifier.check(MESSAGE, signer.sign(hash_name=hash_name), LOGIN_NAMESPACE).fingerprint == signer.fingerprint
     assert verifier.fingerprint_of(signer.public_key) == signer.fingerprint
 
 
 def test_a_short_rsa_key_is_refused(signers, verifier):
     with pytest.raises(SignatureError, match="2048 bits: use ssh-ed25519"):
-        verifier.verify(MESSAGE, signers["rsa2048"].sign(), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, signers["rsa2048"].sign(), LOGIN_NAMESPACE)
     with pytest.raises(SignatureError, match="2048 bits: use ssh-ed25519"):
         verifier.fingerprint_of(signers["rsa2048"].public_key)
 
@@ -125,20 +125,20 @@ def test_a_key_of_another_kind_is_refused(verifier, kind):
     with pytest.raises(SignatureError, match="this kind may not log in"):
         verifier.fingerprint_of(key.export_public_key().decode())
     with pytest.raises(SignatureError, match="this kind may not log in"):
-        verifier.verify(
+        verifier.check(
             MESSAGE, asyncssh.create_sshsig(key, MESSAGE, namespace=LOGIN_NAMESPACE).decode(), LOGIN_NAMESPACE
         )
 
 
 def test_another_message_is_refused(verifier, signature):
     with pytest.raises(SignatureError, match="another message"):
-        verifier.verify(MESSAGE + b" ", signature, LOGIN_NAMESPACE)
+        verifier.check(MESSAGE + b" ", signature, LOGIN_NAMESPACE)
 
 
 def test_another_namespace_is_refused(signers, verifier):
     for namespace in ("file", "git", "login@nightingale2", "*"):
         with pytest.raises(SignatureError, match="another purpose"):
-            verifier.verify(MESSAGE, signers["ed25519"].sign(namespace=namespace), LOGIN_NAMESPACE)
+            verifier.check(MESSAGE, signers["ed25519"].sign(namespace=namespace), LOGIN_NAMESPACE)
 
 
 def test_sha1_rsa_is_refused(signers, verifier):
@@ -148,20 +148,20 @@ def test_sha1_rsa_is_refused(signers, verifier):
     blob = b"SSHSIG" + UInt32(1) + String(key.public_data) + head + String(by_key)
     assert asyncssh.validate_sshsig(MESSAGE, blob, "ada", f"* {signers['rsa3072'].public_key}".encode())
     with pytest.raises(SignatureError, match="SHA-1"):
-        verifier.verify(MESSAGE, armored(blob), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(blob), LOGIN_NAMESPACE)
 
 
 def test_an_unknown_hash_is_refused(signature, verifier):
     blob = unarmored(signature).replace(String("sha512"), String("sha384"))
     with pytest.raises(SignatureError, match="unknown hash"):
-        verifier.verify(MESSAGE, armored(blob), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(blob), LOGIN_NAMESPACE)
 
 
 def test_another_key_put_into_the_signature_is_refused(signers, signature, verifier):
     own = asyncssh.read_private_key(signers["ed25519"].path).public_data
     other = asyncssh.generate_private_key("ssh-ed25519").public_data
     with pytest.raises(SignatureError, match="does not match"):
-        verifier.verify(MESSAGE, armored(unarmored(signature).replace(own, other)), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(unarmored(signature).replace(own, other)), LOGIN_NAMESPACE)
 
 
 def test_a_certificate_in_place_of_the_key_is_refused(signature, signers, verifier):
@@ -170,7 +170,7 @@ def test_a_certificate_in_place_of_the_key_is_refused(signature, signers, verifi
     certificate = authority.generate_user_certificate(own, "ada").public_data
     blob = unarmored(signature).replace(String(own.public_data), String(certificate))
     with pytest.raises(SignatureError, match="keys of this kind"):
-        verifier.verify(MESSAGE, armored(blob), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(blob), LOGIN_NAMESPACE)
 
 
 def test_a_key_of_two_encodings_has_one_fingerprint(signers, verifier):
@@ -213,7 +213,7 @@ def test_no_changed_byte_passes(verifier, signature, data):
     at = data.draw(st.integers(0, len(blob) - 1))
     blob[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(SignatureError):
-        verifier.verify(MESSAGE, armored(bytes(blob)), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(bytes(blob)), LOGIN_NAMESPACE)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -223,7 +223,7 @@ def test_no_changed_byte_of_other_kinds_passes(verifier, other_signatures, data)
     at = data.draw(st.integers(0, len(blob) - 1))
     blob[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(SignatureError):
-        verifier.verify(MESSAGE, armored(bytes(blob)), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(bytes(blob)), LOGIN_NAMESPACE)
 
 
 @pytest.fixture(scope="module")
@@ -235,16 +235,16 @@ def test_no_truncated_or_lengthened_signature_passes(verifier, signature):
     blob = unarmored(signature)
     for length in range(len(blob)):
         with pytest.raises(SignatureError):
-            verifier.verify(MESSAGE, armored(blob[:length]), LOGIN_NAMESPACE)
+            verifier.check(MESSAGE, armored(blob[:length]), LOGIN_NAMESPACE)
     with pytest.raises(SignatureError, match="cut short or damaged"):
-        verifier.verify(MESSAGE, armored(blob + b"\0"), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(blob + b"\0"), LOGIN_NAMESPACE)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blob=st.one_of(st.binary(max_size=400), st.binary(max_size=400).map(lambda rest: b"SSHSIG\0\0\0\1" + rest)))
 def test_any_bytes_are_answered_with_a_signature_error(verifier, blob):
     with pytest.raises(SignatureError):
-        verifier.verify(MESSAGE, armored(blob), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, armored(blob), LOGIN_NAMESPACE)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -253,7 +253,7 @@ def test_any_text_is_no_public_key_and_no_signature(verifier, text):
     with pytest.raises(SignatureError):
         verifier.fingerprint_of(text)
     with pytest.raises(SignatureError):
-        verifier.verify(MESSAGE, text, LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, text, LOGIN_NAMESPACE)
 
 
 @pytest.mark.parametrize(
@@ -268,12 +268,12 @@ def test_any_text_is_no_public_key_and_no_signature(verifier, text):
 )
 def test_bad_armour_is_refused_in_words(verifier, signature, change, words):
     with pytest.raises(SignatureError, match=words):
-        verifier.verify(MESSAGE, change(signature), LOGIN_NAMESPACE)
+        verifier.check(MESSAGE, change(signature), LOGIN_NAMESPACE)
 
 
 def test_windows_line_ends_and_blanks_around_are_fine(verifier, signers, signature):
     text = "\n" + signature.replace("\n", "\r\n") + "  \n"
-    assert verifier.verify(MESSAGE, text, LOGIN_NAMESPACE) == signers["ed25519"].fingerprint
+    assert verifier.check(MESSAGE, text, LOGIN_NAMESPACE).fingerprint == signers["ed25519"].fingerprint
 
 
 def test_a_key_line_with_options_or_too_long_is_refused(verifier, signers):

@@ -11,7 +11,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from nightingale.ports.signatures import SignatureError
+from nightingale.ports.signatures import GoodSignature, SignatureError
 
 # asyncssh costs half a second to two to import, so it is imported by the first check and not by the program's start.
 
@@ -38,19 +38,6 @@ _USE_ANOTHER = "use ssh-ed25519, ecdsa, a FIDO2 key of these kinds, or RSA of 30
 
 _USER_PRESENT = 0x01  # the key was touched
 _USER_VERIFIED = 0x04  # by PIN or fingerprint
-
-
-@dataclass(frozen=True)
-class GoodSignature:
-    """What a checked signature says about its signer.
-
-    `is_user_verified` is true only when a FIDO2 key asked for PIN or fingerprint: what counts as multi-factor.
-    """
-
-    fingerprint: str
-    algorithm: str
-    is_hardware_key: bool = False
-    is_user_verified: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,10 +72,6 @@ class SshSignatures:
         if kind not in _ALGORITHMS:
             raise SignatureError(f"keys of this kind may not log in: {_USE_ANOTHER}")
         return _fingerprint(kind, blob)
-
-    def verify(self, message: bytes, signature: str, namespace: str) -> str:
-        """Return the fingerprint `SHA256:…` of the key that signed. Raises SignatureError, which says why in words."""
-        return self.check(message, signature, namespace).fingerprint
 
     def check(self, message: bytes, signature: str, namespace: str) -> GoodSignature:
         """Return who signed `message`, and how. Raises SignatureError, which says why in words."""

@@ -13,6 +13,7 @@ class ErrorCode(Enum):
     UNAUTHENTICATED = ("unauthenticated", 401)
     TOKEN_EXPIRED = ("token_expired", 401)
     FORBIDDEN = ("forbidden", 403)
+    FIDO2_REQUIRED = ("fido2_required", 403)
     NOT_FOUND = ("not_found", 404)
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
     BUSY = ("busy", 409)

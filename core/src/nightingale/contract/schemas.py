@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -239,6 +239,8 @@ class MeOut(Out, frozen=True):
     is_admin: bool
     memberships: tuple[MembershipOut, ...]
     expires_at: datetime | None = None
+    is_multi_factor: bool = False
+    """Whether the login was by a FIDO2 key that verified its user (PIN or fingerprint)."""
 
 
 # --- catalogue --------------------------------------------------------------------------------------------------------
@@ -921,6 +923,18 @@ class PackagesIn(In, frozen=True, omit_defaults=True):
     ] = ()
 
 
+class LoginIn(In, frozen=True, omit_defaults=True):
+    """What a login must be for what it is used for."""
+
+    require_fido2_from_tier: Annotated[
+        Annotated[int, Meta(ge=0, le=3)] | Literal["never"],
+        Meta(
+            description="from this tier on an instance is launched, started, opened and tunnelled to only by who "
+            "logged in with a FIDO2 key that verified its user (PIN or fingerprint)"
+        ),
+    ] = 2
+
+
 class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
@@ -942,6 +956,9 @@ class ClusterIn(In, frozen=True):
         PackagesIn | None,
         Meta(description="what may be installed inside instances; left out: anything beside open data"),
     ] = None
+    login: Annotated[LoginIn | None, Meta(description="what a login must be; left out: a FIDO2 key from tier 2 on")] = (
+        None
+    )
 
 
 class ClusterOut(Out, frozen=True):

@@ -66,6 +66,8 @@ class Principal:
     roles: tuple[tuple[str, Role], ...] = ()
     """(project, role) of each membership."""
     session_id: str = ""
+    is_multi_factor: bool = False
+    """Logged in by a FIDO2 key that verified its user."""
     expires_at: datetime | None = None
 
     def reach(self, permission: Permission, project: str | None) -> Reach:

@@ -16,6 +16,7 @@ from nightingale.contract.schemas import (
     GibIn,
     GpuIn,
     ImageIn,
+    LoginIn,
     PackagesIn,
     PlaceIn,
     PolicyIn,
@@ -116,6 +117,8 @@ class Cluster:
     packages: PackagesIn = PackagesIn()  # noqa: RUF009 - frozen, as the snapshot is
     """Where packages come from; its own list is empty, `allowed` is what it holds."""
     allowed: tuple[AllowIn, ...] = ()
+    login: LoginIn = LoginIn()  # noqa: RUF009 - frozen, as the snapshot is
+    """What a login must be for what it is used for."""
 
     def project(self, name: str) -> ProjectIn:
         """Return the project. Raises RefusedError `not_found`."""

@@ -34,6 +34,7 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "POLICY": s.PolicyIn,
     "PACKAGES": s.PackagesIn,
     "ALLOW": s.AllowIn,
+    "LOGIN": s.LoginIn,
 }
 """The kinds of the cluster's entries, as in `records.cluster_key`, and what lies there."""
 
@@ -96,6 +97,7 @@ def snapshot(entries: Mapping[str, Iterable[Any]], meta: ClusterMeta, version: i
         policy=next(iter(entries["POLICY"]), None),
         packages=next(iter(entries["PACKAGES"]), s.PackagesIn()),
         allowed=tuple(entries["ALLOW"]),
+        login=next(iter(entries["LOGIN"]), s.LoginIn()),
     )
 
 

@@ -55,7 +55,10 @@ from nightingale.services.cluster_state import (
 from nightingale.services.metering import find_billable
 
 _MOST_DETAILS = 100
-_PEOPLE_FIRST = ("CPU", "MEMORY", "GPU", "DISK", "IMAGE", "DATASET", "PLACE", "RATE", "POLICY", "PACKAGES", "ALLOW")
+_PEOPLE_FIRST = (
+    *("CPU", "MEMORY", "GPU", "DISK", "IMAGE", "DATASET", "PLACE", "RATE"),
+    *("POLICY", "PACKAGES", "ALLOW", "LOGIN"),
+)
 """Kinds written before people and projects, which lean on them."""
 
 

@@ -14,6 +14,7 @@ import msgspec
 from nightingale.contract.schemas import (
     ClusterChangeOut,
     ClusterIn,
+    LoginIn,
     PersonIn,
     PolicyIn,
     ProjectIn,
@@ -43,9 +44,10 @@ _PATHS = {
     "POLICY": "policy",
     "PACKAGES": "packages",
     "ALLOW": "packages.allow",
+    "LOGIN": "login",
 }
 
-_POLICY_KEY = re.compile(r"policy|packages|projects\.[^.]+\.policy")
+_POLICY_KEY = re.compile(r"policy|packages|login|projects\.[^.]+\.policy")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
         "RATE": {f"{rate.place}#{rate.effective.isoformat()}": _plain_rate(rate) for rate in cluster.rates},
         "POLICY": {records.POLICY_NAME: policy} if (policy := _plain_policy(cluster.policy)) is not None else {},
         **package_entries(cluster.packages),
+        "LOGIN": {records.POLICY_NAME: cluster.login} if cluster.login not in {None, LoginIn()} else {},
     }
     roles: dict[str, list[tuple[str, Role]]] = {}
     for project in cluster.projects:
@@ -161,6 +164,7 @@ def file_of(state: ClusterState) -> ClusterIn:
         datasets=entries("DATASET"),
         policy=state.entries["POLICY"].get(records.POLICY_NAME),
         packages=packages_of(state.entries),
+        login=state.entries["LOGIN"].get(records.POLICY_NAME),
     )
 
 
@@ -255,7 +259,7 @@ def _tree(state: ClusterState) -> dict[str, Any]:
             fields = {key: value for key, value in document.items() if key not in {"name", "place", "effective"}}
             if kind == "PROJECT" and fields["policy"] is None:
                 del fields["policy"]
-            tree[path if kind in {"POLICY", "PACKAGES"} else f"{path}.{name.replace('#', '.')}"] = fields
+            tree[path if kind in {"POLICY", "PACKAGES", "LOGIN"} else f"{path}.{name.replace('#', '.')}"] = fields
     return tree
 
 

@@ -33,6 +33,7 @@ from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instances import JUPYTER_PORT
 from nightingale.services.lifecycle import Lifecycle
+from nightingale.services.multi_factor import VerifiedLogins
 
 LEASE_SECONDS = 30
 NO_TUNNEL_FROM = 3
@@ -55,6 +56,10 @@ class GatewayService:
     audit: AuditLog
     find_gateway: Callable[[], GatewayOut | None]
     """Where the gateway listens, as its host knows; None while it is not up."""
+
+    @property
+    def _verified(self) -> VerifiedLogins:
+        return VerifiedLogins(self.store, self.clock)
 
     def get(self) -> GatewayOut:
         """Return the gateway's address and host key. Raises RefusedError `unavailable`."""
@@ -84,6 +89,7 @@ class GatewayService:
             instance = self._target(person, body.target)
             self._require_port(body)
             self._require_running(instance)
+            self._verified.require(self.catalog.load(), body.fingerprint, instance.tier)
         except RefusedError as refusal:
             why = {**detail, "why": refusal.message}
             self._record(AuditTag.CHANNEL_REFUSED, PLATFORM_STREAM, body.person, body.target, why)
@@ -123,6 +129,7 @@ class GatewayService:
             instance = self._same(document["project"], document["instance_id"], document["generation"])
             self._require_reach(person, instance)
             self._require_running(instance)
+            self._verified.require(self.catalog.load(), document["fingerprint"], instance.tier)
         except RefusedError as refusal:
             detail = {"why": refusal.message, "sent": str(body.sent), "received": str(body.received)}
             self._record(AuditTag.CHANNEL_REVOKED, document["instance_id"], document["person"], channel_id, detail)

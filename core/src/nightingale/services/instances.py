@@ -28,6 +28,7 @@ from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_views import InstanceViews, require_own
 from nightingale.services.lifecycle import Announce, Lifecycle
+from nightingale.services.multi_factor import require_multi_factor
 from nightingale.services.policies import require_sandbox
 
 JUPYTER_PORT = 8888
@@ -68,6 +69,7 @@ class InstanceService:
         cluster.image(body.image, cluster.place(body.place).kind)
         mounts = cluster.mounts(access.project, body.datasets)
         tier = tier_of(mounts)
+        require_multi_factor(cluster, access.principal, tier)
         self._require_sandbox(body.place, tier)
         stops_at = now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds is not None else None
         instance, entry = Instance.launch(
@@ -145,6 +147,7 @@ class InstanceService:
         instance = self.views.find(access, name).instance
         require_own(access, instance)
         _require_free(access, instance)
+        require_multi_factor(self.catalog.load(), access.principal, instance.tier)
         if instance.status is not Status.RUNNING:
             raise RefusedError(
                 ErrorCode.NOT_ALLOWED_NOW,
@@ -176,6 +179,7 @@ class InstanceService:
     ) -> InstanceOut:
         instance = self._commanded(access, name, event)
         if event in {EventName.START, EventName.RETRY, EventName.RESIZE}:
+            require_multi_factor(self.catalog.load(), access.principal, instance.tier)
             self._require_sandbox(instance.place, instance.tier)
         told = Event(
             event,

@@ -28,6 +28,7 @@ from nightingale.ports.store import ConditionFailedError, Item, Key, Store
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_tokens import InstanceTokens
+from nightingale.services.multi_factor import VerifiedLogins
 from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 
 _LOG_IN = "Log in: nightingale login."
@@ -92,9 +93,8 @@ class LoginService:
             if body.server not in self.addresses:
                 raise _invalid("the signature was made for another server", "Check the address you log in to.")
             try:
-                fingerprint = self.signatures.verify(
-                    login_message(body.server, body.nonce), body.signature, LOGIN_NAMESPACE
-                )
+                signed = self.signatures.check(login_message(body.server, body.nonce), body.signature, LOGIN_NAMESPACE)
+                fingerprint = signed.fingerprint
             except SignatureError as error:
                 raise _invalid(str(error), "Sign again: nightingale login.") from error
             person = self.catalog.person_by_fingerprint(fingerprint)
@@ -106,10 +106,14 @@ class LoginService:
         except RefusedError as refusal:
             self._record(AuditTag.LOGIN_REFUSED, "unknown", {"client": client, "why": refusal.message})
             raise
-        document = {"person": person.name, "fingerprint": fingerprint}
+        factors = "multi" if signed.is_user_verified else "one"
+        document = {"person": person.name, "fingerprint": fingerprint, "factors": factors}
         token, expires_at = self._new_session(document, self.limits.session)
         limiter.give_back(buckets)
-        self._record(AuditTag.LOGIN_SUCCEEDED, person.name, {"client": client, "fingerprint": fingerprint})
+        detail = {"client": client, "fingerprint": fingerprint, "factors": factors}
+        self._record(AuditTag.LOGIN_SUCCEEDED, person.name, detail)
+        if signed.is_user_verified:
+            VerifiedLogins(self.store, self.clock).note(fingerprint, expires_at)
         return SessionOut(token=token, person=person.name, expires_at=expires_at)
 
     def create_service_session(self, service: str, lifetime: timedelta) -> str:
@@ -165,6 +169,7 @@ class LoginService:
             is_admin=principal.is_admin,
             memberships=tuple(memberships),
             expires_at=principal.expires_at,
+            is_multi_factor=principal.is_multi_factor,
         )
 
     def _principal(self, document: Mapping[str, str], session_id: str, expires_at: datetime) -> Principal:
@@ -194,6 +199,7 @@ class LoginService:
             is_admin=person.is_admin,
             roles=person.roles,
             session_id=session_id,
+            is_multi_factor=document.get("factors") == "multi",
             expires_at=expires_at,
         )
 

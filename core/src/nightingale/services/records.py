@@ -146,6 +146,11 @@ def session_key(token: str) -> Key:
     return Key(f"SESSION#{hashed(token)}", "SESSION")
 
 
+def verified_key(fingerprint: str) -> Key:
+    """Return the key of the last login by this key of a person's that verified its user."""
+    return Key(f"VERIFIED#{fingerprint}", "LOGIN")
+
+
 def nonce_key(nonce: str) -> Key:
     """Return the key of a login nonce."""
     return Key(f"NONCE#{hashed(nonce)}", "NONCE")
@@ -160,7 +165,7 @@ def cluster_key(kind: str, name: str) -> Key:
     """Return the key of one entry of the cluster, of one of the kinds that `catalog.ENTRY_TYPES` lists.
 
     A rate's name is `{place}#{effective date}`, an allowed package's `{name}` or `{name}#{projects}`; that of the one
-    policy and of the one index is POLICY_NAME.
+    policy, of the one index and of the one login is POLICY_NAME.
     """
     return Key(CLUSTER, f"{kind}#{name}")
 

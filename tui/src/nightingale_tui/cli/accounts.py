@@ -104,6 +104,8 @@ def _whoami(args: argparse.Namespace, console: Console) -> int:
     console.line(f"{me.person}{f' ({me.full_name})' if me.full_name else ''} at {connection.settings.url}")
     if me.is_admin:
         console.line("Administrator.")
+    if me.is_multi_factor:
+        console.line("Logged in by a FIDO2 key that verified you.")
     print_table(
         console,
         ("PROJECT", "ROLE", "PLAN", "TITLE"),
