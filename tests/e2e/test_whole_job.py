@@ -62,7 +62,7 @@ def test_a_life_of_launch_crash_retry_resize_stop_start_delete_is_billed_to_the_
     killed_at = now()
     os.kill(victim, signal.SIGKILL)
     while (failed := outside.get("life"))["status"] != "failed":
-        assert now() - killed_at < timedelta(seconds=6), "the crash was not seen; a loaded machine has more than two"
+        assert now() - killed_at < timedelta(seconds=2), "the crash was not seen within two seconds"
     print(f"a crash was seen after {(now() - killed_at).total_seconds():.1f} s")  # noqa: T201 - a figure, under -s
     reason = failed["reason"]
     assert (reason["code"], bool(reason["words"]), bool(reason["next_step"])) == ("jupyter_killed", True, True)
@@ -71,7 +71,7 @@ def test_a_life_of_launch_crash_retry_resize_stop_start_delete_is_billed_to_the_
     assert [line.strip() for line in reason["log_tail"]] == [line.strip() for line in log[-len(reason["log_tail"]) :]]
     crash = outside.history("life")[-1]
     assert (crash["event"], crash["after"]) == ("crashed", "failed")
-    assert abs(moment(crash["billed_until"]) - killed_at) <= timedelta(seconds=3)  # two, and history counts whole ones
+    assert abs(moment(crash["billed_until"]) - killed_at) <= timedelta(seconds=2)
     assert not is_alive(victim)
 
     outside.act("life", "retry")

@@ -52,7 +52,7 @@ async def test_a_download_is_recorded_with_its_file_and_its_bytes(new_instance: 
     async with running(instance) as platform, instance.program() as program:
         async with program.get("/files/note.txt", headers={"Range": "bytes=1-2"}) as answer:
             assert (answer.status, await answer.text()) == (206, "ee")
-        [record] = await platform.wait_for(1, within_s=8)
+        [record] = await platform.wait_for(1, within_s=2.5)
     at = record.pop("at")
     assert at.endswith("+00:00")
     assert record == {"kind": "download", "path": "note.txt", "bytes": 2, "is_allowed": True, "reason": ""}
