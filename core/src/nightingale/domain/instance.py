@@ -67,12 +67,11 @@ _TABLE: dict[EventName, dict[Status, Status | None]] = {
 }
 
 _COMMANDS: dict[EventName, Action] = {
-    EventName.STOP: Action.STOP,
-    EventName.START: Action.START,
-    EventName.RESIZE: Action.RESIZE,
-    EventName.RETRY: Action.RETRY,
-    EventName.DELETE: Action.DELETE,
-    EventName.EXTEND: Action.EXTEND,
+    event: Action[event.name]
+    for event in (
+        *(EventName.STOP, EventName.START, EventName.RESIZE),
+        *(EventName.RETRY, EventName.DELETE, EventName.EXTEND),
+    )
 }
 
 _NEEDS_BUILD = frozenset({_S.REQUESTED, _S.STOPPING, _S.RESIZING, _S.TERMINATING})
