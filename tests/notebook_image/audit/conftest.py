@@ -39,6 +39,15 @@ def served() -> Iterator[Watched]:
         yield made
 
 
+@pytest.fixture(scope="module", params=["fanotify", "fuse"])
+def either(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """A dataset watched in each of the two ways, for tests that only read."""
+    if reason := why_not(request.param):
+        pytest.skip(reason)
+    with watched(way=request.param) as made:
+        yield made
+
+
 @pytest.fixture
 def narrow_place() -> Iterator[Watched]:
     """Whose spool holds two segments only."""

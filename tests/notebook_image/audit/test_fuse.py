@@ -9,17 +9,21 @@ import sys
 import pytest
 
 from notebook_image.audit.taking import covered
-from notebook_image.audit.watched import BIG_BYTES, MIB, Watched, needs_watching, reader, watched, why_not
+from notebook_image.audit.watched import (
+    BIG_BYTES,
+    MIB,
+    PAGE,
+    RANGES,
+    WHOLE,
+    Watched,
+    needs_watching,
+    pages,
+    reader,
+    watched,
+    why_not,
+)
 
 pytestmark = needs_watching
-
-RANGES = "page-granular ranges asked for, by reader"
-WHOLE = "whole file, upper bound"
-PAGE = 4096
-
-
-def pages(offset: int, length: int) -> set[int]:
-    return set(range(offset // PAGE, (min(offset + length, BIG_BYTES) + PAGE - 1) // PAGE))
 
 
 @pytest.mark.parametrize("mode", ["read", "pread", "readv", "io_uring", "aio", "direct", "threads"])
@@ -67,71 +71,10 @@ def test_once_a_file_is_mapped_whoever_has_it_open_counts_as_having_read_it_whol
     assert covered([record]) == {256}
 
 
-@pytest.mark.parametrize("mode", ["child", "passed"])
-def test_whoever_reads_through_a_descriptor_of_another_is_the_one_who_is_named(served: Watched, mode: str):
-    pid, got = served.read(mode, "big", MIB, 8192)
-    assert got == served.file("big")[MIB : MIB + 8192]
-    served.closed("big", pid)
-
-    def look(_: object) -> list[object]:
-        return [
-            one
-            for one in served.of("big")
-            if one["pid"] > pid and one.get("is_inherited") and covered([one]) == pages(MIB, 8192)
-        ]
-
-    assert served.platform.until(look)
-
-
-def test_dd_from_an_offset_is_recorded_as_what_it_read(served: Watched):
-    pid, got = served.run("dd", f"if={served.target}/big", "bs=4096", "skip=100", "count=3", "status=none")
-    assert got == served.file("big")[100 * PAGE : 103 * PAGE]
-    (record,) = served.closed("big", pid)
-    assert covered([record]) == {100, 101, 102}
-
-
-def test_two_who_read_one_file_at_once_have_records_of_their_own(served: Watched):
-    both = [served.begin(reader(), "told", served.target / "big", "0", "0") for _ in range(2)]
-    for one in both:
-        assert one.stdout.readline() == b"open\n"
-    for number, one in enumerate(both):
-        one.stdin.write(f"{number * MIB} 8192\n".encode())
-        one.stdin.flush()
-        assert one.stdout.readline() == b"got 8192\n"
-    for one in both:
-        one.communicate(b"\n", timeout=20)
-    for number, one in enumerate(both):
-        assert covered(served.closed("big", one.pid)) == pages(number * MIB, 8192)
-
-
 def test_what_was_read_before_is_asked_for_again_by_the_next_reader(served: Watched):
     for _ in range(2):
         pid, _ = served.read("pread", "big", 2 * MIB, 8192)
         assert covered(served.closed("big", pid)) == pages(2 * MIB, 8192)
-
-
-@pytest.mark.parametrize("name", ["deep/hard", "deep/soft"])
-def test_another_name_of_a_file_is_the_same_file(served: Watched, name: str):
-    pid, got = served.read("pread", name, 0, PAGE)
-    assert got == served.file("big")[:PAGE]
-    (record,) = served.closed("big", pid)
-    assert record["path"] in {"big", "deep/hard"}
-
-
-def test_a_file_asked_for_in_more_than_256_pieces_counts_as_read_whole(served: Watched):
-    pid, got = served.read("scattered", "big", 5 * PAGE, 300)
-    assert len(got) == 300 * PAGE
-    records = served.closed("big", pid)
-    assert records[-1]["exactness"] == WHOLE
-    assert records[-1]["ranges"] == [[0, BIG_BYTES]]
-
-
-def test_a_small_file_counts_as_read_whole_by_whoever_opens_it(served: Watched):
-    for name in ("small0", "small0", "slice.dcm"):
-        pid, _ = served.run("head", "-c", "10", served.target / name)
-        (record,) = served.closed(name, pid)
-        assert record["exactness"] == WHOLE
-        assert record["ranges"] == [[0, len(served.file(name))]]
 
 
 def test_a_thread_that_reads_is_recorded_as_its_process_and_its_account(served: Watched):

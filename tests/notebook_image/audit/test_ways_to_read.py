@@ -11,17 +11,9 @@ import psutil
 import pytest
 
 from notebook_image.audit.taking import covered
-from notebook_image.audit.watched import BIG_BYTES, MIB, Watched, needs_watching, reader
+from notebook_image.audit.watched import BIG_BYTES, MIB, PAGE, RANGES, Watched, needs_watching, pages, reader
 
 pytestmark = needs_watching
-
-RANGES = "page-granular ranges asked for, by reader"
-WHOLE = "whole file, upper bound"
-PAGE = 4096
-
-
-def pages(offset: int, length: int) -> set[int]:
-    return set(range(offset // PAGE, (min(offset + length, BIG_BYTES) + PAGE - 1) // PAGE))
 
 
 @pytest.mark.parametrize(
@@ -56,22 +48,6 @@ def test_each_way_to_read_is_recorded_with_the_ranges_that_were_got(place: Watch
     assert all(offset + length <= BIG_BYTES for one in records for offset, length in one.get("ranges", []))
     assert records[0]["uid"] == os.getuid()
     assert records[0]["program"] == str(reader())
-
-
-@pytest.mark.parametrize("mode", ["child", "passed"])
-def test_whoever_reads_through_a_descriptor_of_another_is_the_one_who_is_named(place: Watched, mode: str):
-    pid, got = place.read(mode, "big", MIB, 8192)
-    assert got == place.file("big")[MIB : MIB + 8192]
-    place.closed("big", pid)
-
-    def look(_: object) -> list[object]:
-        return [
-            one
-            for one in place.of("big")
-            if one["pid"] > pid and one.get("is_inherited") and covered([one]) == pages(MIB, 8192)
-        ]
-
-    assert place.platform.until(look)
 
 
 def test_a_descriptor_that_outlives_an_exec_is_still_the_same_readers(place: Watched):
@@ -110,34 +86,10 @@ def test_the_sandboxs_filter_leaves_reading_alone(place: Watched, mode: str):
     assert got == place.file("big")[MIB : MIB + 65536]
 
 
-def test_dd_from_an_offset_is_recorded_as_what_it_read(place: Watched):
-    pid, got = place.run("dd", f"if={place.target}/big", "bs=4096", "skip=100", "count=3", "status=none")
-    assert got == place.file("big")[100 * PAGE : 103 * PAGE]
-    (record,) = place.closed("big", pid)
-    assert covered([record]) == {100, 101, 102}
-    assert record["program"].endswith("/dd")
-
-
 def test_a_file_that_is_opened_and_not_read_has_a_record_without_ranges(place: Watched):
     pid, _ = place.read("open", "big", 0, 0)
     (record,) = place.closed("big", pid)
     assert record.get("ranges", []) == []
-
-
-def test_two_who_read_one_file_at_once_have_records_of_their_own(place: Watched):
-    both = [place.begin(reader(), "told", place.target / "big", "0", "0") for _ in range(2)]
-    for one in both:
-        assert one.stdout.readline() == b"open\n"
-    for number, one in enumerate(both):
-        one.stdin.write(f"{number * MIB} 8192\n".encode())
-        one.stdin.flush()
-        assert one.stdout.readline() == b"got 8192\n"
-    for one in both:
-        one.communicate(b"\n", timeout=20)
-    for number, one in enumerate(both):
-        records = place.closed("big", one.pid)
-        assert covered(records) == pages(number * MIB, 8192)
-        assert len({record["open_id"] for record in records}) == 1
 
 
 THRICE = """
@@ -169,14 +121,6 @@ def test_a_file_that_is_open_several_times_at_once_is_closed_as_often(place: Wat
     place.platform.until(lambda _: sum("closed_at" in one for one in place.of("big", begun.pid)) == 301)
 
 
-@pytest.mark.parametrize("name", ["deep/hard", "deep/soft"])
-def test_another_name_of_a_file_is_the_same_file(place: Watched, name: str):
-    pid, got = place.read("pread", name, 0, 4096)
-    assert got == place.file("big")[:4096]
-    (record,) = place.closed("big", pid)
-    assert record["path"] in {"big", "deep/hard"}
-
-
 def test_a_file_bound_over_another_name_is_still_the_file_that_it_is(place: Watched):
     script = 'touch "$2/none" && mount --bind "$1" "$2/none" && exec head -c 4096 "$2/none"'
     words: list[str | Path] = ["unshare", "-m", "sh", "-c", script, "sh", place.target / "other", place.folder]
@@ -185,28 +129,12 @@ def test_a_file_bound_over_another_name_is_still_the_file_that_it_is(place: Watc
     assert covered(place.closed("other", pid)) >= {0}
 
 
-def test_a_file_asked_for_in_more_than_256_pieces_counts_as_read_whole(place: Watched):
-    pid, got = place.read("scattered", "big", 5 * PAGE, 300)
-    assert len(got) == 300 * PAGE
-    records = place.closed("big", pid)
-    assert records[-1]["exactness"] == WHOLE
-    assert records[-1]["ranges"] == [[0, BIG_BYTES]]
-
-
 def test_after_a_file_was_read_in_pieces_the_next_reader_has_ranges_again(place: Watched):
     place.read("scattered", "other", PAGE, 300)
     pid, _ = place.read("pread", "other", MIB, 4096)
     (record,) = place.closed("other", pid)
     assert record.get("exactness", RANGES) == RANGES
     assert covered([record]) == {256}
-
-
-def test_a_small_file_counts_as_read_whole_by_whoever_opens_it(place: Watched):
-    for name in ("small0", "small0", "slice.dcm"):
-        pid, _ = place.run("head", "-c", "10", place.target / name)
-        (record,) = place.closed(name, pid)
-        assert record["exactness"] == WHOLE
-        assert record["ranges"] == [[0, len(place.file(name))]]
 
 
 def test_the_account_of_a_reader_is_recorded(place: Watched):

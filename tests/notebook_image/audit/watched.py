@@ -29,7 +29,15 @@ IMAGE_PYTHON = Path(__file__).parents[3] / "notebook-image" / ".venv" / "bin" / 
 SERVER = "nightingale_instance.audit.passed_through"
 TOKEN = "ns_demo_i-0123456789_" + "ab" * 32
 MIB = 1 << 20
+PAGE = 4096
 BIG_BYTES = 6 * MIB + 1234
+RANGES = "page-granular ranges asked for, by reader"
+WHOLE = "whole file, upper bound"
+
+
+def pages(offset: int, length: int) -> set[int]:
+    """Return the pages of the large file that these bytes of it lie on."""
+    return set(range(offset // PAGE, (min(offset + length, BIG_BYTES) + PAGE - 1) // PAGE))
 
 
 def until(look: Callable[[], Any], seconds: float = 20) -> Any:
