@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import math
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -197,23 +198,19 @@ class Game:
 
     def _start_kernel(self, subject: _Subject) -> None:
         """Have the instance's server run a kernel, as an open notebook does."""
-        with self._server(subject) as client:
-            client.post("/api/kernels", json={}).raise_for_status()
-
-    def _serves(self, subject: _Subject) -> bool:
-        """Return whether the instance's server answers."""
-        try:
-            with self._server(subject) as client:
-                return client.get("/api/status").is_success
-        except (OSError, httpx.TransportError):
-            return False
-
-    def _server(self, subject: _Subject) -> httpx.Client:
         folder = self._outside.folder / "instances" / subject.id
         token = (folder / "secret" / "jupyter.token").read_text()
         transport = httpx.HTTPTransport(uds=str(folder / "run" / "jupyter.sock"))
         headers = {"Authorization": f"token {token}"}
-        return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=20)
+        with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=20) as client:
+            client.post("/api/kernels", json={}).raise_for_status()
+
+    def _serves(self, subject: _Subject) -> bool:
+        """Return whether the instance has a server that takes connections."""
+        with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+            asking.connect(str(self._outside.folder / "instances" / subject.id / "run" / "jupyter.sock"))
+            return True
+        return False
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 

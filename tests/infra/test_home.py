@@ -14,7 +14,7 @@ import pytest
 
 from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.launcher import loop_device
+from nightingale_build.launcher import ext4, loop_device
 from nightingale_build.launcher.home import GIB, Home
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.root, needs_root, needs_sandbox]
@@ -104,6 +104,39 @@ def test_a_home_never_shrinks(place: LocalPlace):
     place.started(disk_gib=2)
     place.started(disk_gib=1, generation=2)
     assert place.image_of_home.stat().st_size == 2 * GIB
+
+
+def debugfs(image: Path, command: str) -> None:
+    subprocess.run(["debugfs", "-w", "-R", command, str(image)], check=True, capture_output=True)
+
+
+def test_a_damaged_home_is_mended_at_its_start_and_that_is_told(place: LocalPlace):
+    """As after a disk that was full while something was being written: a folder's block did not arrive."""
+    place.started()
+    keep(place)
+    (place.home / "begun").mkdir()
+    place.look_away()
+    place.stop()
+    wait_until(lambda: place.loop_devices() == [])
+    debugfs(place.image_of_home, "zap_block -f /begun 0")
+    debugfs(place.image_of_home, "set_super_value state 2")
+    place.started(generation=2)
+    assert kept(place) == "kept"
+    assert str(disk_limit(place)["why"]).startswith("It was damaged")
+    place.started(generation=3)
+    assert not str(disk_limit(place)["why"]).startswith("It was damaged")
+
+
+def test_a_home_is_not_opened_on_a_full_disk_which_would_damage_it(tmp_path: Path):
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(full)], check=True)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            ext4.require_room(full)
+        ext4.require_room(tmp_path)
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
 
 
 def test_a_home_that_was_a_plain_folder_moves_into_its_file_system(place: LocalPlace):

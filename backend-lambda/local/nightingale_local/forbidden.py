@@ -206,6 +206,7 @@ def _inside(target: Target, run: Callable[[str], str]) -> list[Attempt]:
             "api": int(target.settings.url.rpartition(":")[2]),
             "gateway": target.api.get_gateway().port,
             "root": str(root),
+            "store": str(_store(target.folders)),
             "own": str(root / "instances" / target.instance.id),
             "other": str(root / "instances" / target.other),
             "home": str(root / "homes" / target.other),
@@ -222,10 +223,15 @@ def _inside(target: Target, run: Callable[[str], str]) -> list[Attempt]:
     ]
 
 
+def _store(folders: Folders) -> Path:
+    """Return the file of the store, or the one that says where the store is."""
+    return folders.database if folders.database.exists() else folders.settings
+
+
 def _require_there(told: dict[str, Any]) -> None:
     """Make sure that there is something to see: an attempt on what is not there would prove nothing."""
     root, own = told["root"], told["own"]
-    files = (f"{root}/nightingale.db", f"{root}/secrets/operator.token", f"{own}/shipper.token")
+    files = (told["store"], f"{root}/secrets/operator.token", f"{own}/shipper.token")
     folders = (f"{own}/reads", told["other"], told["home"], told["dataset"], f"{told['dataset']}.ext4")
     missing = [path for path in (*files, *folders) if not Path(path).exists()]
     require(not missing, f"what the attempts aim at is not there: {', '.join(missing)}")

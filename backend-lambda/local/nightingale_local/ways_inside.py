@@ -87,7 +87,7 @@ INSIDE: tuple[InsideWay, ...] = (
     InsideWay("a packet socket", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)"),
     # what is not one's own
     InsideWay("the platform's folder", "os.listdir(told['root'])"),
-    InsideWay("the store", "open(told['root'] + '/nightingale.db', 'rb')"),
+    InsideWay("the store", "open(told['store'], 'rb')"),
     InsideWay("the operator's token", "open(told['root'] + '/secrets/operator.token')"),
     InsideWay("the audit log", "os.listdir(told['root'] + '/audit')"),
     InsideWay("the spool of reads", "os.listdir(told['own'] + '/reads')"),

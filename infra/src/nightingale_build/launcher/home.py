@@ -14,17 +14,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightingale.contract.build import LaunchSpec
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.launcher import loop_device
+from nightingale_build.launcher import ext4, loop_device
 from nightingale_build.launcher.folders import remove_tree
 from nightingale_build.launcher.mounts import leave_the_machines_mounts, mount_ext4, unmount
-from nightingale_build.launcher.orphans import die_with_launcher, end_with_parent
+from nightingale_build.launcher.orphans import end_with_parent
 from nightingale_build.launcher.refusal import RefusalError
 
 GIB = 1 << 30
@@ -35,9 +33,9 @@ MOST_CARRIED = GIB
 PATIENCE_S = 10.0
 """How long a start waits until nobody has the home open any more: what a killed launcher left ends within two."""
 
-TOOLS_AT = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-
 FILE_SYSTEM = "a file system of its own"
+
+_MENDED = "It was damaged, as when the machine's disk is full, and was repaired: see lost+found for what lost its name."
 
 
 @dataclass(frozen=True)
@@ -107,25 +105,28 @@ class Home:
         self._throw_away_the_unfinished()
         if self.image.exists():
             remove_tree(self._carried)
+            ext4.require_room(self.folder.parent)
+            was_damaged = ext4.mend(self.image)
             self._grow(size)
-            return self._limit(size)
+            return HomeLimit(FILE_SYSTEM, _MENDED) if was_damaged else self._limit(size)
         if self._carried.exists():  # killed between the two renames
             remove_tree(self.folder)
             self._carried.rename(self.folder)
-        if why := _why_none():
+        if why := ext4.why_none():
             return HomeLimit(None, why)
         used = _bytes_in(self.folder)
         if used > min(MOST_CARRIED, size * 9 // 10):
             return HomeLimit(
                 None, f"It is a folder from before homes had limits, with {used / GIB:.1f} GiB in it: too much to move."
             )
-        self._make(size, uid)
+        ext4.require_room(self.folder.parent)
+        ext4.make(self._new, size, uid)
         if used:
             self._fill()
-            _flush(self._new)
+            ext4.flush(self._new)
             self.folder.rename(self._carried)
         self._new.rename(self.image)
-        _flush(self.folder.parent)
+        ext4.flush(self.folder.parent)
         remove_tree(self._carried)
         return self._limit(size)
 
@@ -140,13 +141,6 @@ class Home:
             return HomeLimit(FILE_SYSTEM, f"The machine's disk has only {free / GIB:.1f} GiB left for all homes.")
         return HomeLimit(FILE_SYSTEM)
 
-    def _make(self, size: int, uid: int) -> None:
-        """Make an empty file system: nothing reserved, its tables written when they are first used."""
-        _make_sparse(self._new, size)
-        owner = f"lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner={uid}:{uid}"
-        # A growing one is copied and rebuilt, see _grow: blocks kept for growing in place would be of no use.
-        _tool("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=16", "-O", "^resize_inode", "-E", owner, str(self._new))
-
     def _fill(self) -> None:
         """Copy the plain folder into the new file system, in a process whose mounts end with it."""
         ours = os.getpid()
@@ -159,7 +153,7 @@ class Home:
                 source = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 with loop_device.attached(self._new, PATIENCE_S) as device:
                     mount_ext4(device, self.folder)
-                _run(["cp", "-a", "--sparse=always", "--", f"/proc/{os.getpid()}/fd/{source}/.", str(self.folder)])
+                ext4.run(["cp", "-a", "--sparse=always", "--", f"/proc/{os.getpid()}/fd/{source}/.", str(self.folder)])
                 os.close(source)
                 unmount(self.folder)
                 status = 0
@@ -184,13 +178,11 @@ class Home:
         try:
             with loop_device.unattached(self.image, PATIENCE_S):
                 command = ["cp", "--sparse=always", "--reflink=auto", "--", str(self.image), str(self._new)]
-                _run(command)
-                os.truncate(self._new, size)
-                _tool("e2fsck", "-f", "-p", str(self._new), well={0, 1})
-                _tool("resize2fs", str(self._new))
-                _flush(self._new)
+                ext4.run(command)
+                ext4.grow(self._new, size)
+                ext4.flush(self._new)
                 self._new.rename(self.image)
-                _flush(self.folder.parent)
+                ext4.flush(self.folder.parent)
         except OSError as error:
             self._new.unlink(missing_ok=True)
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -207,16 +199,8 @@ class Home:
         with contextlib.suppress(OSError):  # a repair may have put something in it
             (self.folder / "lost+found").rmdir()
         if seen.st_uid != uid:
-            _run(["chown", "-hRP", f"{uid}:{uid}", "--", str(self.folder)])
+            ext4.run(["chown", "-hRP", f"{uid}:{uid}", "--", str(self.folder)])
         self.folder.chmod(0o700)
-
-
-def _why_none() -> str:
-    """Return why no file system can be made for a home here, or an empty text."""
-    missing = [tool for tool in ("mkfs.ext4", "e2fsck", "resize2fs") if shutil.which(tool, path=TOOLS_AT) is None]
-    if missing:
-        return f"{', '.join(missing)} is not installed (Debian, Ubuntu: apt install e2fsprogs)."
-    return loop_device.why_not()
 
 
 def _bytes_in(folder: Path) -> int:
@@ -227,33 +211,3 @@ def _bytes_in(folder: Path) -> int:
             with contextlib.suppress(FileNotFoundError):
                 total += max(1, Path(parent, name).lstat().st_blocks * 512)
     return total
-
-
-def _make_sparse(path: Path, size: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.truncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _tool(tool: str, *arguments: str, well: frozenset[int] | set[int] = frozenset({0})) -> None:
-    _run([shutil.which(tool, path=TOOLS_AT) or tool, *arguments], well)
-
-
-def _run(command: list[str], well: frozenset[int] | set[int] = frozenset({0})) -> None:
-    """Run it; raises OSError with its last line: ENOSPC where the disk is full."""
-    done = subprocess.run([*die_with_launcher(), *command], capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode not in well:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        words = said[-1] if said else f"exit status {done.returncode}"
-        number = errno.ENOSPC if os.strerror(errno.ENOSPC) in words else errno.EIO
-        raise OSError(number, f"{Path(command[0]).name}: {words}", command[-1])
