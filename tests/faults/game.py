@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import math
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -76,6 +75,8 @@ class _Subject:
     acknowledged: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     deaths: list[float] = field(default_factory=list)
+    killed_generation: int = 0
+    """Of the start whose server died last."""
     is_over: bool = False
 
 
@@ -156,6 +157,7 @@ class Game:
         self._come_back(step)
         if step.killed is not None and step.killed.victim in MACHINE:
             subject.deaths.append(step.killed.at)
+            subject.killed_generation = step.killed.generation
         self._note(subject, step, answers[0] if answers else None)
         if operation is Operation.LAUNCH:
             self._ask_again(subject, step, body)
@@ -204,13 +206,6 @@ class Game:
         headers = {"Authorization": f"token {token}"}
         with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=20) as client:
             client.post("/api/kernels", json={}).raise_for_status()
-
-    def _serves(self, subject: _Subject) -> bool:
-        """Return whether the instance has a server that takes connections."""
-        with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
-            asking.connect(str(self._outside.folder / "instances" / subject.id / "run" / "jupyter.sock"))
-            return True
-        return False
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
@@ -266,8 +261,8 @@ class Game:
         if seen["status"] != "running" or not subject.deaths:
             return True
         since = laws.moment(seen["running_since"]).timestamp()
-        if since == int(subject.deaths[-1]) and self._serves(subject):
-            # History counts whole seconds: what answers after a death of the same second came after it.
+        if since == int(subject.deaths[-1]) and seen["generation"] > subject.killed_generation:
+            # History counts whole seconds, and this start came after the death within the same one.
             subject.deaths[-1] = math.nextafter(since, 0)
         return since > subject.deaths[-1]
 

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from e2e.outside import Outside
 from e2e.processes import PROC, all_pids, arguments, descendants, is_alive, parent
@@ -31,6 +32,8 @@ class Killed:
     pid: int
     at: float
     after_s: float
+    generation: int
+    """Of the instance's start at that moment; 0 when there was none."""
 
 
 def find(outside: Outside, victim: Victim, instance_id: str) -> list[int]:
@@ -55,15 +58,20 @@ def _of_builds(folder: Path, victim: Victim) -> list[int]:
 
 def of_machine(folder: Path, victim: Victim, instance_id: str) -> list[int]:
     """Return the launcher, the sandbox's processes, the server or its kernels of one instance."""
-    try:
-        launcher = int(json.loads((folder / "instances" / instance_id / "launcher.json").read_text())["pid"])
-    except (OSError, ValueError, KeyError):
-        return []
-    if not is_launcher(arguments(launcher)):
+    launcher = int(_launcher(folder, instance_id).get("pid", 0))
+    if not launcher or not is_launcher(arguments(launcher)):
         return []
     if victim is Victim.LAUNCHER:
         return [launcher]
     return sorted(pid for pid in descendants(launcher) if kind_inside(arguments(pid)) is victim)
+
+
+def _launcher(folder: Path, instance_id: str) -> dict[str, Any]:
+    """Return what the instance's launcher wrote of itself; nothing when there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        record: dict[str, Any] = json.loads((folder / "instances" / instance_id / "launcher.json").read_text())
+        return record
+    return {}
 
 
 def kind_inside(words: list[str]) -> Victim | None:
@@ -116,9 +124,10 @@ def strike(outside: Outside, kill: Kill, instance_id: str, sent_at: float) -> Ki
         found = find(outside, kill.victim, instance_id)
         if found:
             pid = found[int(kill.pick * len(found))]
+            generation = int(_launcher(outside.folder, instance_id).get("generation", 0))
             with contextlib.suppress(ProcessLookupError):
                 at = time.clock_gettime(time.CLOCK_REALTIME)
                 os.kill(pid, signal.SIGKILL)
-                return Killed(kill.victim, pid, at, time.monotonic() - sent_at)
+                return Killed(kill.victim, pid, at, time.monotonic() - sent_at, generation)
         time.sleep(0.002)  # other processes have no event to await
     return None

@@ -167,20 +167,23 @@ def test_whoever_is_killed_under_load_everything_that_was_got_is_recorded(own_pl
         for _, loop in loops:
             loop.kill()
             loop.wait(20)
+    got = [
+        (name, int(pid), set(range(int(offset) // 4096, (int(offset) + int(length) + 4095) // 4096)))
+        for (name, _), out in zip(loops, outs, strict=True)
+        for pid, offset, length in (line.split() for line in out.read_text().splitlines())
+    ]
+
+    def has_all(records: list[dict[str, Any]]) -> bool:
+        seen: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for record in records:
+            seen[record.get("path", "").replace("deep/hard", "big"), record.get("pid", 0)].append(record)
+        return all(pages <= covered(seen[name, pid]) for name, pid, pages in got)
+
+    # With a fifth of the answers lost, what was seen is in the spool long before it has arrived.
+    own_place.platform.until(has_all, 60)
     own_place.stop()
     numbers = own_place.platform.numbers()
     assert numbers == list(range(1, len(numbers) + 1))
     assert not own_place.platform.refused
-    seen: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for record in own_place.platform.records:
-        seen[record.get("path", "").replace("deep/hard", "big"), record.get("pid", 0)].append(record)
-    count = 0
-    for (name, _), out in zip(loops, outs, strict=True):
-        for line in out.read_text().splitlines():
-            pid, offset, length = (int(word) for word in line.split())
-            pages = set(range(offset // 4096, (offset + length + 4095) // 4096))
-            missing = pages - covered(seen[name, pid])
-            assert not missing, f"{line} of {name} was read unseen: {seen[name, pid]}"
-            count += 1
-    print(f"seed {seed}: {count} reads, {len(numbers)} records, {restarts(own_place.platform.records)} restarts")  # noqa: T201 - a figure to report
-    assert count > 100
+    print(f"seed {seed}: {len(got)} reads, {len(numbers)} records, {restarts(own_place.platform.records)} restarts")  # noqa: T201 - a figure to report
+    assert len(got) > 100
