@@ -22,9 +22,9 @@ from nightingale.contract.build import LaunchSpec
 from nightingale_build.environment import allowed
 from nightingale_build.launcher.folders import check_paths, jupyter_uid, prepare
 from nightingale_build.launcher.home import HomeLimit
+from nightingale_build.launcher.launch import Launch, jupyter_environment
 from nightingale_build.launcher.limits import plan_limits
 from nightingale_build.launcher.sandbox import BUBBLEWRAP, bubblewrap_command
-from nightingale_build.launcher.supervise import Launch, jupyter_environment
 
 ROOT = Path(__file__).parents[1]
 IMAGE_PYTHON = Path(os.environ.get("NIGHTINGALE_IMAGE_PYTHON") or ROOT / "notebook-image/.venv/bin/python")

@@ -20,6 +20,7 @@ locals {
     instance_dir = local.instance_dir
     home_dir     = local.home_dir
     python       = var.image
+    container    = var.network.container
     cores        = tonumber(local.size.cores)
     memory_mib   = tonumber(local.size.memory_mib)
     disk_gib     = var.home_gib
@@ -53,7 +54,7 @@ resource "terraform_data" "instance" {
   count = var.desired_state == "running" ? 1 : 0
 
   # The generation makes a retry a real change: after a crash or a reboot the state still says "running".
-  triggers_replace = [var.generation, var.machine_type, var.image, var.datasets]
+  triggers_replace = [var.generation, var.machine_type, var.image, var.network.container, var.datasets]
 
   input = {
     launcher     = var.network.launcher

@@ -152,11 +152,12 @@ variable "tags" {
 }
 
 variable "network" {
-  description = "The local place's own settings: the platform's data folder, the launcher's command as a list, the owner's uid (root profile)."
+  description = "The local place's own settings: the platform's data folder, the launcher's command as a list, the owner's uid and a container image to take where it can be (root profile)."
   type = object({
     data_dir  = string
     launcher  = list(string)
     owner_uid = optional(number)
+    container = optional(string)
   })
 
   validation {

@@ -86,7 +86,12 @@ def test_open_data_is_read_unwatched_and_it_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("observer", "words"),
-    [("fanotify", "page-granular ranges asked for, by reader"), ("fanotify-open", "whole file, upper bound")],
+    [
+        ("fanotify", "page-granular ranges asked for, by reader"),
+        ("fanotify-open", "whole file, upper bound"),
+        ("fuse", "page-granular ranges asked for, by reader"),
+        ("fuse-open", "whole file, upper bound"),
+    ],
 )
 def test_an_observer_that_was_started_outside_is_named_with_how_exact_it_is(
     tmp_path: Path, observer: str, words: str

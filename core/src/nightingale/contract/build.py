@@ -70,6 +70,8 @@ class LaunchSpec(msgspec.Struct, frozen=True, kw_only=True):
     home_dir: str
     python: str
     """Interpreter of the image's environment."""
+    container: str | None = None
+    """Podman's name of a container image that is taken in place of the environment, where it can be."""
     cores: int
     memory_mib: int
     disk_gib: int
@@ -87,7 +89,7 @@ class LauncherRecord(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     started_at: datetime
     sandbox: str
-    """`bubblewrap` or `none`."""
+    """`podman`, `bubblewrap` or `none`."""
     limits: tuple[dict[str, str | None], ...] = ()
     """Like contract.schemas.LimitOut: resource, limit, enforced_by, why."""
     image_digest: str | None = None

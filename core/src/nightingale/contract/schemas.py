@@ -836,7 +836,10 @@ class SizesIn(In, frozen=True):
 
 
 class ImageIn(In, frozen=True):
-    """An image by name; `local` names the environment on one machine (`default`: the one that was set up)."""
+    """An image by name; `local` names the environment on one machine (`default`: the one that was set up).
+
+    `container` is a container image of the same, taken where it can be, and the environment else.
+    """
 
     name: Annotated[Name, Meta(description="the image's name")]
     title: Annotated[ShortText, Meta(description="as people call it")] = ""
@@ -846,6 +849,20 @@ class ImageIn(In, frozen=True):
             Meta(
                 max_length=1000,
                 description="on one machine: an interpreter's absolute path, or default for the one that was set up",
+            ),
+        ]
+        | None
+    ) = None
+    container: (
+        Annotated[
+            str,
+            Meta(
+                max_length=300,
+                pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$(?!\n)",
+                description=(
+                    "on one machine, where the platform runs as root: podman's name of a container image,"
+                    " taken where podman has it; else, and for the observer of reads, local"
+                ),
             ),
         ]
         | None

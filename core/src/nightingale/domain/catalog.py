@@ -191,6 +191,10 @@ class Cluster:
             raise _unknown("image", f"image {name} is not to be had in places of kind {place_kind}", known)
         return source
 
+    def container(self, name: str, place_kind: str) -> str | None:
+        """Return the container image to take where it can be, for an image that is to be had in such places."""
+        return self.images[name].container if place_kind == "local" else None
+
     def dataset_source(self, name: str, place_kind: str) -> str:
         """Return where the dataset lies in places of this kind (local: a folder). Raises RefusedError `invalid`."""
         dataset = self.datasets.get(name)

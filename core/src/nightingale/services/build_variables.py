@@ -49,6 +49,7 @@ class CatalogBuildVariables:
         kind = cluster.place(instance.place).kind
         person = self._catalog.find_person(instance.owner)
         image = cluster.image(instance.image, kind)
+        container = cluster.container(instance.image, kind)
         _require_mounts(cluster, instance)
         return {
             **changing,
@@ -75,6 +76,7 @@ class CatalogBuildVariables:
             "network": {
                 **self._networks.get(instance.place, {}),
                 "owner_uid": person.uid if person is not None else None,
+                **({"container": container} if container is not None else {}),
             },
         }
 

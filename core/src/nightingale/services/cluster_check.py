@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
-from nightingale.contract.schemas import ClusterIn, PersonIn, PolicyIn, ProjectIn, RateIn, ScheduleIn
+from nightingale.contract.schemas import ClusterIn, ImageIn, PersonIn, PolicyIn, ProjectIn, RateIn, ScheduleIn
 from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
@@ -35,6 +35,7 @@ def find_mistakes(cluster: ClusterIn, signatures: SignatureVerifier, people: Map
         *_project_mistakes(cluster),
         *_size_mistakes(cluster),
         *_doubles("images", cluster.images),
+        *_image_mistakes(cluster.images),
         *_doubles("places", cluster.places),
         *_rate_mistakes(cluster),
         *_dataset_mistakes(cluster),
@@ -49,6 +50,12 @@ def _doubles(path: str, entries: Iterable[Any]) -> Iterator[Mistake]:
         if entry.name in first:
             yield f"{path}[{position}].name", f"{entry.name} is there already: {path}[{first[entry.name]}]"
         first.setdefault(entry.name, position)
+
+
+def _image_mistakes(entries: tuple[ImageIn, ...]) -> Iterator[Mistake]:
+    for position, entry in enumerate(entries):
+        if entry.container is not None and entry.local is None:
+            yield f"images[{position}].local", "it is needed beside a container: for where there is no podman"
 
 
 def _person_mistakes(

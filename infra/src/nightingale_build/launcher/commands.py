@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 from nightingale.contract.build import LaunchSpec
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.environment import allowed
+from nightingale_build.launcher import podman
 from nightingale_build.launcher import sandbox as sandboxes
 from nightingale_build.launcher.folders import (
     INSTANCE_ID,
@@ -30,6 +32,7 @@ from nightingale_build.launcher.folders import (
 )
 from nightingale_build.launcher.home import Home
 from nightingale_build.launcher.image_digest import image_digest
+from nightingale_build.launcher.launch import Launch
 from nightingale_build.launcher.limits import plan_limits, remove_cgroups
 from nightingale_build.launcher.orphans import end_marked, end_with_parent
 from nightingale_build.launcher.process_identity import is_same
@@ -57,16 +60,20 @@ def start(environment: Mapping[str, str]) -> None:
     lock = end(folders, starting=spec.generation)
     if lock is None:
         return
-    sandbox = choose_sandbox(spec)
+    container = podman.find_image(spec)
+    is_contained = container is not None and container.digest is not None
+    sandbox = podman.PODMAN if is_contained else choose_sandbox(spec)
     uid = jupyter_uid(spec)
     plan = plan_limits(spec, sandbox, Home(Path(spec.home_dir)).open(spec, uid))
+    if container is not None:
+        plan = replace(plan, limits=(*plan.limits, podman.limit_of(spec, container)))
     prepare(spec, folders, uid, msgspec.json.encode(plan.limits))
     if sandbox == sandboxes.NONE:
         _link_datasets(spec, folders)
     from nightingale_build.launcher.daemon import run_detached  # noqa: PLC0415 - stop and status need none of it
-    from nightingale_build.launcher.supervise import Launch  # noqa: PLC0415 - same
 
-    digest = image_digest(Path(spec.python), folders.root.parent.parent)
+    digest = container.digest if container is not None else None
+    digest = digest or image_digest(Path(spec.python), folders.root.parent.parent)
     launch = Launch(spec=spec, folders=folders, sandbox=sandbox, uid=uid, plan=plan, image_digest=digest)
     run_detached(launch, lock)
 
@@ -149,7 +156,19 @@ def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
         time.sleep(0.01)
     if folders.record.exists() and not folders.exit.exists():
         end_marked(folders.root.name)  # the launcher was killed: what it ran may not have heard of it
+    forget_container(folders)
     return lock
+
+
+def forget_container(folders: InstanceFolders) -> None:
+    """Throw away what podman keeps of an instance that ran in it: a launcher that was killed could not. Best effort."""
+    record = read_record(folders)
+    if (
+        record is not None
+        and record.sandbox == podman.PODMAN
+        and (failed := podman.remove_container(folders.root.name))
+    ):
+        sys.stderr.write(f"{failed}\n")
 
 
 def end_and_let_go(folders: InstanceFolders) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Mapping
 from datetime import datetime
 
 from nightingale.contract.build import ExitRecord
@@ -10,6 +11,9 @@ from nightingale.contract.vocabulary import ReasonCode
 
 SHELL_SIGNAL_BASE = 128
 """bwrap and setpriv report a signal as 128 and its number, as shells do."""
+
+NO_SANDBOX: Mapping[int | None, tuple[str, ...]] = {1: ("bwrap: ", "unshare: "), 125: ("Error: ",)}
+"""How the last line begins, by exit status, when the sandbox could not be made: 125 is podman's, see podman-run(1)."""
 
 RETRY = "Read the last lines, then retry: the home folder is untouched."
 
@@ -37,10 +41,11 @@ def explain_exit(
         code = ReasonCode.OUT_OF_MEMORY
         words = f"The system ended the Jupyter server: the instance had used up its {memory_mib} MiB of memory."
         next_step = "Resize to more memory, or work on less data at a time; the home folder is untouched."
-    elif exit_code == 1 and last_lines and last_lines[-1].startswith("bwrap: "):
+    elif last_lines and last_lines[-1].startswith(NO_SANDBOX.get(exit_code, ())):
         code = ReasonCode.SANDBOX_UNAVAILABLE
         words = f"The sandbox could not be made: {last_lines[-1]}"
-        next_step = "Ask your administrator to look at bubblewrap on this machine (nightingale local status)."
+        tool = "bubblewrap" if last_lines[-1].startswith("bwrap: ") else "podman"
+        next_step = f"Ask your administrator to look at {tool} on this machine (nightingale local status)."
     elif signal is not None:
         code = ReasonCode.JUPYTER_KILLED
         words = f"The Jupyter server was ended by signal {signal} ({_name(signal)})."

@@ -62,6 +62,44 @@ class Cgroup:
                 folder.rmdir()
 
 
+class MemoryWatch:
+    """Whether the memory of a control group has been used up since this was made."""
+
+    def __init__(self, cgroup: Cgroup | None) -> None:
+        """Begin to watch."""
+        self._cgroup = cgroup
+        self._before = cgroup.out_of_memory_kills() if cgroup is not None else 0
+        self._told = self._be_told(cgroup.folders.get("memory")) if cgroup is not None else None
+
+    @staticmethod
+    def _be_told(folder: Path | None) -> int | None:
+        """Return a descriptor on which version 1 tells it; its counter leaves out groups below, as podman makes one."""
+        if folder is None or not (folder / "cgroup.event_control").exists():
+            return None
+        told = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            with (folder / "memory.oom_control").open("rb") as control:
+                (folder / "cgroup.event_control").write_text(f"{told} {control.fileno()}", encoding="ascii")
+        except OSError:
+            os.close(told)
+            return None
+        return told
+
+    def has_run_out(self) -> bool:
+        """Return it; ask once, while the group is there."""
+        if self._cgroup is not None and self._cgroup.out_of_memory_kills() > self._before:
+            return True
+        if self._told is None:
+            return False
+        try:
+            return os.eventfd_read(self._told) > 0
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(self._told)
+            self._told = None
+
+
 @dataclass(frozen=True)
 class LimitPlan:
     """What is to be set in the process that becomes Jupyter, and how it is told to people."""
@@ -201,7 +239,8 @@ def _set(folder: Path, files: Mapping[str, str]) -> bool:
 def remove_cgroups(instance_id: str, root: Path = CGROUP_ROOT) -> None:
     """Remove the groups that a launcher left which was killed; call it when nothing of the instance runs any more."""
     deadline = time.monotonic() + EMPTIES_S
-    for folder in (*root.glob(f"*/{OURS}/{instance_id}"), *root.glob(f"{OURS}/{instance_id}")):
+    ours = [*root.glob(f"*/{OURS}/{instance_id}"), *root.glob(f"{OURS}/{instance_id}")]
+    for folder in [*(below for group in ours for below in group.glob("libpod-*")), *ours]:
         while True:
             try:
                 folder.rmdir()

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
-from nightingale.contract.build import PACKAGES_PORT, LauncherRecord, LaunchSpec
+from nightingale.contract.build import LauncherRecord
 from nightingale.contract.reads import ObserverSeen
-from nightingale_build.launcher import orphans, system_calls
+from nightingale_build.launcher import orphans, podman, system_calls
 from nightingale_build.launcher import sandbox as sandboxes
 from nightingale_build.launcher.exits import explain_exit
-from nightingale_build.launcher.folders import InstanceFolders
 from nightingale_build.launcher.jupyter_log import JupyterLog
-from nightingale_build.launcher.limits import LimitPlan
+from nightingale_build.launcher.launch import Launch, jupyter_environment
+from nightingale_build.launcher.limits import MemoryWatch
 from nightingale_build.launcher.observing import ObserverKeeper
 from nightingale_build.launcher.process_identity import boot_id, start_time
 from nightingale_build.wall_time import now
@@ -41,18 +41,6 @@ DRAIN_S = 0.2
 """How long the last words of a dead server are waited for, where something it started keeps its pipe open."""
 
 MODULE = "nightingale_instance.serve"
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One start, decided: nothing in it can be refused any more."""
-
-    spec: LaunchSpec
-    folders: InstanceFolders
-    sandbox: str
-    uid: int | None
-    plan: LimitPlan
-    image_digest: str | None = None
 
 
 def record_launcher(launch: Launch, seen: ObserverSeen) -> None:
@@ -72,33 +60,6 @@ def record_launcher(launch: Launch, seen: ObserverSeen) -> None:
     write_whole(launch.folders.record, msgspec.json.encode(record))
 
 
-def jupyter_environment(launch: Launch) -> dict[str, str]:
-    """Return all of Jupyter's environment: paths and names, nothing inherited."""
-    spec, folders = launch.spec, launch.folders
-    is_inside = launch.sandbox == sandboxes.BUBBLEWRAP
-    home = f"/home/{spec.owner}" if is_inside else spec.home_dir
-    return {
-        "PATH": f"{Path(spec.python).parent}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": home,
-        "USER": spec.owner,
-        "LOGNAME": spec.owner,
-        "SHELL": "/bin/bash",
-        "LANG": "C.UTF-8",
-        "NIGHTINGALE_HOME": home,
-        "NIGHTINGALE_DATA": "/data" if is_inside else str(folders.data),
-        "NIGHTINGALE_RUN": sandboxes.INSIDE_RUN if is_inside else str(folders.run),
-        "NIGHTINGALE_TOKEN_FILE": sandboxes.INSIDE_TOKEN if is_inside else str(folders.token),
-        "NIGHTINGALE_INSTANCE_TOKEN_FILE": (
-            sandboxes.INSIDE_INSTANCE_TOKEN if is_inside else str(folders.instance_token)
-        ),
-        "NIGHTINGALE_PERSON": spec.owner,
-        "NIGHTINGALE_INSTANCE": spec.instance_id,
-        "NIGHTINGALE_TIER": str(spec.tier),
-        # Without a sandbox the loopback is everybody's, and there is a network anyway.
-        **({"NIGHTINGALE_PACKAGES_PORT": str(PACKAGES_PORT)} if is_inside else {}),
-    }
-
-
 class Supervisor:
     """Runs one Jupyter server to its end."""
 
@@ -111,6 +72,7 @@ class Supervisor:
         self._said = b""
         self._is_asked = False
         self._kill_at: float | None = None
+        self._monitor: int | None = None
         self._selector = selectors.DefaultSelector()
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
 
@@ -130,7 +92,7 @@ class Supervisor:
         cgroup = self._launch.plan.cgroup
         if self._launch.sandbox == sandboxes.NONE:
             orphans.adopt()
-        killed_before = cgroup.out_of_memory_kills() if cgroup is not None else 0
+        memory = MemoryWatch(cgroup)
         started_at = now()
         server, info = self._spawn()
         if not report():
@@ -140,12 +102,13 @@ class Supervisor:
         self._end_group(server.pid, status)
         self._drain(server)
         server.wait()
-        killed = cgroup.out_of_memory_kills() if cgroup is not None else 0
+        if self._launch.sandbox == podman.PODMAN:
+            status = podman.status_of(status, self._log.last_lines())
         record = explain_exit(
             generation=self._launch.spec.generation,
             status=status,
             is_asked=self._is_asked,
-            has_run_out_of_memory=killed > killed_before,
+            has_run_out_of_memory=memory.has_run_out(),
             last_lines=self._log.last_lines(),
             started_at=started_at,
             ended_at=ended_at,
@@ -156,6 +119,8 @@ class Supervisor:
             self._launch.folders.announcement.unlink(missing_ok=True)
         write_whole(self._launch.folders.exit, msgspec.json.encode(record))
         self._log.close()
+        if self._launch.sandbox == podman.PODMAN and (failed := podman.remove_container(self._launch.spec.instance_id)):
+            sys.stderr.write(f"{failed}\n")
         if cgroup is not None:
             cgroup.remove()
 
@@ -172,6 +137,8 @@ class Supervisor:
                 launch.spec, launch.folders, launch.uid, info_inside, self._observer.sources
             )
             command += python
+        elif launch.sandbox == podman.PODMAN:
+            command = podman.container_command(launch, self._observer.sources, self._observer.seen.name)
         else:
             command = [*orphans.die_with_launcher(), *python]
         try:
@@ -181,7 +148,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=launch.spec.home_dir if launch.sandbox == sandboxes.NONE else "/",
-                env=jupyter_environment(launch),
+                env=self._environment(),
                 pass_fds=(info_inside,) if launch.sandbox == sandboxes.BUBBLEWRAP else (),
                 start_new_session=True,
                 umask=0o022,  # bwrap makes the sandbox's folders with it, and the owner's uid must pass them
@@ -194,12 +161,19 @@ class Supervisor:
             os.close(info_inside)
         return server, info
 
+    def _environment(self) -> dict[str, str]:
+        """Return what is handed to the program that is started; podman is told Jupyter's by its arguments."""
+        if self._launch.sandbox == podman.PODMAN:
+            return podman.own_environment(self._launch.spec.instance_id)
+        return jupyter_environment(self._launch)
+
     def _restrict(self) -> None:
         """Run between fork and exec: the sandbox and all in it inherit this."""
-        self._launch.plan.apply()
+        if self._launch.sandbox != podman.PODMAN:  # it sets them for the container, not for itself
+            self._launch.plan.apply()
         # An ordinary user's bwrap needs a user namespace, and nothing is watched there.
         is_root = self._launch.uid is not None
-        if self._launch.sandbox == sandboxes.BUBBLEWRAP and is_root and system_calls.is_known_machine():
+        if self._launch.sandbox != sandboxes.NONE and is_root and system_calls.is_known_machine():
             system_calls.refuse_for_good()
 
     def _wait(self, server: subprocess.Popen[bytes], info: int) -> int:
@@ -224,11 +198,28 @@ class Supervisor:
                     timeout = 0.1
             for key, _ in self._selector.select(timeout):
                 self._read(key)
+            if self._launch.sandbox == podman.PODMAN and self._monitor is None:
+                self._watch_monitor(server)
             self._observer.mind()
         return status
 
+    def _watch_monitor(self, server: subprocess.Popen[bytes]) -> None:
+        """Watch the container's monitor: it is there before the container's first words."""
+        self._monitor = podman.monitor_of(server.pid)
+        if self._monitor is not None:
+            self._selector.register(self._monitor, selectors.EVENT_READ, server.pid)
+
+    def _lose_monitor(self, pid: int) -> None:
+        """End podman, which would wait forever: at once where the container goes on, else after its grace."""
+        patience = 0.0 if podman.is_container_alive(pid) else GRACE_S
+        self._kill_at = min(self._kill_at or math.inf, time.monotonic() + patience)
+
     def _read(self, key: selectors.SelectorKey) -> None:
         descriptor = key.fd
+        if descriptor == self._monitor:
+            self._selector.unregister(key.fileobj)
+            self._lose_monitor(key.data)
+            return
         try:
             data = os.read(descriptor, 65536)
         except BlockingIOError:
@@ -249,12 +240,22 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             if self._launch.sandbox == sandboxes.NONE:
                 os.killpg(server.pid, number)
+            elif self._launch.sandbox == podman.PODMAN:
+                self._signal_podman(server, number)
             elif self._first_inside is None:
                 server.send_signal(number)
             elif number == signal.SIGKILL:
                 os.kill(self._first_inside, number)
             else:
                 os.killpg(self._first_inside, number)
+
+    def _signal_podman(self, server: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Signal podman, which passes it on; with SIGKILL the kernel ends all with it, and unshare waits for that."""
+        inside = podman.podman_of(server.pid)
+        if number == signal.SIGKILL and inside is None:
+            server.kill()
+        elif inside is not None:
+            os.kill(inside, number)
 
     def _end_group(self, pid: int, status: int) -> None:
         """End what the server left behind; inside a sandbox the kernel has done it, unless bwrap itself was killed."""
