@@ -14,6 +14,7 @@ from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build import terraform_log
 from nightingale_build.launcher.exits import explain_exit
 from nightingale_build.launcher.jupyter_log import JupyterLog
+from nightingale_build.launcher.podman import status_of
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
@@ -56,7 +57,37 @@ def test_memory_is_blamed_only_when_the_kernel_counted_a_kill():
 
 
 def test_a_sandbox_that_could_not_be_made_is_named():
-    assert explained(1, lines=("bwrap: No permissions",)).code is ReasonCode.SANDBOX_UNAVAILABLE
+    made = explained(1, lines=("bwrap: No permissions",))
+    assert made.code is ReasonCode.SANDBOX_UNAVAILABLE
+    assert "bubblewrap" in made.next_step
+    for status, line in ((125, "Error: no such image"), (1, "unshare: unshare failed: Operation not permitted")):
+        made = explained(status, lines=("more", line))
+        assert (made.code, line in made.words, "podman" in made.next_step) == (
+            ReasonCode.SANDBOX_UNAVAILABLE,
+            True,
+            True,
+        )
+    assert explained(125, lines=("of Jupyter's own",)).code is ReasonCode.JUPYTER_EXITED
+
+
+def test_a_container_that_refused_to_start_jupyter_is_quoted():
+    said = {"hook": "20-observer", "code": "observer_unavailable", "words": "none watches", "next_step": "Ask."}
+    made = explained(78, lines=("first", json.dumps(said)))
+    assert (made.code, made.words, made.next_step) == (ReasonCode.OBSERVER_UNAVAILABLE, "none watches.", "Ask.")
+    for line in ("no json", '{"code": "made_up", "words": "x", "next_step": "x"}', "[1]", "3"):
+        assert explained(78, lines=(line,)).code is ReasonCode.JUPYTER_EXITED
+    assert explained(78).code is ReasonCode.JUPYTER_EXITED
+
+
+def test_a_kill_that_unshare_could_not_pass_on_is_still_one():
+    line = "unshare: sigprocmask unblock failed: Invalid argument"
+    assert status_of(1, ("more", line)) == -9
+    assert [status_of(status, lines) for status, lines in ((1, ("other",)), (1, ()), (0, (line,)), (-9, ()))] == [
+        1,
+        1,
+        0,
+        -9,
+    ]
 
 
 def test_a_log_keeps_its_last_lines_printable_and_begins_anew_at_its_limit(tmp_path: Path):

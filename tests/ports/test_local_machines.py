@@ -24,8 +24,10 @@ from infra.local_place import (
     wait_until,
 )
 from nightingale.adapters.local_machines import LocalMachines
+from nightingale.contract.images import ImageCheck, image_key
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.machines import MachineSeen, MachineState, MachineUnavailableError
+from nightingale_build.whole_files import write_whole
 
 LATER = datetime(2026, 11, 2, 12, 0, 30, tzinfo=UTC)
 HASH = "ab" * 32
@@ -235,6 +237,21 @@ def test_the_token_is_in_no_log_record_argument_or_environment(place: LocalPlace
             assert token.encode() not in path.read_bytes(), path
     for process in [*place.processes(), psutil.Process(place.record().pid)]:
         assert token not in " ".join(process.cmdline()) + json.dumps(process.environ())
+
+
+@pytest.mark.sandbox
+@needs_sandbox
+def test_a_look_at_the_environments_files_says_nothing_of_a_container(place: LocalPlace, machines: LocalMachines):
+    place.started()
+    check = ImageCheck(checked_at=LATER, digest="sha256:1", is_full=True, files=1, bytes_read=1, drifted=0)
+    (place.data_dir / "images").mkdir(exist_ok=True)
+    write_whole(place.data_dir / "images" / f"{image_key(place.image)}.check.json", msgspec.json.encode(check))
+    assert machines.image_check(INSTANCE_ID) == check
+    place_before = place.record()
+    contained = msgspec.structs.replace(place_before, sandbox="podman")
+    write_whole(place.instance_dir / "launcher.json", msgspec.json.encode(contained))
+    assert machines.image_check(INSTANCE_ID) is None
+    write_whole(place.instance_dir / "launcher.json", msgspec.json.encode(place_before))
 
 
 @pytest.mark.sandbox

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 
 from doubles.clusters import small_cluster
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.schemas import Size
+from nightingale.contract.schemas import ImageIn, Size
 from nightingale.domain.catalog import Cluster, Sizes, tier_of
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Mount
@@ -111,6 +112,16 @@ def test_a_place_of_a_kind_not_built_yet_is_refused(cluster):
     with pytest.raises(RefusedError, match="aws are not built yet") as caught:
         cluster.machine("aws", Size())
     assert caught.value.next_step == "Places to use: local."
+
+
+def test_a_container_is_taken_on_one_machine_only_and_where_the_image_names_one(cluster):
+    reference = "localhost/nightingale-notebook:cpu"
+    named = ImageIn(name="notebook", local="default", container=reference)
+    cluster = replace(cluster, images={**cluster.images, "notebook": named})
+    assert cluster.image("notebook", "local") == "default"
+    assert cluster.container("notebook", "local") == reference
+    assert cluster.container("notebook", "aws") is None
+    assert cluster.container("default", "local") is None
 
 
 def test_images_and_datasets_are_found_where_they_lie(cluster):

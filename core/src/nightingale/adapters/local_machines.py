@@ -178,10 +178,16 @@ class LocalMachines:
         return look_at_home(self._instances.parent, instance_id, launcher, is_up=is_up)
 
     def image_check(self, instance_id: str) -> ImageCheck | None:
-        """Return the last look at the files of the image that it was started from; None before there was one."""
+        """Return the last look at the files of the image that it was started from; None before there was one.
+
+        None too for a container: the files of that image are podman's to check.
+        """
         folder = self._folder(instance_id)
         launch = _read(folder / "launch.json", _decode_launch) if folder is not None else None
-        if launch is None:
+        if folder is None or launch is None:
+            return None
+        launcher = _read(folder / "launcher.json", _decode_launcher)
+        if launcher is not None and launcher.sandbox == "podman":
             return None
         return _read(self._instances.parent / "images" / f"{image_key(launch.python)}.check.json", _decode_check)
 

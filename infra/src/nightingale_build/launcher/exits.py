@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal as signals
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +13,9 @@ from nightingale.contract.vocabulary import ReasonCode
 
 SHELL_SIGNAL_BASE = 128
 """bwrap and setpriv report a signal as 128 and its number, as shells do."""
+
+REFUSED = 78
+"""A container's exit status when one of its hooks would not start Jupyter: the last line says why, as JSON."""
 
 NO_SANDBOX: Mapping[int | None, tuple[str, ...]] = {1: ("bwrap: ", "unshare: "), 125: ("Error: ",)}
 """How the last line begins, by exit status, when the sandbox could not be made: 125 is podman's, see podman-run(1)."""
@@ -41,6 +46,8 @@ def explain_exit(
         code = ReasonCode.OUT_OF_MEMORY
         words = f"The system ended the Jupyter server: the instance had used up its {memory_mib} MiB of memory."
         next_step = "Resize to more memory, or work on less data at a time; the home folder is untouched."
+    elif exit_code == REFUSED and (told := _refusal(last_lines)) is not None:
+        code, words, next_step = told
     elif last_lines and last_lines[-1].startswith(NO_SANDBOX.get(exit_code, ())):
         code = ReasonCode.SANDBOX_UNAVAILABLE
         words = f"The sandbox could not be made: {last_lines[-1]}"
@@ -63,6 +70,14 @@ def explain_exit(
         is_asked=is_asked,
         last_lines=last_lines,
     )
+
+
+def _refusal(last_lines: tuple[str, ...]) -> tuple[ReasonCode, str, str] | None:
+    """Return what the last hook of a container said: why it starts no Jupyter."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
+        said = json.loads(last_lines[-1])
+        return ReasonCode(said["code"]), f"{said['words']}.", str(said["next_step"])
+    return None
 
 
 def _name(signal: int) -> str:

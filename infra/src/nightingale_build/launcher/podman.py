@@ -165,6 +165,7 @@ def container_command(launch: Launch, sources: Mapping[str, str], observer: str 
     command += ["--log-driver", "none", "--no-healthcheck"]  # the platform asks Jupyter itself, each second
     command += ["--user", f"{uid}:{uid}", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
     command += ["--read-only", "--read-only-tmpfs=false", "--network", "none", "--hostname", spec.name]
+    command += ["--cgroupns", "private", "--http-proxy=false"]
     command += ["--workdir", home, "--shm-size", size, "--tmpfs", f"{INSIDE_TMP}:rw,nosuid,nodev,mode=1777,size={size}"]
     # Below the instance's own group, which holds its size. Podman and its monitor stay outside: they are not its own.
     command += ["--cgroups", "no-conmon", "--cgroup-parent", f"/{OURS}/{spec.instance_id}"]

@@ -251,6 +251,8 @@ class Supervisor:
 
     def _signal_podman(self, server: subprocess.Popen[bytes], number: signal.Signals) -> None:
         """Signal podman, which passes it on; with SIGKILL the kernel ends all with it, and unshare waits for that."""
+        if self._monitor is None:  # nothing of the person's runs yet, and podman itself would let SIGTERM pass by
+            number = signal.SIGKILL
         inside = podman.podman_of(server.pid)
         if number == signal.SIGKILL and inside is None:
             server.kill()
