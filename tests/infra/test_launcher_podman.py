@@ -17,6 +17,7 @@ from infra.containers import CONTAINER, UID, Contained, podman, require_containe
 from infra.local_place import INSTANCE_ID, LocalPlace, has_ended, wait_until
 from nightingale.contract.build import LaunchMount
 from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.launcher.podman import find_image
 from nightingale_build.launcher.supervise import GRACE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.sandbox, pytest.mark.timeout(150)]
@@ -40,8 +41,7 @@ def test_a_start_runs_the_container_as_its_owner_and_a_stop_leaves_nothing(conta
     ended = contained.place.ended()
     assert (ended.code, ended.exit_code) == (ReasonCode.ASKED, 0)
     assert (contained.processes(), contained.containers(), contained.mounts()) == ([], [], [])
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/nightingale/{INSTANCE_ID}")]
-    assert groups == []
+    assert groups_left() == []
 
 
 def test_the_same_start_twice_does_nothing_and_a_later_one_replaces_it(contained: Contained) -> None:
@@ -99,7 +99,7 @@ def test_a_killed_launcher_takes_the_container_with_it_at_once_and_the_next_star
     os.kill(contained.place.record().pid, signal.SIGKILL)
     assert contained.place.remove().returncode == 0
     contained.wait_until_gone()
-    assert contained.containers() == []
+    assert (contained.containers(), groups_left()) == ([], [])
 
 
 @pytest.mark.parametrize("program", ["unshare", "podman", "conmon"])
@@ -146,6 +146,12 @@ def test_a_container_whose_memory_is_used_up_says_so(contained: Contained) -> No
     assert (ended.code, ended.signal) == (ReasonCode.OUT_OF_MEMORY, signal.SIGKILL)
 
 
+def groups_left() -> list[Path]:
+    """Return the control groups of the instance that are there, of version 1 or 2."""
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob(f"*/nightingale/{INSTANCE_ID}"), *root.glob(f"nightingale/{INSTANCE_ID}")]
+
+
 def group_of(process: psutil.Process, controller: str) -> Path:
     """Return the folder of the control group that the process is in, of version 1 or 2."""
     for line in Path(f"/proc/{process.pid}/cgroup").read_text(encoding="ascii").splitlines():
@@ -180,3 +186,33 @@ def test_without_the_image_it_runs_in_bubblewrap_and_says_why(contained: Contain
     why = str(record.limits[-1]["why"])
     assert "Podman has no image localhost/nobody-built-this:1 (./run image builds it)" in why
     assert why.endswith("It runs from the environment.")
+
+
+def test_what_podman_said_of_an_image_is_remembered_until_its_store_changes(contained: Contained) -> None:
+    name = f"localhost/nightingale-launcher-test:{INSTANCE_ID}"
+    spec = contained.place.spec(container=name)
+    contained.place.instance_dir.parent.mkdir(parents=True)
+    missing = find_image(spec)
+    assert missing is not None
+    assert missing.digest is None
+    podman("tag", CONTAINER, name)
+    try:
+        found = find_image(spec)
+        assert found is not None
+        assert found.digest == "sha256:" + podman("image", "inspect", "--format", "{{.Id}}", name).strip()
+        [remembered] = contained.place.instance_dir.parent.glob(".container-*")
+        assert found.digest in remembered.read_text(encoding="utf-8")
+        assert find_image(spec) == found
+    finally:
+        podman("untag", name, name)
+    assert find_image(spec) == missing
+
+
+def test_a_path_that_podman_would_read_as_two_is_not_given_to_it(contained: Contained) -> None:
+    found = find_image(contained.place.spec(container=CONTAINER, home_dir="/srv/a:b/homes/x"))
+    assert found is not None
+    assert (found.digest, "colon" in found.why) == (None, True)
+
+
+def test_an_image_that_names_no_container_asks_podman_nothing(contained: Contained) -> None:
+    assert find_image(contained.place.spec()) is None

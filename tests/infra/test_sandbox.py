@@ -166,8 +166,11 @@ def test_an_ordinary_users_server_keeps_that_user_and_nothing_more(place: LocalP
             users.image = users.python
             for path in (users.folder, users.data_dir):
                 os.chown(path, 23_457, 23_457)
-            seen = users.started(owner_uid=23_456)
+            seen = users.started(owner_uid=23_456, container="localhost/nightingale-notebook:cpu")
             assert seen["uid"] == 23_457
+            container = seen["limits"][-1]
+            assert (users.record().sandbox, container["enforced_by"]) == ("bubblewrap", None)
+            assert "as root" in container["why"]
             assert {int(seen["status"][name], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {0}
             assert seen["interfaces"] == ["lo"]
             memory = next(limit for limit in seen["limits"] if limit["resource"] == "memory")
