@@ -36,6 +36,18 @@ run "running_gives_an_address" {
   }
 }
 
+run "an_image_may_name_a_container" {
+  command = plan
+
+  variables {
+    network = { data_dir = "/srv/nightingale", launcher = ["true"], container = "localhost/notebook:cpu" }
+  }
+  assert {
+    condition     = local.launch_spec.container == "localhost/notebook:cpu" && local.launch_spec.python == "/opt/image/bin/python"
+    error_message = "The launcher is told of the container and of the environment beside it."
+  }
+}
+
 run "a_new_generation_replaces_the_instance_and_keeps_the_home" {
   variables {
     generation = 2
