@@ -93,20 +93,27 @@ def find_image(spec: LaunchSpec) -> Found | None:
         known = msgspec.json.decode(memory.read_bytes(), type=_Known)
         if known.image == spec.container and known.stamp == _stamp(known.images_file) != "":
             return Found(known.digest)
-    # Its state before the question: what changes meanwhile is asked again.
+    try:
+        return _asked(spec.container, memory)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Found(None, f"Podman could not be asked: {error}.")
+
+
+def _asked(image: str, memory: Path) -> Found:
+    """Return what podman says of the image, and remember it. Raises OSError, subprocess.TimeoutExpired."""
     root = _ask("info", "--format", "{{.Store.GraphDriverName}} {{.Store.GraphRoot}}")
     driver, _, folder = root.stdout.strip().partition(" ")
     images_file = f"{folder}/{driver}-images/images.json"
-    stamp = _stamp(images_file)
-    asked = _ask("image", "inspect", "--format", "{{.Id}}", spec.container)
+    stamp = _stamp(images_file)  # before the question: what changes meanwhile is asked again
+    asked = _ask("image", "inspect", "--format", "{{.Id}}", image)
     if root.returncode != 0 or asked.returncode != 0:
         said = (asked.stderr.strip() or root.stderr.strip()).splitlines()
         words = said[-1] if said else f"it ended with status {asked.returncode or root.returncode}"
-        return Found(None, f"Podman has no image {spec.container} (./run image builds it): {words}")
+        return Found(None, f"Podman has no image {image} (./run image builds it): {words}.")
     digest = f"sha256:{asked.stdout.strip().removeprefix('sha256:')}"
     if stamp:
         with contextlib.suppress(OSError):  # a full disk costs the next start its time, no more
-            write_whole(memory, msgspec.json.encode(_Known(spec.container, stamp, digest, images_file)))
+            write_whole(memory, msgspec.json.encode(_Known(image, stamp, digest, images_file)))
     return Found(digest)
 
 
@@ -261,7 +268,8 @@ def remove_container(instance_id: str) -> str:
         done = _ask("rm", "--force", "--ignore", "--time", "0", instance_id, walls=WALLS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"podman could not remove the container of {instance_id}: {error}"
-    return "" if done.returncode == 0 else f"podman could not remove the container of {instance_id}: {done.stderr}"
+    said = done.stderr.strip()
+    return "" if done.returncode == 0 else f"podman could not remove the container of {instance_id}: {said}"
 
 
 def _ask(*words: str, walls: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
