@@ -22,6 +22,7 @@ from nightingale.contract.reads import ObservedMount, ObserverSeen, ObserverSpec
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher import orphans
 from nightingale_build.launcher.folders import InstanceFolders
+from nightingale_build.launcher.mounts import leave_the_machines_mounts
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.launcher.system_calls import is_known_machine
 from nightingale_build.whole_files import write_whole
@@ -45,8 +46,6 @@ _MOST_DESCRIPTORS = 253
 """The kernel's limit for one message; an observer has one, or one for each dataset."""
 
 _PR_SET_PDEATHSIG = 1
-_CLONE_NEWNS = 0x20000
-_MS_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
 
 WAYS = ("fanotify", "fanotify-open", "fuse", "fuse-open")
 """What an observer may be told to watch with, best first."""
@@ -94,7 +93,7 @@ class ObserverKeeper:
                 next_step="Use a machine of x86-64 or 64-bit ARM, or datasets of tier 0.",
             )
         elif os.geteuid() == 0:
-            _own_mounts()
+            leave_the_machines_mounts()
             self.seen = self._run()
         else:
             self.seen = ObserverSeen(
@@ -235,11 +234,3 @@ class ObserverKeeper:
 def _end_with_launcher() -> None:
     """Be told to end when the launcher dies, whatever the image has in the observer's place."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _own_mounts() -> None:
-    """Leave the machine's mount namespace for one of our own, from which nothing spreads. Raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.unshare(_CLONE_NEWNS) != 0 or library.mount(None, b"/", None, _MS_PRIVATE_RECURSIVE, None) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"no mount namespace of its own could be made: {os.strerror(number)}")
