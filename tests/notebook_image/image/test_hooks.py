@@ -138,10 +138,16 @@ class FirstProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def end(self) -> tuple[int, list[str]]:
-        said, _ = self.process.communicate(timeout=30)
+        try:
+            said, _ = self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise
         return self.process.returncode, said.splitlines()
 
     def until(self, line: str) -> None:
@@ -188,5 +194,6 @@ sys.exit(5)'"""
 
 
 def test_a_report_that_still_waits_does_not_outlive_jupyter(tmp_path: Path) -> None:
-    status, _ = FirstProcess(tmp_path, **{"40-jupyter": "exit 0", "50-report": "exec sleep 600"}).end()
+    report = "trap '' TERM; exec sleep 600"  # as deaf as a shell that has only just been forked
+    status, _ = FirstProcess(tmp_path, **{"40-jupyter": "exit 0", "50-report": report}).end()
     assert status == 0

@@ -210,8 +210,8 @@ async def test_what_is_laid_on_podman_holds_in_the_container(new_container: Call
     (instance.dataset / "scan.txt").unlink()
     lay = """
 import os, subprocess, sys
-from nightingale_build.launcher import observing, system_calls
-observing._own_mounts()
+from nightingale_build.launcher import mounts, system_calls
+mounts.leave_the_machines_mounts()
 subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=755", "watched", sys.argv[1]], check=True)
 system_calls.refuse_for_good()
 os.execvp(sys.argv[2], sys.argv[2:])"""
