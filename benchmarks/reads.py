@@ -25,30 +25,33 @@ ROOT = Path(__file__).parents[1]
 IMAGE_PYTHON = str(ROOT / "notebook-image/.venv/bin/python")
 MODULE = "nightingale_instance.audit"
 
-BOUNDS = {"1 MiB reads": 0.85, "mmap": 0.85, "4 KiB reads": 0.65, "10,000 files of 8 KiB": 0.2}
-"""Least speed, as a part of the unwatched one."""
+BOUNDS = {"1 MiB reads": 0.85, "mmap": 0.85, "4 KiB reads": 0.65, "10,000 files of 8 KiB": 0.2, "256 of 1 MiB": None}
+"""Least speed, as a part of the unwatched one. The last is a file whose reads are asked about one by one to its end: it
+has no bound, and stands here so that nobody takes the first for it."""
 
 ROUNDS = 8
-BIG_BYTES = 256 << 20
+BIG_BYTES = 1 << 30
+"""Four times what is asked about at one opening when it is read by 1 MiB."""
 SMALL_FILES = 10_000
 
 READER = """
 import mmap, os, sys, time
 folder, what = sys.argv[1:]
-def big(size):
+def big(size, most=1 << 30):
     descriptor = os.open(f"{folder}/big", os.O_RDONLY)
     buffer = bytearray(size)
-    while os.readv(descriptor, [buffer]):
-        pass
+    while most and os.readv(descriptor, [buffer]):
+        most -= 1
     os.close(descriptor)
 def mapped():
-    with open(f"{folder}/big", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+    with open(f"{folder}/big", "rb") as file, mmap.mmap(file.fileno(), 1 << 28, access=mmap.ACCESS_READ) as pages:
         sum(pages[0 : len(pages) : 4096])
 def small():
     for number in range(10_000):
         with open(f"{folder}/small/{number}", "rb", 0) as file:
             file.read()
-ways = {"1 MiB reads": lambda: big(1 << 20), "mmap": mapped, "4 KiB reads": lambda: big(4096)}
+ways = {"1 MiB reads": lambda: big(1 << 20), "mmap": mapped, "4 KiB reads": lambda: big(4096, 1 << 16),
+        "256 of 1 MiB": lambda: big(1 << 20, 256)}
 way = ways.get(what, small)
 way()
 began = time.perf_counter()
@@ -61,7 +64,8 @@ def make_dataset(folder: Path) -> Path:
     """Return a dataset's folder, packed."""
     source = folder / "dataset" / "1"
     (source / "small").mkdir(parents=True)
-    (source / "big").write_bytes(os.urandom(1 << 20) * (BIG_BYTES >> 20))
+    with (source / "big").open("wb") as file:
+        file.writelines([os.urandom(1 << 20)] * (BIG_BYTES >> 20))
     for number in range(SMALL_FILES):
         (source / "small" / str(number)).write_bytes(os.urandom(8192))
     command = [IMAGE_PYTHON, "-I", "-m", MODULE, "pack", str(source)]
@@ -143,12 +147,14 @@ def main() -> int:
     is_held = True
     for what, row in found.items():
         speeds = {side: row["unwatched"] / taken for side, taken in row.items() if side != "unwatched"}
-        verdict = "" if speeds["fanotify"] >= BOUNDS[what] else "  MISSED"
+        bound = BOUNDS[what]
+        least = "no bound" if bound is None else f"at least {bound}"
+        verdict = "" if bound is None or speeds["fanotify"] >= bound else "  MISSED"
         is_held = is_held and not verdict
         beside = f"  FUSE {row['fuse']:8.4f} s  speed {speeds['fuse']:.2f}" if "fuse" in speeds else ""
         print(
             f"{what:<24} {row['unwatched']:8.4f} s  watched {row['fanotify']:8.4f} s  "
-            f"speed {speeds['fanotify']:.2f} (at least {BOUNDS[what]}){verdict}{beside}"
+            f"speed {speeds['fanotify']:.2f} ({least}){verdict}{beside}"
         )
         row["ratio"] = speeds["fanotify"]
     print(json.dumps({"reads": found, "load": os.getloadavg()[0], "ok": is_held}))

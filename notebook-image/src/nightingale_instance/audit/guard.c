@@ -245,6 +245,8 @@ struct process {
 	uint32_t uid;
 	uint64_t start_ticks;
 	int64_t seen_ns;
+	size_t length;
+	char program[1024]; /* its path, of so many bytes */
 };
 
 /* Answers on the CPU of the reader, which sleeps meanwhile: waking another CPU costs several times the answer. */
@@ -260,7 +262,8 @@ static void follow(int cpu)
 		at = cpu;
 }
 
-/* Returns the process of a pid that stands still or has just ended. Looked at anew after some hundredths of a second. */
+/* Returns the process of a pid that stands still or has just ended. Looked at anew after some hundredths of a second:
+ * finding its program's path each time was a fifth of an answer. A program that took another's place shows that late. */
 static const struct process *process_of(int32_t pid)
 {
 	static struct process seen[256];
@@ -272,7 +275,10 @@ static const struct process *process_of(int32_t pid)
 	int fd;
 	if (known->pid == pid && now - known->seen_ns < 20 * 1000 * 1000 && now >= known->seen_ns)
 		return known;
-	*known = (struct process){ .pid = pid, .uid = UINT32_MAX, .seen_ns = now };
+	known->pid = pid, known->uid = UINT32_MAX, known->seen_ns = now, known->start_ticks = known->length = 0;
+	snprintf(path, sizeof path, "/proc/%d/exe", pid);
+	length = readlink(path, known->program, sizeof known->program);
+	known->length = length < 0 ? 0 : length;
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -455,12 +461,10 @@ static void end_open(struct open_file *open, uint8_t flags)
 
 static struct open_file *begin_open(struct file *file, int32_t pid, uint8_t flags)
 {
-	char path[32], program[1024];
 	const struct process *process = process_of(pid);
 	struct open_file *open;
 	struct range *range = NULL;
 	uint16_t room = 0;
-	ssize_t length;
 	if (opens_kept >= MOST_OPENS)
 		end_open(oldest, WHOLE_FILE | GUARD_ENDED);
 	open = spare_opens;
@@ -477,9 +481,7 @@ static struct open_file *begin_open(struct file *file, int32_t pid, uint8_t flag
 	*(newest ? &newest->newer : &oldest) = open;
 	newest = open;
 	opens_kept++;
-	snprintf(path, sizeof path, "/proc/%d/exe", pid);
-	length = readlink(path, program, sizeof program);
-	add_frame(OPENED, open, 0, program, length < 0 ? 0 : length);
+	add_frame(OPENED, open, 0, process->program, process->length);
 	return open;
 }
 
