@@ -151,6 +151,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "kms_key" {
+  description = "Key of all disks, as the place calls it. Without effect here: encrypt this machine's own disk."
+  type        = string
+  default     = null
+}
+
 variable "network" {
   description = "The local place's own settings: the platform's data folder, the launcher's command as a list, the owner's uid and a container image to take where it can be (root profile)."
   type = object({

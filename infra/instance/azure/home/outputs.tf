@@ -1,0 +1,4 @@
+output "id" {
+  description = "The disk's id."
+  value       = azurerm_managed_disk.home.id
+}
