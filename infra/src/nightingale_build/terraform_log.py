@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.cloud_errors import explain
 from nightingale_build.failure import BuildFailedError, disk_full
 
 TAIL_LINES = 20
@@ -57,18 +58,22 @@ def outputs(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def failure(events: list[dict[str, Any]], exit_status: int) -> BuildFailedError:
-    """Return why Terraform failed: the launcher's own refusal where there is one, else Terraform's errors."""
+    """Return why Terraform failed: the launcher's own refusal, else what the cloud refused, else Terraform's errors."""
     refusal = _refusal(events)
     if refusal is not None:
         return refusal
     errors = [event["diagnostic"] for event in events if event.get("@level") == "error" and "diagnostic" in event]
-    said = " ".join(f"{error.get('summary', '')}: {error.get('detail', '')}".strip(": ") for error in errors)
+    each = [f"{error.get('summary', '')}: {error.get('detail', '')}".strip(": ") for error in errors]
+    said = " ".join(each)
     everything = f"{said} {' '.join(tail(events))}".lower()
     if "no space left on device" in everything or "disk quota exceeded" in everything:
         return disk_full("Terraform could not write.")
     if "error acquiring the state lock" in everything:
         return _locked(said)
     words = " ".join(said.split())[:1000] or (tail(events) or ("it said nothing",))[-1][:1000]
+    refused = explain(each or [" ".join(tail(events))], words)  # what is said before there are events is plain text
+    if refused is not None:
+        return refused
     return BuildFailedError(
         ReasonCode.TERRAFORM_FAILED,
         f"Terraform failed with exit status {exit_status}: {words}",

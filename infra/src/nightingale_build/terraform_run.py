@@ -20,9 +20,6 @@ from nightingale_build.failure import BuildFailedError, timed_out
 # It logs all of standard error, in which Terraform repeats values of variables.
 logging.getLogger("python_terraform").disabled = True
 
-END_S = 3.0
-"""How long Terraform may take to end by itself: it writes its state when it is interrupted."""
-
 LOCK_TIMEOUT = "10s"
 """A run whose runner was killed may still hold the state for a moment."""
 
@@ -59,12 +56,22 @@ def find_terraform(environment: Mapping[str, str]) -> str:
 class TerraformRun:
     """Terraform in one folder, writing to this process's own standard output and error."""
 
-    def __init__(self, binary: str, folder: Path, deadline: float, timeout_seconds: int) -> None:
-        """Take the folder and the moment (monotonic seconds) at which everything must have ended."""
+    def __init__(self, binary: str, folder: Path, deadline: float, timeout_seconds: int, end_s: float) -> None:
+        """Take the folder and the moment (monotonic seconds) at which everything must have ended.
+
+        `end_s` is how long Terraform may take to end by itself when it is interrupted: it writes its state then.
+        """
+        self.folder = folder
+        self._binary = binary
+        self._end_s = end_s
         self._terraform = _Terraform(working_dir=str(folder), terraform_bin_path=binary)
         self._deadline = deadline
         self._timeout = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
+
+    def extend(self, seconds: float) -> None:
+        """Let what is run from now on take so long, whatever the time: something that must be saved before the end."""
+        self._deadline = max(self._deadline, time.monotonic() + seconds)
 
     def init(self) -> int:
         """Run `terraform init` and return its exit status. Raises BuildFailedError when the time is up."""
@@ -78,10 +85,71 @@ class TerraformRun:
             )
         )
 
-    def apply(self) -> int:
-        """Run `terraform apply -json` and return its exit status. Raises BuildFailedError when the time is up."""
+    def plan(self, name: str) -> int:
+        """Run `terraform plan -json`, save the plan under this name in the folder, and return the exit status.
+
+        Raises BuildFailedError when the time is up.
+        """
+        return self._wait(
+            self._terraform.plan(
+                detailed_exitcode=IsNotFlagged,  # 2 would mean that there are changes
+                out=name,
+                var=None,  # as below
+                json=IsFlagged,
+                synchronous=False,
+                capture_output=False,
+                lock_timeout=LOCK_TIMEOUT,
+            )
+        )
+
+    def show(self, name: str) -> bytes:
+        """Return a saved plan as `terraform show -json` prints it: for this process alone, it may hold any value.
+
+        Raises BuildFailedError when it cannot be had, or the time is up.
+        """
+        return self._captured("show", "-json", name).stdout
+
+    def force_unlock(self, lock_id: str) -> None:
+        """Run `terraform force-unlock`. Raises BuildFailedError when it cannot, or the time is up."""
+        self._captured("force-unlock", "-force", lock_id)
+
+    def push_state(self, name: str) -> None:
+        """Run `terraform state push` with a file of the folder. Raises BuildFailedError when it cannot."""
+        self._captured("state", "push", name)
+
+    def _captured(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a short command whose output is not for the log."""
+        process = subprocess.Popen(
+            [self._binary, *arguments],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._process = process
+        try:
+            said, errors = process.communicate(timeout=max(0.0, self._deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise timed_out(self._timeout) from None
+        finally:
+            self.end()
+        if process.returncode != 0:
+            raise BuildFailedError(
+                ReasonCode.TERRAFORM_FAILED,
+                f"terraform {arguments[0]} failed with exit status {process.returncode}:"
+                f" {' '.join(errors.decode('utf-8', 'replace').split())[:1000]}",
+                "Read the build's log; retry once the cause is gone.",
+            )
+        return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
+
+    def apply(self, plan: str | None = None) -> int:
+        """Run `terraform apply -json`, of a saved plan where one is named, and return its exit status.
+
+        Raises BuildFailedError when the time is up.
+        """
         return self._wait(
             self._terraform.apply(
+                plan,
                 skip_plan=True,
                 var=None,  # variables lie in the module's folder; else the library leaves a file in /tmp each time
                 json=IsFlagged,
@@ -107,7 +175,7 @@ class TerraformRun:
             return
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(END_S)
+            process.wait(self._end_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
