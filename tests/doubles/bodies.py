@@ -35,5 +35,21 @@ BODIES: dict[str, dict[str, Any]] = {
             }
         ]
     },
+    "identify_machine": {
+        "project": "brain",
+        "instance_id": "i-0000000001",
+        "server": "http://127.0.0.1:8765",
+        "nonce": "n" * 20,
+        "proof": {"authorization": "x", "date": "20261102T090000Z", "session_token": "s" * 20},
+        "start": {
+            "instance_token_hash": "1" * 64,
+            "shipper_token_hash": "2" * 64,
+            "jupyter_token": "3" * 64,
+            "door_certificate": "c" * 64,
+            "door_key": "k" * 64,
+        },
+    },
+    "report_machine": {"generation": 1},
+    "take_code": {"code_hash": "4" * 64},
     "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }

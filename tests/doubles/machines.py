@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,6 +29,7 @@ class FakeMachines:
         self.admitted: list[tuple[str, str, datetime]] = []
         """Instance id, code hash and expiry of every `admit`."""
         self.ended_orphans: list[str] = []
+        self.ended_for_good: set[str] = set()
         self.image_digest = "sha256:" + "1" * 64
         self.image_checks: dict[str, ImageCheck] = {}
         self.homes: dict[str, HomeSeen] = {}
@@ -46,7 +48,8 @@ class FakeMachines:
             if seen.state is MachineState.UP
         }
 
-    def end_orphan(self, instance_id: str) -> None:
+    def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
+        self.ended_for_good |= {instance_id} if is_for_good else set()
         self.ended_orphans.append(instance_id)
         self.remove(instance_id)
 
@@ -63,10 +66,10 @@ class FakeMachines:
             raise MachineUnavailableError(message)
         return f"token-of-{instance_id}"
 
-    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
+    def own_token_hash(self, instance_id: str, *, is_shipper: bool) -> str:
         self._refuse_when_down()
         try:
-            return self.own_tokens[instance_id, is_shipper]
+            return hashlib.sha256(self.own_tokens[instance_id, is_shipper].encode()).hexdigest()
         except KeyError:
             message = f"{instance_id} has no token"
             raise MachineUnavailableError(message) from None

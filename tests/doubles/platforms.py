@@ -33,6 +33,7 @@ from nightingale.contract.schemas import (
 )
 from nightingale.contract.vocabulary import Permission, Role
 from nightingale.domain.access import Access, Principal
+from nightingale.ports.machine_proofs import MachineProofs
 from nightingale.ports.store import Store
 from nightingale.services.lifecycle import Stored
 from nightingale.services.watch import Watch
@@ -103,6 +104,7 @@ class FakePlatform:
     audit: MemoryAuditLog = field(default_factory=MemoryAuditLog)
     signatures: FakeSignatures = field(default_factory=FakeSignatures)
     prober: FakeProber = field(default_factory=FakeProber)
+    proofs: Mapping[str, MachineProofs] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         apply_cluster(self.store, self.cluster)
@@ -122,6 +124,7 @@ class FakePlatform:
                 images={"local": "/image/bin/python"},
                 addresses=frozenset({URL}),
                 find_gateway=lambda: self.gateway,
+                proofs=self.proofs,
             )
         )
         self.services = self.made.services

@@ -96,12 +96,12 @@ def test_a_record_of_another_boot_is_a_reboot(place: LocalPlace, machines: Local
 @needs_sandbox
 def test_an_orphan_is_ended_and_its_home_stays(place: LocalPlace, machines: LocalMachines):
     place.started()
-    machines.end_orphan(INSTANCE_ID)
+    machines.end_orphan(INSTANCE_ID, is_for_good=True)
     assert machines.find_all() == {}
     assert place.processes() == []
     assert place.home.is_dir()
-    machines.end_orphan(INSTANCE_ID)
-    machines.end_orphan("i-never00000")
+    machines.end_orphan(INSTANCE_ID, is_for_good=True)
+    machines.end_orphan("i-never00000", is_for_good=True)
 
 
 @pytest.mark.sandbox
@@ -224,7 +224,7 @@ def test_a_launcher_that_cannot_be_asked_is_no_sandbox_or_unavailable(place: Loc
     with pytest.raises(MachineUnavailableError):
         LocalMachines(place.data_dir, python="/nowhere/python").sandbox()
     with pytest.raises(MachineUnavailableError):
-        LocalMachines(place.data_dir, python=str(broken)).end_orphan(INSTANCE_ID)
+        LocalMachines(place.data_dir, python=str(broken)).end_orphan(INSTANCE_ID, is_for_good=True)
 
 
 @pytest.mark.sandbox

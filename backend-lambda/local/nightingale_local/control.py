@@ -183,7 +183,7 @@ def down(folders: Folders, *, with_instances: bool) -> int:
     running = machines.find_all()
     if with_instances:
         for instance_id in running:
-            machines.end_orphan(instance_id)
+            machines.end_orphan(instance_id, is_for_good=False)
         return len(machines.find_all())
     return len(running)
 

@@ -57,7 +57,11 @@ WHO = {
     "shipper": "shipper",
 }
 
-BY_USE_CASE = {"create_session": {"invalid_signature"}, "open_channel": {"forbidden"}}
+BY_USE_CASE = {
+    "create_session": {"invalid_signature"},
+    "identify_machine": {"invalid_signature"},
+    "open_channel": {"forbidden"},
+}
 """What these answer to everyone: the signature is none, the key is nobody's."""
 
 
@@ -110,7 +114,7 @@ def test_every_permission_is_in_the_matrix_and_every_operation_has_one() -> None
 
 def test_only_these_are_open_to_anyone() -> None:
     public = {operation.name for operation in OPERATIONS if operation.permission is Permission.PUBLIC}
-    assert public == {"get_health", "get_openapi", "create_challenge", "create_session"}
+    assert public == {"get_health", "get_openapi", "create_challenge", "create_session", "identify_machine"}
 
 
 def test_every_instance_operation_is_scoped_to_a_project() -> None:

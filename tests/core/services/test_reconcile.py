@@ -68,11 +68,11 @@ async def test_a_failed_instance_keeps_its_machine_for_retry_or_delete(platform:
 class Stubborn(FakeMachines):
     """One of its machines cannot be ended."""
 
-    def end_orphan(self, instance_id: str) -> None:
+    def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
         if instance_id == "i-stubborn00":
             message = f"{instance_id} could not be ended"
             raise MachineUnavailableError(message)
-        super().end_orphan(instance_id)
+        super().end_orphan(instance_id, is_for_good=is_for_good)
 
 
 def test_one_that_cannot_be_ended_and_a_place_that_cannot_be_asked_keep_nobody_else(platform: FakePlatform) -> None:

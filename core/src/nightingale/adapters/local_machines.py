@@ -8,6 +8,7 @@ The run folder belongs to the instance's owner, who may be hostile: what is writ
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -95,8 +96,9 @@ class LocalMachines:
                 found[name] = launch.generation
         return found
 
-    def end_orphan(self, instance_id: str) -> None:
-        """End a machine that no instance owns; its home stays. Raises MachineUnavailableError when it does not end."""
+    def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
+        """End a machine that should not run; its home stays. Raises MachineUnavailableError when it does not end."""
+        del is_for_good  # of a machine that is stopped nothing is left here
         folder = self._folder(instance_id)
         if folder is None:
             return
@@ -134,12 +136,13 @@ class LocalMachines:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
         return self._token(instance_id, "secret/jupyter.token")
 
-    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
-        """Return the token that the instance, or what ships its reads, proves itself with. Never log it.
+    def own_token_hash(self, instance_id: str, *, is_shipper: bool) -> str:
+        """Return the SHA-256 (hex) of the token that the instance, or what ships its reads, proves itself with.
 
         Raises MachineUnavailableError.
         """
-        return self._token(instance_id, "shipper.token" if is_shipper else "secret/instance.token")
+        token = self._token(instance_id, "shipper.token" if is_shipper else "secret/instance.token")
+        return hashlib.sha256(token.encode()).hexdigest()
 
     def _token(self, instance_id: str, name: str) -> str:
         try:

@@ -18,6 +18,7 @@ from nightingale.services.gateway import GatewayService
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.login import LoginService
+from nightingale.services.machines import MachineService
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.reads import ReadsService
@@ -39,6 +40,7 @@ class Services:
     views: InstanceViews
     instances: InstanceService
     own_instance: OwnInstanceService
+    machines: MachineService
     gateway: GatewayService
     reads: ReadsService
     packages: PackagesService
@@ -86,6 +88,7 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "get_openapi": lambda _: openapi(),
         "create_challenge": lambda c: login.create_challenge(c.client),
         "create_session": lambda c: login.create_session(c.body, c.client),
+        "identify_machine": lambda c: services.machines.identify(c.body, c.client),
         "delete_session": lambda c: login.delete_session(c.principal),
         "get_me": lambda c: login.me(c.principal),
         "get_catalog": lambda c: services.catalog.catalog(c.principal),
@@ -124,6 +127,8 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "mark_checkpoint": lambda c: own.mark_checkpoint(c.principal, c.body),
         "record_contents": lambda c: own.record_contents(c.principal, c.body),
         "ship_reads": lambda c: services.reads.take(c.principal, c.body.records),
+        "report_machine": lambda c: services.machines.report(c.principal, c.body),
+        "take_code": lambda c: services.machines.take_code(c.principal, c.body),
         "stop_instance": lambda c: instances.stop(c.access, c.path["instance"]),
         "start_instance": lambda c: instances.start(c.access, c.path["instance"]),
         "retry_instance": lambda c: instances.retry(c.access, c.path["instance"]),

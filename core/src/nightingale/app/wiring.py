@@ -13,6 +13,7 @@ from nightingale.domain.deadlines import Deadlines
 from nightingale.ports.audit_log import AuditLog
 from nightingale.ports.builder import Builder
 from nightingale.ports.clock import Clock, Ids
+from nightingale.ports.machine_proofs import MachineProofs
 from nightingale.ports.machines import Machines
 from nightingale.ports.prober import Prober
 from nightingale.ports.signatures import SignatureVerifier
@@ -27,6 +28,7 @@ from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
+from nightingale.services.machines import MachineService
 from nightingale.services.metering import MeteringService
 from nightingale.services.observer_facts import ObserverFacts
 from nightingale.services.own_instance import OwnInstanceService
@@ -34,6 +36,7 @@ from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
+from nightingale.services.starts import StoredStarts
 from nightingale.services.usage import UsageService
 from nightingale.services.watch import Watch
 
@@ -56,6 +59,8 @@ class Adapters:
     """Addresses under which the platform may be called."""
     find_gateway: Callable[[], GatewayOut | None]
     deadlines: Deadlines = field(default_factory=Deadlines)
+    proofs: Mapping[str, MachineProofs] = field(default_factory=dict)
+    """By place: who knows its machines. Those of a place that is left out need no proof, and can give none."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,16 @@ def platform(adapters: Adapters) -> Platform:
             catalog=catalog,
             views=views,
             instances=instances,
+            audit=audit,
+        ),
+        machines=MachineService(
+            store=store,
+            clock=clock,
+            ids=ids,
+            lifecycle=lifecycle,
+            starts=StoredStarts(store),
+            proofs=adapters.proofs,
+            addresses=adapters.addresses,
             audit=audit,
         ),
         gateway=GatewayService(

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from nightingale.contract import machines, packages
 from nightingale.contract import own_instance as own
-from nightingale.contract import packages
 from nightingale.contract import schemas as s
 from nightingale.contract.reads import ReadsIn, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import Permission
@@ -76,6 +76,16 @@ OPERATIONS: tuple[Operation, ...] = (
         s.SessionOut,
         "Log in with the signed nonce",
         s.SessionIn,
+        201,
+    ),
+    Operation(
+        "identify_machine",
+        "POST",
+        "/v1/machines/identities",
+        Permission.PUBLIC,
+        machines.MachineOut,
+        "A machine in a cloud proves which instance it is, with a nonce of `create_challenge`",
+        machines.IdentifyMachineIn,
         201,
     ),
     Operation(
@@ -326,6 +336,24 @@ OPERATIONS: tuple[Operation, ...] = (
         ReadsTaken,
         "Keep records of reads, for the instance whose shipper asks",
         ReadsIn,
+    ),
+    Operation(
+        "report_machine",
+        "POST",
+        _OWN + "/machine",
+        Permission.AUDIT_SHIP,
+        s.Empty,
+        "Tell how the machine's start went, outside the sandbox",
+        machines.ReportMachineIn,
+    ),
+    Operation(
+        "take_code",
+        "POST",
+        _OWN + "/codes",
+        Permission.INSTANCE_SELF,
+        machines.CodeTakenOut,
+        "Take a code that a browser brought: it lets in once",
+        machines.TakeCodeIn,
     ),
     Operation(
         "get_usage",

@@ -12,6 +12,8 @@ from nightingale.contract.vocabulary import Action, BuildState, DesiredState
 from nightingale.domain.history import Reason
 from nightingale.domain.instance import Instance
 
+_MOST_TEXT = 200
+
 
 @dataclass(frozen=True)
 class Build:
@@ -31,6 +33,10 @@ class Build:
     apply_ms: int | None = None
     """Milliseconds: the store keeps no floats."""
     reason: Reason | None = None
+    machine_id: str | None = None
+    """The cloud's own id of the machine that this build made or kept."""
+    address: str | None = None
+    """Where Jupyter listens there."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """What Terraform was told, fixed when the build was queued: a retry of the same build asks for the same thing."""
 
@@ -66,4 +72,15 @@ class Build:
             init_ms=round(result.init_s * 1000),
             apply_ms=round(result.apply_s * 1000),
             reason=reason,
+            machine_id=_text(_of(result.outputs, "resource_ids").get("instance")),
+            address=_text(result.outputs.get("address")),
         )
+
+
+def _of(outputs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = outputs.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value[:_MOST_TEXT] if isinstance(value, str) and value else None

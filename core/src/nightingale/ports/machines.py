@@ -24,12 +24,13 @@ class MachineState(StrEnum):
 
 @dataclass(frozen=True)
 class MachineSeen:
-    """One look. `exit` belongs to the generation asked for; `code` says why it is GONE."""
+    """One look. `exit` belongs to the generation asked for; `code`, and `words` if any, say why it is GONE."""
 
     state: MachineState
     launcher: LauncherRecord | None = None
     exit: ExitRecord | None = None
     code: ReasonCode | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ class Machines(Protocol):
     def find_all(self) -> Mapping[str, int]:
         """Return generation by instance id for every machine that is up, owned or not (to find orphans)."""
 
-    def end_orphan(self, instance_id: str) -> None:
-        """End a machine that no instance owns."""
+    def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
+        """End a machine that should not run; `is_for_good`: no instance will ever want it again. Homes stay.
+
+        Raises MachineUnavailableError.
+        """
 
     def sandbox(self) -> SandboxSeen:
         """Say which sandbox new instances get here."""
@@ -79,8 +83,8 @@ class Machines(Protocol):
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
 
-    def own_token(self, instance_id: str, *, is_shipper: bool) -> str:
-        """Return the token that the instance, or what ships its reads, proves itself with. Never log it.
+    def own_token_hash(self, instance_id: str, *, is_shipper: bool) -> str:
+        """Return the SHA-256 (hex) of the token that the instance, or what ships its reads, proves itself with.
 
         Raises MachineUnavailableError.
         """

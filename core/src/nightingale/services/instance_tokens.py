@@ -16,6 +16,7 @@ from nightingale.contract.vocabulary import Status
 from nightingale.domain.access import InstanceIdentity, Principal
 from nightingale.domain.errors import RefusedError
 from nightingale.ports.machines import Machines, MachineUnavailableError
+from nightingale.services import records
 from nightingale.services.lifecycle import Lifecycle
 
 _TOKEN = re.compile(r"(ni|ns)_([a-z][a-z0-9-]{0,31})_(i-[a-z0-9]{10})_[0-9a-f]{64}")
@@ -46,10 +47,10 @@ class InstanceTokens:
         if machines is None or (not is_shipper and instance.status in _DOWN):
             raise _unknown()
         try:
-            known = machines.own_token(instance.id, is_shipper=is_shipper)
+            known = machines.own_token_hash(instance.id, is_shipper=is_shipper)
         except MachineUnavailableError as error:
             raise _unknown() from error
-        if not hmac.compare_digest(known.encode(), token.encode()):
+        if not hmac.compare_digest(known, records.hashed(token)):
             raise _unknown()
         identity = InstanceIdentity(instance.project, instance.id, instance.owner, is_shipper=is_shipper)
         return Principal(name=instance.id, is_person=False, instance=identity)

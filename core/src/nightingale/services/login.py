@@ -29,6 +29,7 @@ from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_tokens import InstanceTokens
 from nightingale.services.multi_factor import VerifiedLogins
+from nightingale.services.nonces import spend
 from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 
 _LOG_IN = "Log in: nightingale login."
@@ -211,16 +212,9 @@ class LoginService:
         return token, expires_at
 
     def _spend(self, nonce: str) -> None:
-        """Take the nonce out of the store: the version condition lets exactly one login have it."""
-        item = self.store.get(records.nonce_key(nonce))
-        if item is None:
-            raise _invalid("the nonce is not known here or was used before", "Log in again: nightingale login.")
-        try:
-            self.store.delete(item.key, item.version)
-        except ConditionFailedError as error:
-            raise _invalid("the nonce was used before", "Log in again: nightingale login.") from error
-        if datetime.fromisoformat(item.document["expires_at"]) <= self.clock.now():
-            raise _invalid("the nonce has expired", "Log in again: nightingale login.")
+        """Take the nonce out of the store. Raises RefusedError when it is worth nothing."""
+        if (why := spend(self.store, self.clock, nonce)) is not None:
+            raise _invalid(why, "Log in again: nightingale login.")
 
     def _record(self, tag: AuditTag, actor: str, detail: Mapping[str, str]) -> None:
         self.audit.append(AuditEvent(PLATFORM_STREAM, self.clock.now(), tag.value, actor, actor, detail))

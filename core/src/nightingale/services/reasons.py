@@ -13,6 +13,7 @@ from nightingale.ports.machines import MachineSeen
 _RETRY = "Retry starts it anew; the home is kept. What was not saved in a notebook is lost."
 
 _GONE_WORDS = {
+    ReasonCode.INTERRUPTED: "the cloud took its spare machine back",
     ReasonCode.MACHINE_REBOOTED: "the machine was rebooted under it",
     ReasonCode.MACHINE_GONE: "the machine and its launcher are gone, and left no word why",
 }
@@ -51,7 +52,8 @@ def crash_reason(seen: MachineSeen, log_tail: tuple[str, ...]) -> Reason:
             words = f"it was ended from outside Nightingale: {record.words}"
         return Reason(record.code, words, record.next_step or _RETRY, log_tail=record.last_lines or log_tail)
     code = seen.code or ReasonCode.MACHINE_GONE
-    return Reason(code, _GONE_WORDS.get(code, _GONE_WORDS[ReasonCode.MACHINE_GONE]), _RETRY, log_tail=log_tail)
+    words = seen.words or _GONE_WORDS.get(code, _GONE_WORDS[ReasonCode.MACHINE_GONE])
+    return Reason(code, words, _RETRY, log_tail=log_tail)
 
 
 def deadline_reason(instance: Instance, deadlines: Deadlines) -> Reason:

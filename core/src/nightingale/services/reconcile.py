@@ -55,7 +55,7 @@ class Reconcile:
             return False
         _LOG.warning("ending a machine that no instance owns", extra={"instance": instance_id})
         try:
-            machines.end_orphan(instance_id)
+            machines.end_orphan(instance_id, is_for_good=entry is None or entry.after is Status.TERMINATED)
         except MachineUnavailableError as error:
             _LOG.error("an orphan did not end", extra={"instance": instance_id, "why": str(error)})
             return False

@@ -17,6 +17,7 @@ from nightingale.contract.vocabulary import Status
 from nightingale.domain.build import Build
 from nightingale.domain.history import HistoryEntry
 from nightingale.domain.instance import Instance
+from nightingale.domain.machine import MachineStart
 from nightingale.ports.store import Item, Key
 
 T = TypeVar("T")
@@ -113,6 +114,21 @@ def build_key(instance_id: str, generation: int) -> Key:
 def build_item(build: Build, version: int) -> Item:
     """Return the item of a build."""
     return Item(build_key(build.instance_id, build.generation), encode(build), version=version)
+
+
+def start_key(instance_id: str) -> Key:
+    """Return the key of the latest start of an instance whose machine is reached over a network only."""
+    return Key(history_partition(instance_id), "START")
+
+
+def start_item(start: MachineStart, version: int) -> Item:
+    """Return the item of a start."""
+    return Item(start_key(start.instance_id), encode(start), version=version)
+
+
+def code_key(code_hash: str) -> Key:
+    """Return the key of a code by which a browser enters."""
+    return Key(f"CODE#{code_hash}", "CODE")
 
 
 def metering_key(instance_id: str) -> Key:
