@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from chalicelib.pace import Pace
-    from chalicelib.settings import Settings
+    from chalicelib.settings import PlaceSettings, Settings
     from nightingale.app.dispatch import Dispatcher
     from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
+    from nightingale.ports.clock import Clock
+    from nightingale.ports.machine_proofs import MachineProofs
+    from nightingale.ports.machines import Machines
     from nightingale.ports.prober import Prober
+    from nightingale.ports.store import Store
 
 PLACE = "aws"
 
@@ -73,8 +77,7 @@ def wired() -> Wired:
 def make(environment: Mapping[str, str]) -> Wired:
     """Return a platform on DynamoDB, S3 and CodeBuild, none of which is asked anything yet. Raises NotWiredError.
 
-    It has no machines: until the place `aws` can be looked at, no instance launches there, and the rest of the API
-    works without any place.
+    Where the settings do not say what the place `aws` is, nothing launches, and the rest of the API works.
     """
     # Loaded by whoever is first to need a platform: `import app` is what every cold start pays for.
     from chalicelib.settings import Settings, SettingsError  # noqa: PLC0415 - see above
@@ -97,22 +100,45 @@ def make(environment: Mapping[str, str]) -> Wired:
     builder = CodeBuildBuilder(
         settings.codebuild_project, settings.builds_bucket, clock=clock, region=region, endpoint=endpoint
     )
+    store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock)
+    place = settings.place
     made = platform(
         Adapters(
-            store=DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock),
+            store=store,
             audit=S3AuditLog(settings.audit_bucket, ids=ids, region=region, endpoint=endpoint),
             clock=clock,
             ids=ids,
             signatures=SshSignatures(),
             builders={PLACE: builder},
-            machines={},
-            networks={},
-            images={},
+            machines={PLACE: _machines(place, store, settings)} if place is not None else {},
+            networks={PLACE: place.network} if place is not None else {},
+            images={PLACE: place.image} if place is not None else {},
+            proofs={PLACE: _proofs(place, clock, settings)} if place is not None else {},
             addresses=settings.addresses,
             find_gateway=lambda: _gateway(settings),
         )
     )
     return Wired(made, _make_prober, WallPace())
+
+
+def _machines(place: PlaceSettings, store: Store, settings: Settings) -> Machines:
+    from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `make`
+    from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
+
+    region = place.network["region"]
+    return Ec2Machines(StoredStarts(store), vpc_id=place.vpc_id, region=region, endpoint=settings.endpoint)
+
+
+def _proofs(place: PlaceSettings, clock: Clock, settings: Settings) -> MachineProofs:
+    from nightingale.adapters.sts_proofs import StsProofs  # noqa: PLC0415 - see `make`
+
+    return StsProofs(
+        account=place.account,
+        role=place.instance_role,
+        region=place.network["region"],
+        clock=clock,
+        endpoint=settings.endpoint,
+    )
 
 
 def _gateway(settings: Settings) -> GatewayOut | None:

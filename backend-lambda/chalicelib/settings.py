@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 TABLE = "NIGHTINGALE_TABLE"
 AUDIT_BUCKET = "NIGHTINGALE_AUDIT_BUCKET"
@@ -13,10 +16,15 @@ ADDRESSES = "NIGHTINGALE_ADDRESSES"
 GATEWAY_HOST = "NIGHTINGALE_GATEWAY_HOST"
 GATEWAY_PORT = "NIGHTINGALE_GATEWAY_PORT"
 GATEWAY_HOST_KEY = "NIGHTINGALE_GATEWAY_HOST_KEY"
+NETWORK = "NIGHTINGALE_AWS_NETWORK"
+IMAGE = "NIGHTINGALE_AWS_IMAGE"
+ACCOUNT = "NIGHTINGALE_AWS_ACCOUNT"
+INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
 
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_OF_NETWORK = ("api_url", "region", "subnet_id", "vpc_id")
 _MOST_PORTS = 65_535
 
 
@@ -34,6 +42,21 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True)
+class PlaceSettings:
+    """What the place `aws` is: the network of infra/instance/aws, the AMI, and who its machines are to STS."""
+
+    network: Mapping[str, Any]
+    image: str
+    account: str
+    instance_role: str
+
+    @property
+    def vpc_id(self) -> str:
+        """Return the network that holds this platform's machines and nobody else's."""
+        return str(self.network["vpc_id"])
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a function in AWS runs on. `endpoint` replaces AWS's own addresses (for trying it out)."""
 
@@ -45,6 +68,8 @@ class Settings:
     """Under which the API may be called, as clients write it: scheme, host and API Gateway's stage."""
     region: str
     gateway: GatewaySettings | None = None
+    place: PlaceSettings | None = None
+    """None: nothing launches in AWS, and the rest of the API works."""
     endpoint: str | None = None
 
     @staticmethod
@@ -68,8 +93,30 @@ class Settings:
             addresses=addresses,
             region=region,
             gateway=_gateway(environment),
+            place=_place(environment),
             endpoint=environment.get(ENDPOINT) or None,
         )
+
+
+def _place(environment: Mapping[str, str]) -> PlaceSettings | None:
+    names = (NETWORK, IMAGE, ACCOUNT, INSTANCE_ROLE)
+    told = [environment.get(name, "").strip() for name in names]
+    if not any(told):
+        return None
+    missing = [name for name, value in zip(names, told, strict=True) if not value]
+    if missing:
+        raise SettingsError(f"the place aws is told whole or not at all, and these are not set: {', '.join(missing)}")
+    try:
+        network = json.loads(told[0])
+    except ValueError:
+        network = None
+    if not isinstance(network, dict) or not all(isinstance(network.get(name), str) for name in _OF_NETWORK):
+        raise SettingsError(f"{NETWORK} is JSON, an object with {', '.join(_OF_NETWORK)}: see infra/instance/aws")
+    if not re.fullmatch(r"[0-9]{12}", told[2]):
+        raise SettingsError(f"{ACCOUNT} is no account's number: {told[2][:20]!r}")
+    if not re.fullmatch(r"[\w+=,.@-]{1,64}", told[3]):
+        raise SettingsError(f"{INSTANCE_ROLE} is a role's name, without its path: {told[3][:80]!r}")
+    return PlaceSettings(network=network, image=told[1], account=told[2], instance_role=told[3])
 
 
 def _gateway(environment: Mapping[str, str]) -> GatewaySettings | None:

@@ -17,9 +17,12 @@ from moto import mock_aws
 
 import app as lambda_app
 from chalicelib import container, operator_token
-from chalicelib.settings import GatewaySettings, Settings, SettingsError
+from chalicelib.settings import GatewaySettings, PlaceSettings, Settings, SettingsError
+from doubles.bodies import BODIES
 from doubles.clusters import small_cluster
 from nightingale.adapters.dynamodb_table import create_table
+from nightingale.adapters.ec2_machines import Ec2Machines
+from nightingale.adapters.sts_proofs import StsProofs
 from nightingale.contract.schemas import LOGIN_NAMESPACE, ClusterIn, login_message
 
 ENVIRONMENT = {
@@ -31,6 +34,20 @@ ENVIRONMENT = {
     "AWS_REGION": "eu-central-1",
 }
 ADDRESS = "https://api.example.org/api"
+NETWORK = {
+    "region": "eu-central-1",
+    "vpc_id": "vpc-1",
+    "subnet_id": "subnet-1",
+    "availability_zone": "eu-central-1a",
+    "api_url": "https://api.example.org/api",
+    "api_cidrs": ["10.0.0.0/16"],
+}
+IN_AWS = {
+    "NIGHTINGALE_AWS_NETWORK": json.dumps(NETWORK),
+    "NIGHTINGALE_AWS_IMAGE": "ami-12345678",
+    "NIGHTINGALE_AWS_ACCOUNT": "123456789012",
+    "NIGHTINGALE_AWS_INSTANCE_ROLE": "nightingale-instance",
+}
 GATEWAY = {
     "NIGHTINGALE_GATEWAY_HOST": "gateway.example.org",
     "NIGHTINGALE_GATEWAY_PORT": "22",
@@ -47,6 +64,10 @@ def test_settings_are_read_whole() -> None:
     assert settings.gateway == GatewaySettings("gateway.example.org", 22, "ssh-ed25519 AAAA")
     assert (settings.region, settings.endpoint) == ("eu-central-1", None)
     assert Settings.read(ENVIRONMENT).gateway is None
+    assert Settings.read(ENVIRONMENT).place is None
+    place = Settings.read({**ENVIRONMENT, **IN_AWS}).place
+    assert place == PlaceSettings(NETWORK, "ami-12345678", "123456789012", "nightingale-instance")
+    assert place.vpc_id == "vpc-1"
 
 
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
@@ -70,6 +91,11 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ({"NIGHTINGALE_GATEWAY_HOST": "gateway.example.org"}, "whole or not at all"),
         ({**GATEWAY, "NIGHTINGALE_GATEWAY_PORT": "70000"}, "no port"),
         ({**GATEWAY, "NIGHTINGALE_GATEWAY_PORT": "ssh"}, "no port"),
+        ({"NIGHTINGALE_AWS_IMAGE": "ami-1"}, "not set: NIGHTINGALE_AWS_NETWORK, NIGHTINGALE_AWS_ACCOUNT"),
+        ({**IN_AWS, "NIGHTINGALE_AWS_NETWORK": "[]"}, "an object with api_url, region, subnet_id, vpc_id"),
+        ({**IN_AWS, "NIGHTINGALE_AWS_NETWORK": "{"}, "is JSON"),
+        ({**IN_AWS, "NIGHTINGALE_AWS_ACCOUNT": "12"}, "no account's number"),
+        ({**IN_AWS, "NIGHTINGALE_AWS_INSTANCE_ROLE": "path/role"}, "without its path"),
     ],
 )
 def test_a_setting_that_says_nothing_is_refused_in_words(wrong: Mapping[str, str], words: str) -> None:
@@ -163,6 +189,24 @@ def test_a_launch_is_refused_while_no_place_can_be_looked_at(deployed: Client, t
     status, answer = ask(deployed, "POST", "/v1/projects/brain/instances", token, body)
     assert (status, answer["code"]) == (422, "invalid")
     assert "aws" in answer["message"]
+
+
+def test_with_its_settings_the_place_is_wired_whole(deployed: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask(deployed, "GET", "/health")[0] == 200
+    vpc = boto3.client("ec2", region_name="eu-central-1").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    for name, value in {**IN_AWS, "NIGHTINGALE_AWS_NETWORK": json.dumps({**NETWORK, "vpc_id": vpc})}.items():
+        monkeypatch.setenv(name, value)
+    container.use_nothing()
+    adapters = container.wired().platform.adapters
+    assert adapters.networks["aws"]["vpc_id"] == vpc
+    assert adapters.images == {"aws": "ami-12345678"}
+    assert isinstance(adapters.machines["aws"], Ec2Machines)
+    assert isinstance(adapters.proofs["aws"], StsProofs)
+    assert adapters.machines["aws"].find_all() == {}
+    status, answer = ask(deployed, "POST", "/v1/machines/identities", body=BODIES["identify_machine"])
+    assert (status, answer["code"]) == (401, "invalid_signature")
+    event = deployed.events.generate_cw_event("aws.events", "Scheduled Event", {}, [])
+    assert deployed.lambda_.invoke("end_orphans", event).payload == {"ended": 0}
 
 
 def test_the_first_token_is_left_in_a_file_of_its_own(

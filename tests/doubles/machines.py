@@ -10,6 +10,7 @@ from datetime import datetime
 from doubles.logs import FakeLog
 from nightingale.contract.build import ExitRecord, LauncherRecord
 from nightingale.contract.images import ImageCheck
+from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
@@ -33,6 +34,7 @@ class FakeMachines:
         self.image_digest = "sha256:" + "1" * 64
         self.image_checks: dict[str, ImageCheck] = {}
         self.homes: dict[str, HomeSeen] = {}
+        self.doors: dict[str, Door] = {}
         self.own_tokens: dict[tuple[str, bool], str] = {}
         """Of (instance id, is the shipper's)."""
 
@@ -58,6 +60,10 @@ class FakeMachines:
 
     def address(self, instance_id: str) -> str:
         return f"unix:/instances/{instance_id}/run/jupyter.sock"
+
+    def door(self, instance_id: str) -> Door | None:
+        self._refuse_when_down()
+        return self.doors.get(instance_id)
 
     def token(self, instance_id: str) -> str:
         self._refuse_when_down()

@@ -17,7 +17,17 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     }
 )
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "403"})
+_DENIED = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "UnauthorizedOperation",
+    }
+)
 _CONNECT_S = 3
 _READ_S = 10
 _ATTEMPTS = 3

@@ -25,6 +25,7 @@ from nightingale.adapters.local_files import is_held, printable, read_lines, tai
 from nightingale.adapters.local_homes import look_at_home
 from nightingale.contract.build import ExitRecord, LauncherRecord, LaunchSpec
 from nightingale.contract.images import ImageCheck, image_key
+from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
 
@@ -131,6 +132,11 @@ class LocalMachines:
     def address(self, instance_id: str) -> str:
         """Return where Jupyter listens: `unix:/path`."""
         return f"unix:{self._known(instance_id) / 'run' / 'jupyter.sock'}"
+
+    def door(self, instance_id: str) -> Door | None:
+        """Return None: the socket's folder lets nobody else in."""
+        del instance_id
+        return None
 
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""

@@ -41,6 +41,17 @@ Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="a SHA-2
 Pem = Annotated[str, Meta(min_length=64, max_length=4096)]
 
 
+class Door(Out, frozen=True):
+    """The key pair of a machine's door, PEM: made for one start, and shown by both sides, which take no other."""
+
+    certificate: str
+    key: str
+
+    def __repr__(self) -> str:
+        """Return none of it."""
+        return "Door(...)"
+
+
 class AwsProof(In, frozen=True):
     """The signature of a request to STS, `GetCallerIdentity`, that the platform puts together and sends itself.
 

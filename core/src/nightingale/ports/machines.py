@@ -10,6 +10,7 @@ from typing import Protocol
 
 from nightingale.contract.build import ExitRecord, LauncherRecord
 from nightingale.contract.images import ImageCheck
+from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 
 
@@ -78,7 +79,13 @@ class Machines(Protocol):
         """Say which sandbox new instances get here."""
 
     def address(self, instance_id: str) -> str:
-        """Return where Jupyter listens: `unix:/path` or `tcp:host:port`."""
+        """Return where Jupyter listens: `unix:/path` or `tcp:host:port`. Raises MachineUnavailableError."""
+
+    def door(self, instance_id: str) -> Door | None:
+        """Return what both sides show at a `tcp:` address, None for one that needs nothing shown. Never log it.
+
+        Raises MachineUnavailableError.
+        """
 
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
