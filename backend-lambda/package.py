@@ -9,6 +9,7 @@ the functions'; what is missing can be set later, and until then the functions a
 
 from __future__ import annotations
 
+import argparse
 import compileall
 import json
 import os
@@ -21,15 +22,11 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from chalicelib import settings
+from terraform_module import module_of
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent / "core" / "src" / "nightingale"
 STAGE = "prod"
-
-TERRAFORM = ">= 1.5"
-AWS_PROVIDER = ">= 5.0, < 6"
-"""Chalice writes `< 1.4` and `< 5`, of which both are out of support; its resources are the same in these."""
 
 _LONG_AGO = (2020, 1, 1, 0, 0, 0)
 """The time of every file in the package: the same sources make the same package."""
@@ -37,29 +34,29 @@ _LONG_AGO = (2020, 1, 1, 0, 0, 0)
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 """Chalice's command by this interpreter: what stands on PATH may be another environment's."""
 
-_SETTINGS = (
-    settings.TABLE,
-    settings.AUDIT_BUCKET,
-    settings.BUILDS_BUCKET,
-    settings.CODEBUILD_PROJECT,
-    settings.ADDRESSES,
-    settings.GATEWAY_HOST,
-    settings.GATEWAY_PORT,
-    settings.GATEWAY_HOST_KEY,
-)
+MODULE = "main.tf.json"
+ZIP = "deployment.zip"
 
 
-def package(out: Path, environment: Mapping[str, str]) -> Path:
-    """Leave zip and Terraform in `out` and return the zip's path. Raises CalledProcessError when Chalice fails."""
+def package(out: Path, environment: Mapping[str, str], *, is_whole: bool = True) -> Path:
+    """Leave zip and module in `out` and return the path of what was asked for: the zip, or the module alone.
+
+    Raises CalledProcessError when Chalice fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        _gather(project, environment)
+        project, made = Path(folder) / "project", Path(folder) / "made"
+        _gather(project, is_whole=is_whole)
         told = {**environment, "AWS_DEFAULT_REGION": environment.get("AWS_DEFAULT_REGION", "us-east-1")}
         command = [sys.executable, "-c", _CHALICE, "package", "--stage", STAGE, "--pkg-format", "terraform"]
-        subprocess.run([*command, str(out.resolve())], cwd=project, env=told, check=True)
-        _compile(out / "deployment.zip", Path(folder) / "task")
-    _loosen(out / "chalice.tf.json")
-    return out / "deployment.zip"
+        subprocess.run([*command, str(made)], cwd=project, env=told, check=True, stdout=sys.stderr)
+        out.mkdir(parents=True, exist_ok=True)
+        document = module_of(json.loads((made / "chalice.tf.json").read_text(encoding="utf-8")))
+        (out / MODULE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        if not is_whole:
+            return out / MODULE
+        _compile(made / ZIP, Path(folder) / "task")
+        shutil.move(made / ZIP, out / ZIP)
+    return out / ZIP
 
 
 def _compile(package: Path, folder: Path) -> None:
@@ -85,7 +82,7 @@ def _compile(package: Path, folder: Path) -> None:
             archive.writestr(entry, path.read_bytes())
 
 
-def _gather(project: Path, environment: Mapping[str, str]) -> None:
+def _gather(project: Path, *, is_whole: bool) -> None:
     """Copy what is deployed: the host on one machine beside it is not, and the core goes in whole."""
     without = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
     project.mkdir()
@@ -94,35 +91,21 @@ def _gather(project: Path, environment: Mapping[str, str]) -> None:
     for name in ("app.py", "requirements.txt"):
         shutil.copy(HERE / name, project / name)
     shutil.copytree(CORE, project / "vendor" / "nightingale", ignore=without)
-    path = project / ".chalice" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    found = {name: environment[name] for name in _SETTINGS if environment.get(name)}
-    config["stages"][STAGE]["environment_variables"] = found
-    path.write_text(json.dumps(config), encoding="utf-8")
-
-
-def _loosen(path: Path) -> None:
-    """Replace the versions that Chalice pins."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document["terraform"]["required_version"] = TERRAFORM
-    document["terraform"]["required_providers"]["aws"] = {"source": "hashicorp/aws", "version": AWS_PROVIDER}
-    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    if not is_whole:
+        (project / "requirements.txt").write_text("", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:
     """Pack into the folder named on the command line; return the exit status."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python backend-lambda/package.py FOLDER\n")
-        return 2
-    out = Path(arguments[0])
+    parser = argparse.ArgumentParser(prog="package.py", description="Packs the functions for deployment.")
+    parser.add_argument("folder", type=Path, help="where the module and the zip are left")
+    parser.add_argument("--module-only", action="store_true", help="leave the Terraform module alone, without the zip")
+    told = parser.parse_args(arguments)
     try:
-        made = package(out, os.environ)
+        made = package(told.folder, os.environ, is_whole=not told.module_only)
     except subprocess.CalledProcessError as error:
         sys.stderr.write("error: chalice could not pack the functions; its own words are above\n")
         return error.returncode
-    missing = [name for name in _SETTINGS[:5] if not os.environ.get(name)]
-    if missing:
-        sys.stderr.write(f"hint: not set, to be set on the functions later: {', '.join(missing)}\n")
     sys.stdout.write(f"{made} {made.stat().st_size / 1e6:.1f} MB\n")
     return 0
 

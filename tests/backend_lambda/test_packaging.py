@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from chalicelib.watching import SECONDS
+from nightingale.contract.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "backend-lambda"
@@ -139,11 +141,19 @@ def test_the_package_is_small_enough_and_answers_from_its_own_folder(
     assert tops & {"pip", "nightingale_local", "nightingale_tui", "moto", "pytest", "local"} == set()
     compiled = {name for name in names if name.endswith(".pyc")}
     assert any("/__pycache__/" in name and name.startswith("botocore/") for name in compiled)
-    _check_terraform(json.loads((out / "chalice.tf.json").read_text(encoding="utf-8")))
+    _check_module(json.loads((out / "main.tf.json").read_text(encoding="utf-8")))
     _check_answer(tmp_path / "task", environment)
 
 
-def _check_terraform(document: dict[str, Any]) -> None:
+def test_the_module_is_made_without_packing(tmp_path: Path) -> None:
+    command = [sys.executable, str(HOST / "package.py"), "--module-only", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["main.tf.json"]
+    _check_module(json.loads((tmp_path / "main.tf.json").read_text(encoding="utf-8")))
+
+
+def _check_module(document: dict[str, Any]) -> None:
     functions = document["resource"]["aws_lambda_function"]
     assert set(functions) == {
         "api_handler",
@@ -154,10 +164,26 @@ def _check_terraform(document: dict[str, Any]) -> None:
         "build_ended",
     }
     assert functions["watch_first"]["timeout"] == 60
-    assert functions["watch_first"]["environment"]["variables"]["NIGHTINGALE_TABLE"] == "nightingale"
     rules = document["resource"]["aws_cloudwatch_event_rule"]
     assert sum(rule.get("schedule_expression") == "rate(1 minute)" for rule in rules.values()) == 4
-    assert document["terraform"]["required_version"] == ">= 1.5"
+    assert document["terraform"]["required_providers"]["aws"]["version"] == "~> 5.100"
+    assert set(document["data"]) == {"aws_caller_identity", "aws_partition", "aws_region"}
+    routes = json.loads(document["locals"]["routes"])["paths"]
+    assert {(method.upper(), path) for path, methods in routes.items() for method in methods} == {
+        (operation.method, operation.path) for operation in OPERATIONS
+    }
+
+
+def test_the_access_log_carries_no_payload_header_or_query(tmp_path: Path) -> None:
+    command = [sys.executable, str(HOST / "package.py"), "--module-only", str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=True)
+    resources = json.loads((tmp_path / "main.tf.json").read_text(encoding="utf-8"))["resource"]
+    for stage in resources["aws_api_gateway_stage"].values():
+        written = json.loads(stage["access_log_settings"]["format"]).values()
+        assert not [one for one in written if re.search(r"path$|querystring|header|body|params|authorizer", one)]
+    for settings in resources["aws_api_gateway_method_settings"].values():
+        assert settings["settings"]["logging_level"] == "OFF"
+        assert not settings["settings"]["data_trace_enabled"]
 
 
 def _check_answer(task: Path, environment: dict[str, str]) -> None:

@@ -1,0 +1,95 @@
+# Where Terraform runs: one CodeBuild project, as an identity of its own, outside the network (it asks AWS alone).
+
+locals {
+  builds_name = "${var.name}-builds"
+}
+
+resource "aws_cloudwatch_log_group" "builds" {
+  name              = "/aws/codebuild/${local.builds_name}"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.data.arn
+}
+
+resource "aws_iam_role" "builds" {
+  name                 = local.builds_name
+  description          = "CodeBuild: makes, changes and ends instances"
+  assume_role_policy   = data.aws_iam_policy_document.assumed_by["codebuild"].json
+  permissions_boundary = aws_iam_policy.builds_boundary.arn
+}
+
+# Whatever is added to the role later: it stays within this.
+resource "aws_iam_policy" "builds_boundary" {
+  name        = "${local.builds_name}-boundary"
+  description = "The most that builds can ever do"
+  policy      = templatefile("${path.module}/policies/builds-boundary.json", local.facts)
+}
+
+resource "aws_iam_role_policy" "builds" {
+  name   = "what-it-needs"
+  role   = aws_iam_role.builds.id
+  policy = templatefile("${path.module}/policies/builds.json", local.facts)
+}
+
+resource "aws_codebuild_project" "builds" {
+  name                   = local.builds_name
+  description            = "Runs Terraform for one instance"
+  service_role           = aws_iam_role.builds.arn
+  encryption_key         = aws_kms_key.data.arn
+  build_timeout          = 60
+  queued_timeout         = 480
+  concurrent_build_limit = var.builds_at_once
+
+  source {
+    type      = "S3"
+    location  = "${aws_s3_bucket.kept["builds"].id}/${aws_s3_object.package["platform"].key}"
+    buildspec = "infra/buildspec.yml"
+  }
+
+  artifacts {
+    type = "NO_ARTIFACTS"
+  }
+
+  environment {
+    type         = "LINUX_CONTAINER"
+    compute_type = "BUILD_GENERAL1_SMALL"
+    image        = "aws/codebuild/standard:7.0"
+
+    dynamic "environment_variable" {
+      for_each = {
+        NIGHTINGALE_BUILDS_BUCKET = aws_s3_bucket.kept["builds"].id
+        NIGHTINGALE_STATE_BUCKET  = aws_s3_bucket.kept["state"].id
+        NIGHTINGALE_AWS_REGION    = var.region
+      }
+      content {
+        name  = environment_variable.key
+        value = environment_variable.value
+      }
+    }
+  }
+
+  logs_config {
+    cloudwatch_logs {
+      group_name = aws_cloudwatch_log_group.builds.name
+    }
+  }
+}
+
+# What an instance is to AWS: a name that it can prove (sts:GetCallerIdentity needs no permission and cannot be denied),
+# and no rights. A dataset in S3 is read with what the API hands out, never as this.
+resource "aws_iam_role" "instance" {
+  name                 = "${var.name}-instance"
+  description          = "Instances: proves which machine it is, and may do nothing"
+  assume_role_policy   = data.aws_iam_policy_document.assumed_by["ec2"].json
+  permissions_boundary = aws_iam_policy.instance_boundary.arn
+}
+
+resource "aws_iam_policy" "instance_boundary" {
+  name        = "${var.name}-instance-boundary"
+  description = "Nothing, whatever is attached"
+  policy      = file("${path.module}/policies/instance-boundary.json")
+}
+
+resource "aws_iam_instance_profile" "instance" {
+  name = "${var.name}-instance"
+  role = aws_iam_role.instance.name
+}

@@ -1,0 +1,101 @@
+# The API and the jobs. api/ is made by `python backend-lambda/package.py --module-only infra/control-plane/aws/api`.
+
+locals {
+  # Which function is who. What each may do stands in policies/, with the reason of each statement.
+  identities = {
+    api     = ["api_handler"]
+    watcher = ["watch_first", "watch_second"]
+    jobs    = ["close_hours", "end_orphans", "build_ended"]
+  }
+  identity_of = merge([for who, functions in local.identities : { for one in functions : one => who }]...)
+
+  environment = {
+    NIGHTINGALE_TABLE             = aws_dynamodb_table.platform.name
+    NIGHTINGALE_AUDIT_BUCKET      = module.audit.bucket
+    NIGHTINGALE_BUILDS_BUCKET     = aws_s3_bucket.kept["builds"].id
+    NIGHTINGALE_CODEBUILD_PROJECT = local.builds_name
+    NIGHTINGALE_ADDRESSES         = join(",", sort(concat([module.api.public_url, module.api.private_url], tolist(var.addresses))))
+    NIGHTINGALE_GATEWAY_HOST      = aws_lb.gateway.dns_name
+    NIGHTINGALE_GATEWAY_PORT      = "22"
+    NIGHTINGALE_GATEWAY_HOST_KEY  = var.gateway_host_key
+  }
+}
+
+module "api" {
+  source              = "./api"
+  name                = var.name
+  package             = var.functions_package
+  roles               = { for function, who in local.identity_of : function => aws_iam_role.function[who].arn }
+  environment         = local.environment
+  endpoint_id         = aws_vpc_endpoint.api.id
+  codebuild_project   = local.builds_name
+  kms_key_arn         = aws_kms_key.data.arn
+  log_days            = var.log_days
+  requests_per_second = var.requests_per_second
+  burst               = var.burst
+  inside = {
+    functions          = local.identities.watcher
+    subnet_ids         = aws_subnet.inside[*].id
+    security_group_ids = [aws_security_group.watchers.id]
+  }
+
+  depends_on = [aws_iam_role_policy.function, aws_api_gateway_account.logs]
+}
+
+data "aws_iam_policy_document" "assumed_by" {
+  for_each = {
+    lambda     = "lambda.amazonaws.com"
+    codebuild  = "codebuild.amazonaws.com"
+    ec2        = "ec2.amazonaws.com"
+    flows      = "vpc-flow-logs.amazonaws.com"
+    apigateway = "apigateway.amazonaws.com"
+  }
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = [each.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each           = local.identities
+  name               = "${var.name}-${each.key}"
+  description        = "Functions: ${join(", ", each.value)}"
+  assume_role_policy = data.aws_iam_policy_document.assumed_by["lambda"].json
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.identities
+  name     = "what-it-needs"
+  role     = aws_iam_role.function[each.key].id
+  policy   = templatefile("${path.module}/policies/${each.key}.json", local.facts)
+}
+
+# API Gateway has one setting for the whole account and region: as whom it writes access logs.
+resource "aws_iam_role" "access_log" {
+  name               = "${var.name}-access-log"
+  assume_role_policy = data.aws_iam_policy_document.assumed_by["apigateway"].json
+}
+
+resource "aws_iam_role_policy_attachment" "access_log" {
+  role       = aws_iam_role.access_log.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+}
+
+resource "aws_api_gateway_account" "logs" {
+  cloudwatch_role_arn = aws_iam_role.access_log.arn
+  depends_on          = [aws_iam_role_policy_attachment.access_log]
+}
+
+resource "aws_iam_role" "flows" {
+  name               = "${var.name}-flows"
+  assume_role_policy = data.aws_iam_policy_document.assumed_by["flows"].json
+}
+
+resource "aws_iam_role_policy" "flows" {
+  name   = "what-it-needs"
+  role   = aws_iam_role.flows.id
+  policy = templatefile("${path.module}/policies/flows.json", local.facts)
+}

@@ -1,0 +1,123 @@
+# What is planned, without an account: the provider is played. Policies are checked in tests/infra/control_plane.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\": \"2012-10-17\", \"Statement\": []}" }
+  }
+}
+
+variables {
+  region             = "eu-central-1"
+  zones              = ["eu-central-1a", "eu-central-1b"]
+  functions_package  = "versions.tf" # any file: only its sum is looked at
+  platform_package   = "versions.tf" # any file: only its sum is looked at
+  gateway_package    = "versions.tf" # any file: only its sum is looked at
+  gateway_host_key   = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpvvzHn3tD1lEf4Tl2s0N9n8uXkq4m1nG6a9d2r7sZb"
+  gateway_cidrs      = ["192.0.2.0/24"]
+  alarm_emails       = ["ops@example.org"]
+  monthly_budget_usd = 500
+}
+
+run "the_table_is_kept" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.platform.deletion_protection_enabled && aws_dynamodb_table.platform.point_in_time_recovery[0].enabled
+    error_message = "The table cannot be deleted by mistake, and can be brought back to any second."
+  }
+  assert {
+    condition     = aws_dynamodb_table.platform.ttl[0].attribute_name == "expires_at" && aws_dynamodb_table.platform.server_side_encryption[0].enabled
+    error_message = "What has expired goes, and a key of ours encrypts the table."
+  }
+  assert {
+    condition     = alltrue([for one in aws_s3_bucket.kept : !one.force_destroy])
+    error_message = "No bucket goes while something is in it."
+  }
+}
+
+run "keys_turn_and_secrets_stay_out" {
+  command = plan
+
+  assert {
+    condition     = aws_kms_key.data.enable_key_rotation && aws_kms_key.homes.enable_key_rotation
+    error_message = "Keys are turned every year."
+  }
+  assert {
+    condition     = aws_launch_template.gateway.metadata_options[0].http_tokens == "required"
+    error_message = "The gateway's machine gives credentials to who asks with a token only."
+  }
+}
+
+run "instances_and_watchers_have_no_way_out" {
+  command = plan
+
+  assert {
+    condition     = length(aws_route_table.instances.route) == 0 && length(aws_route_table.inside.route) == 0
+    error_message = "No route leads out of the private subnets."
+  }
+  assert {
+    condition     = length(aws_vpc_endpoint.s3_instances) == 0
+    error_message = "Without datasets in S3, instances reach no S3."
+  }
+  assert {
+    condition     = length([for name, way in local.ways : name if lookup(way, "cidr", "") == "0.0.0.0/0"]) == 0
+    error_message = "Nothing may speak with everyone."
+  }
+}
+
+run "a_platform_that_ends_lets_go_of_table_and_buckets" {
+  command = plan
+  variables {
+    is_ending = true
+  }
+
+  assert {
+    condition     = !aws_dynamodb_table.platform.deletion_protection_enabled && alltrue([for one in aws_s3_bucket.kept : one.force_destroy])
+    error_message = "./run destroy aws could not take down the table or a bucket."
+  }
+}
+
+run "everyone_may_be_let_in_but_only_by_saying_so" {
+  command = plan
+  variables {
+    gateway_cidrs = ["0.0.0.0/0"]
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.people) == 1
+    error_message = "One rule for each network."
+  }
+}
+
+run "a_long_name_is_refused" {
+  command = plan
+  variables {
+    name = "a-name-that-is-too-long"
+  }
+  expect_failures = [var.name]
+}
+
+run "a_host_key_with_a_comment_is_refused" {
+  command = plan
+  variables {
+    gateway_host_key = "ssh-ed25519 AAAA someone@somewhere"
+  }
+  expect_failures = [var.gateway_host_key]
+}
+
+run "one_zone_is_not_enough" {
+  command = plan
+  variables {
+    zones = ["eu-central-1a", "eu-central-1a"]
+  }
+  expect_failures = [var.zones]
+}

@@ -1,0 +1,146 @@
+variable "region" {
+  description = "AWS region of the whole platform."
+  type        = string
+}
+
+variable "zones" {
+  description = "Two availability zones of the region. Homes stay in the zone they were made in: do not change them."
+  type        = list(string)
+
+  validation {
+    condition     = length(distinct(var.zones)) == 2 && alltrue([for zone in var.zones : startswith(zone, var.region)])
+    error_message = "zones must be two availability zones of the region."
+  }
+}
+
+variable "name" {
+  description = "What every name begins with; another name is another platform."
+  type        = string
+  default     = "nightingale"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,15}$", var.name))
+    error_message = "name must be lower case letters, digits and dashes, at most 16: bucket names are made of it."
+  }
+}
+
+variable "functions_package" {
+  description = "Path of the zip that backend-lambda/package.py makes."
+  type        = string
+}
+
+variable "platform_package" {
+  description = "Path of the zip that builds run from: infra/, core/ and what they need."
+  type        = string
+}
+
+variable "gateway_package" {
+  description = "Path of the zip with the SSH gateway and its libraries."
+  type        = string
+}
+
+variable "gateway_host_key" {
+  description = "The gateway's public host key, as one line; clients pin it. The private half never comes here."
+  type        = string
+
+  validation {
+    condition     = can(regex("^ssh-ed25519 [A-Za-z0-9+/=]+$", var.gateway_host_key))
+    error_message = "gateway_host_key must be one ed25519 public key without a comment."
+  }
+}
+
+variable "gateway_cidrs" {
+  description = "Who may connect to the SSH gateway: the networks of your clinic, or everyone."
+  type        = set(string)
+}
+
+variable "gateway_machine_type" {
+  description = "Machine of the SSH gateway, x86_64: its libraries are packed for it."
+  type        = string
+  default     = "t3.micro"
+}
+
+variable "addresses" {
+  description = "Further addresses under which the API is called, such as a domain name of yours."
+  type        = set(string)
+  default     = []
+}
+
+variable "cidr" {
+  description = "Addresses of the platform's own network."
+  type        = string
+  default     = "10.64.0.0/16"
+
+  validation {
+    condition     = can(cidrsubnet(var.cidr, 4, 15)) && try(tonumber(split("/", var.cidr)[1]) <= 20, false)
+    error_message = "cidr must be a network of /20 or wider."
+  }
+}
+
+variable "dataset_buckets" {
+  description = "Buckets that instances may read datasets from, through an endpoint that lets nothing out."
+  type        = set(string)
+  default     = []
+}
+
+variable "audit_days" {
+  description = "So long nobody can delete an audit record (S3 Object Lock)."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.audit_days >= 1 && floor(var.audit_days) == var.audit_days
+    error_message = "audit_days must be a whole number, 1 or more."
+  }
+}
+
+variable "audit_lock" {
+  description = "COMPLIANCE: nobody at all deletes before the time; GOVERNANCE: whoever has s3:BypassGovernanceRetention."
+  type        = string
+  default     = "GOVERNANCE"
+
+  validation {
+    condition     = contains(["COMPLIANCE", "GOVERNANCE"], var.audit_lock)
+    error_message = "audit_lock must be COMPLIANCE or GOVERNANCE."
+  }
+}
+
+variable "log_days" {
+  description = "So long the functions', builds' and gateway's logs are kept. They hold no content of files."
+  type        = number
+  default     = 365
+}
+
+variable "alarm_emails" {
+  description = "Who is written to when an alarm or the budget says so; each confirms once. Names and links only."
+  type        = set(string)
+}
+
+variable "monthly_budget_usd" {
+  description = "Cost of the whole account in a month, above which mail is sent (at 80 % too). Nothing is stopped."
+  type        = number
+}
+
+variable "requests_per_second" {
+  description = "Requests above are answered 429."
+  type        = number
+  default     = 200
+}
+
+variable "burst" {
+  description = "So many requests at once may be above."
+  type        = number
+  default     = 400
+}
+
+variable "builds_at_once" {
+  description = "CodeBuild builds that run at once; more wait. Null: the account's own limit."
+  type        = number
+  default     = null
+}
+
+variable "is_ending" {
+  description = "True while the platform is taken down: the table and the buckets of state and builds may then go."
+  type        = bool
+  default     = false
+}

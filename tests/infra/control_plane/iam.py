@@ -1,0 +1,115 @@
+"""As much of IAM as our policies use, and which permissions a call of AWS's API needs.
+
+A call's name is `service:Operation` as the SDK says it. Most need the action of the same name; ACTIONS has the others,
+each with where AWS says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+POLICIES = Path(__file__).parents[3] / "infra" / "control-plane" / "aws" / "policies"
+
+FACTS = {
+    "name": "nightingale",
+    "region": "eu-central-1",
+    "account": "123456789012",
+    "partition": "aws",
+    "table": "arn:aws:dynamodb:eu-central-1:123456789012:table/nightingale",
+    "state_bucket": "arn:aws:s3:::nightingale-state",
+    "builds_bucket": "arn:aws:s3:::nightingale-builds",
+    "audit_bucket": "arn:aws:s3:::nightingale-audit",
+    "data_key": "arn:aws:kms:eu-central-1:123456789012:key/data",
+    "audit_key": "arn:aws:kms:eu-central-1:123456789012:key/audit",
+    "homes_key": "arn:aws:kms:eu-central-1:123456789012:key/homes",
+    "vpc": "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1",
+    "instance_subnets": '["arn:aws:ec2:eu-central-1:123456789012:subnet/subnet-1"]',
+    "instance_role": "arn:aws:iam::123456789012:role/nightingale-instance",
+    "parameters": "arn:aws:ssm:eu-central-1:123456789012:parameter/nightingale/gateway",
+}
+"""What Terraform fills into the templates, made up."""
+
+ACTIONS: dict[str, frozenset[str]] = {
+    # DynamoDB, "Using IAM with transactions": a transaction needs the actions of its parts. Ours are puts, deletes and
+    # checks (adapters/dynamodb_writes.py), and no update.
+    "dynamodb:TransactWriteItems": frozenset(
+        {"dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}
+    ),
+    # S3, "Required permissions for Amazon S3 API operations".
+    "s3:ListObjectsV2": frozenset({"s3:ListBucket"}),
+    "s3:HeadObject": frozenset({"s3:GetObject", "s3:ListBucket"}),
+    # Without s3:ListBucket an object that is not there is answered 403, and our code asks for such objects.
+    "s3:GetObject": frozenset({"s3:GetObject", "s3:ListBucket"}),
+    # Its page in the reference says that it needs no permission, and that a denial does not hold it up.
+    "sts:GetCallerIdentity": frozenset(),
+}
+
+
+def actions_of(call: str) -> frozenset[str]:
+    """Return the permissions that a call needs."""
+    return ACTIONS.get(call, frozenset({call}))
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    """Return a policy's statements, filled in as Terraform does."""
+    text = (POLICIES / f"{name}.json").read_text(encoding="utf-8")
+    filled = re.sub(r"\$\{(\w+)\}", lambda match: FACTS[match[1]], text)
+    found: list[dict[str, Any]] = json.loads(filled)["Statement"]
+    return found
+
+
+def each(value: str | list[str]) -> list[str]:
+    """Return a value that may stand alone as a list."""
+    return [value] if isinstance(value, str) else value
+
+
+def granted(name: str) -> set[str]:
+    """Return the actions that a policy's Allow statements name."""
+    return {action for one in statements(name) if one["Effect"] == "Allow" for action in each(one["Action"])}
+
+
+def allowing(name: str, action: str) -> Iterator[dict[str, Any]]:
+    """Yield the statements that allow an action on something."""
+    for one in statements(name):
+        if one["Effect"] == "Allow" and any(fnmatchcase(action, pattern) for pattern in each(one["Action"])):
+            yield one
+
+
+def is_allowed(name: str, action: str, resource: str, context: dict[str, str] | None = None) -> bool:
+    """Return whether a policy alone lets an action through on a resource, in a context of condition keys."""
+    verdict = False
+    for one in statements(name):
+        if not any(fnmatchcase(action, pattern) for pattern in each(one["Action"])):
+            continue
+        if not any(fnmatchcase(resource, pattern) for pattern in each(one["Resource"])):
+            continue
+        if not _holds(one.get("Condition", {}), context or {}):
+            continue
+        if one["Effect"] == "Deny":
+            return False
+        verdict = True
+    return verdict
+
+
+def _holds(condition: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
+    for operator, keys in condition.items():
+        for key, wanted in keys.items():
+            told = context.get(key)
+            if operator == "Null":
+                holds = (told is None) == (wanted == "true")
+            elif told is None:
+                holds = False
+            elif operator in {"StringEquals", "Bool"}:
+                holds = told in each(wanted)
+            elif operator in {"StringLike", "ArnLike"}:
+                holds = any(fnmatchcase(told, pattern) for pattern in each(wanted))
+            else:
+                raise NotImplementedError(operator)
+            if not holds:
+                return False
+    return True

@@ -1,0 +1,72 @@
+"""The control plane's module as Terraform and checkov see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.control_plane.terraform_runs import MODULE, ROOT, TERRAFORM, terraform
+
+pytestmark = [pytest.mark.terraform]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_todays_terraform_and_provider_take_the_whole_without_a_warning(prepared: Path) -> None:
+    ended = terraform(prepared, "validate", "-json")
+    told = json.loads(ended.stdout)
+    assert told["valid"], ended.stdout
+    assert told["diagnostics"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_modules_own_tests_pass(prepared: Path) -> None:
+    ended = terraform(prepared, "test", "-no-color")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "0 failed" in ended.stdout
+
+
+@pytest.mark.skipif(shutil.which(TERRAFORM) is None, reason="terraform is not installed")
+def test_the_module_is_formatted() -> None:
+    ended = terraform(MODULE, "fmt", "-check", "-diff", "-recursive", "-no-color")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_the_gateways_first_start_is_a_script_that_shellcheck_likes(tmp_path: Path) -> None:
+    text = (MODULE / "gateway.sh").read_text(encoding="utf-8")
+    values = {"region": "eu-central-1", "package": "s3://b/k.zip", "parameters": "/n/gateway", "port": "8022"}
+    for name, value in {**values, "api_url": "https://x.example.org/api"}.items():
+        text = text.replace(f"${{{name}}}", value)
+    assert "${" not in text
+    script = tmp_path / "gateway.sh"
+    script.write_text(text, encoding="utf-8")
+    ended = subprocess.run(
+        [str(ROOT / ".venv" / "bin" / "shellcheck"), str(script)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_checkov_finds_nothing_and_every_skip_has_a_reason(packed: Path) -> None:
+    checkov = os.environ.get("NIGHTINGALE_CHECKOV") or shutil.which("checkov")
+    if checkov is None:
+        assert os.environ.get("CHECKOV") != "required", "checkov must be there"
+        pytest.skip("checkov is not installed (it lives in an environment of its own: NIGHTINGALE_CHECKOV=/path)")
+    command = [checkov, "--directory", str(packed), "--framework", "terraform", "--output", "json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    found = json.loads(ended.stdout)
+    assert found["summary"]["parsing_errors"] == 0
+    assert found["summary"]["passed"] > 100
+    failed = [f"{one['check_id']} {one['resource']}" for one in found["results"]["failed_checks"]]
+    assert failed == []
+    skipped = found["results"]["skipped_checks"]
+    assert skipped
+    assert all(one["check_result"]["suppress_comment"].strip() for one in skipped)
+    assert not [one for one in skipped if "No comment" in one["check_result"]["suppress_comment"]]

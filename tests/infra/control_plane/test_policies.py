@@ -1,0 +1,189 @@
+"""Each identity may do what our code does as it, and nothing more."""
+
+from __future__ import annotations
+
+import ast
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from infra.control_plane.calls import ADAPTERS, ROOT, calls_in, client_modules
+from infra.control_plane.iam import FACTS, POLICIES, actions_of, allowing, each, granted, is_allowed, statements
+from nightingale.adapters.dynamodb import DynamoStore
+from nightingale.adapters.dynamodb_items import connection_of
+from nightingale.adapters.dynamodb_table import create_table
+from nightingale.ports.store import Check, Delete, Item, Key, Put
+
+AUDIT = {"s3_audit_log.py": {"s3"}, "s3_audit_keys.py": {"s3"}}
+BUILDER = {"codebuild.py": {"codebuild", "s3"}, "codebuild_log.py": {"logs"}}
+ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER
+"""What `container.make` hands to every function; the table is asked by PynamoDB, see `table_calls`."""
+
+MADE_BY_A_PERSON = {"dynamodb_table.py"}
+"""Modules whose calls no deployed identity makes: the table is made by Terraform here."""
+
+BY_AWS_FOR_US = {
+    # Lambda and CodeBuild write logs as the function's and the build's role.
+    "logs:CreateLogStream": "the service writes the log",
+    "logs:PutLogEvents": "same",
+    # S3 and DynamoDB open data keys as whoever asks them for data.
+    "kms:Decrypt": "S3, DynamoDB and SSM open what they keep",
+    "kms:GenerateDataKey": "S3 makes a key for each object that is put",
+    # A function inside a network gets an interface there: Lambda makes it, as the function's role.
+    "ec2:AssignPrivateIpAddresses": "Lambda inside the network",
+    "ec2:CreateNetworkInterface": "same",
+    "ec2:DeleteNetworkInterface": "same",
+    "ec2:DescribeNetworkInterfaces": "same",
+    "ec2:DescribeSubnets": "same",
+    "ec2:UnassignPrivateIpAddresses": "same",
+}
+"""What stands in the functions' policies although no line of ours calls it, each for its reason."""
+
+FUNCTIONS = ("api", "watcher", "jobs")
+
+
+def adapter_calls() -> set[str]:
+    return {call for name, services in ADAPTERS_OF_FUNCTIONS.items() for call in calls_in(ADAPTERS / name, services)}
+
+
+@pytest.fixture(scope="module")
+def table_calls() -> set[str]:
+    """What PynamoDB asks of DynamoDB when the store does all that it can do; the SDK says so before each call."""
+    made: set[str] = set()
+
+    def note(model: Any, **_more: Any) -> None:
+        made.add(f"dynamodb:{model.name}")
+
+    with pytest.MonkeyPatch.context() as patched, mock_aws():
+        patched.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patched.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        table = f"nightingale-{secrets.token_hex(6)}"
+        create_table(table, region="eu-central-1")
+        store = DynamoStore(table, region="eu-central-1")
+        connection_of(store._connect()).client.meta.events.register("before-call.dynamodb", note)
+        first, second = Key("p", "1"), Key("p", "2")
+        store.put(Item(first, {"a": 1}, indexes={"index1": Key("x", "1")}))
+        store.transact([Check(first, 1), Put(Item(second, {}))])
+        store.get(first)
+        store.query("p")
+        store.query_index("index1", "x")
+        store.transact([Delete(first, 1)])
+        store.delete(second, 1)
+        store.close()
+    return made
+
+
+def test_every_adapter_with_a_client_of_aws_is_looked_at() -> None:
+    found = set(client_modules(ADAPTERS))
+    helpers = {"s3_audit_keys.py", "codebuild_log.py"}  # these are handed their client
+    assert found == (set(ADAPTERS_OF_FUNCTIONS) - helpers) | (found & MADE_BY_A_PERSON)
+
+
+def test_no_other_adapter_calls_a_client_that_it_was_handed() -> None:
+    """A module that imports our client and names no service must be in the list with the services it is handed."""
+    for path in sorted(ADAPTERS.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "nightingale.adapters.aws_clients"
+            for alias in node.names
+        }
+        if "LazyClient" in imports:
+            assert path.name in ADAPTERS_OF_FUNCTIONS, f"{path.name}: who runs it, and what may they do?"
+
+
+def test_the_calls_are_found_where_they_are() -> None:
+    assert {"s3:PutObject", "s3:ListObjectsV2", "codebuild:StartBuild", "logs:GetLogEvents"} <= adapter_calls()
+
+
+@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_what_a_function_calls_is_allowed(identity: str, table_calls: set[str]) -> None:
+    assert {"dynamodb:TransactWriteItems", "dynamodb:GetItem", "dynamodb:Query"} <= table_calls
+    for call in adapter_calls() | table_calls:
+        for action in actions_of(call):
+            assert list(allowing(identity, action)), f"{identity} calls {call} and may not {action}"
+
+
+@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_nothing_is_allowed_to_a_function_that_nothing_needs(identity: str, table_calls: set[str]) -> None:
+    needed = {action for call in adapter_calls() | table_calls for action in actions_of(call)}
+    assert granted(identity) <= needed | set(BY_AWS_FOR_US)
+
+
+def test_each_exception_is_one() -> None:
+    assert set(BY_AWS_FOR_US) <= set().union(*(granted(identity) for identity in FUNCTIONS))
+
+
+@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_a_function_reaches_its_own_folders_only(identity: str) -> None:
+    audit, builds, state = FACTS["audit_bucket"], FACTS["builds_bucket"], FACTS["state_bucket"]
+    assert is_allowed(identity, "s3:PutObject", f"{audit}/audit/x/head")
+    assert is_allowed(identity, "s3:GetObject", f"{builds}/builds/b-1/result.json")
+    assert not is_allowed(identity, "s3:GetObject", f"{state}/instances/i-1/terraform.tfstate")
+    assert not is_allowed(identity, "s3:PutObject", f"{builds}/source/platform-1.zip")
+    assert not is_allowed(identity, "s3:DeleteObject", f"{audit}/audit/x/head")
+    assert not is_allowed(identity, "dynamodb:GetItem", FACTS["table"] + "-of-others")
+    assert not is_allowed(identity, "dynamodb:Scan", FACTS["table"])
+
+
+def test_our_own_code_may_make_no_network_interface() -> None:
+    function = "arn:aws:lambda:eu-central-1:123456789012:function:nightingale-watch_first"
+    assert is_allowed("watcher", "ec2:CreateNetworkInterface", "*")
+    assert not is_allowed("watcher", "ec2:CreateNetworkInterface", "*", {"lambda:SourceFunctionArn": function})
+
+
+def test_keys_are_used_by_services_alone() -> None:
+    for identity in (*FUNCTIONS, "gateway"):
+        assert not is_allowed(identity, "kms:Decrypt", FACTS["data_key"])
+        assert is_allowed(
+            identity, "kms:Decrypt", FACTS["data_key"], {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}
+        )
+
+
+# --- the gateway ------------------------------------------------------------------------------------------------------
+
+GATEWAY_SCRIPT = ROOT / "infra" / "control-plane" / "aws" / "gateway.sh"
+COMMANDS = {"aws s3 cp": {"s3:GetObject"}, "aws ssm get-parameter": {"ssm:GetParameter"}}
+"""What the commands of AWS's own tool in the gateway's script need; a copy of one named object lists nothing."""
+
+
+def test_the_gateway_may_do_what_its_script_does_and_nothing_more() -> None:
+    script = GATEWAY_SCRIPT.read_text(encoding="utf-8")
+    used = set(re.findall(r"\baws \w+ [\w-]+", script))
+    assert used == set(COMMANDS)
+    needed = {action for command in used for action in COMMANDS[command]}
+    assert granted("gateway") == needed | {"kms:Decrypt"}
+    assert is_allowed("gateway", "ssm:GetParameter", FACTS["parameters"] + "/token")
+    assert not is_allowed("gateway", "ssm:GetParameter", FACTS["parameters"] + "/other")
+    assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/builds/b-1/spec.json")
+    assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/source/platform-1.zip")
+
+
+# --- instances --------------------------------------------------------------------------------------------------------
+
+
+def test_an_instance_may_do_nothing_whatever_is_attached_to_its_role() -> None:
+    (only,) = statements("instance-boundary")
+    assert (only["Effect"], only["Action"], only["Resource"]) == ("Deny", "*", "*")
+    assert actions_of("sts:GetCallerIdentity") == frozenset()
+    text = (POLICIES.parent / "builds.tf").read_text(encoding="utf-8")
+    assert "permissions_boundary = aws_iam_policy.instance_boundary.arn" in text
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(POLICIES.glob("*.json")), ids=lambda path: path.stem)
+def test_every_policy_is_used_and_reads_well(path: Path) -> None:
+    texts = "".join(one.read_text(encoding="utf-8") for one in POLICIES.parent.glob("*.tf"))
+    assert f"policies/{path.stem}.json" in texts or path.stem in FUNCTIONS
+    names = [one["Sid"] for one in statements(path.stem)]
+    assert len(names) == len(set(names))
+    for one in statements(path.stem):
+        if one["Effect"] == "Allow" and not path.stem.endswith("-boundary"):
+            assert all("*" not in action for action in each(one["Action"])), one["Sid"]
