@@ -105,11 +105,18 @@ class FakePlatform:
     signatures: FakeSignatures = field(default_factory=FakeSignatures)
     prober: FakeProber = field(default_factory=FakeProber)
     proofs: Mapping[str, MachineProofs] = field(default_factory=dict)
+    more_places: tuple[str, ...] = ()
+    """Places that this platform runs beside `local`, each with machines and a builder of its own."""
 
     def __post_init__(self) -> None:
         apply_cluster(self.store, self.cluster)
         self.machines = FakeMachines(self.clock)
         self.builder = FakeBuilder(self.clock, self.machines)
+        self.machines_at = {"local": self.machines, **{name: FakeMachines(self.clock) for name in self.more_places}}
+        self.builder_at = {
+            name: self.builder if name == "local" else FakeBuilder(self.clock, machines)
+            for name, machines in self.machines_at.items()
+        }
         self.gateway: GatewayOut | None = GatewayOut(host="127.0.0.1", port=2222, host_key="ssh-ed25519 AAAA")
         self.made = platform(
             Adapters(
@@ -118,8 +125,8 @@ class FakePlatform:
                 clock=self.clock,
                 ids=self.ids,
                 signatures=self.signatures,
-                builders={"local": self.builder},
-                machines={"local": self.machines},
+                builders=self.builder_at,
+                machines=self.machines_at,
                 networks={"local": {"data_dir": "/data"}},
                 images={"local": "/image/bin/python"},
                 addresses=frozenset({URL}),
@@ -246,8 +253,9 @@ class FakePlatform:
         """Let the watcher look, end every build well, and look again until nothing moves."""
         watcher = watch or self.watch
         for _ in range(4):
-            for spec in self.builder.running:
-                self.builder.finish(spec.build_id)
+            for builder in self.builder_at.values():
+                for spec in builder.running:
+                    builder.finish(spec.build_id)
             watcher.refresh()
             await watcher.beat_in_flight()
 

@@ -10,7 +10,7 @@ import pytest
 
 from doubles.clusters import small_cluster
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.schemas import ImageIn, Size
+from nightingale.contract.schemas import DatasetIn, ImageIn, MachineIn, PlaceIn, Size
 from nightingale.domain.catalog import Cluster, Sizes, tier_of
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Mount
@@ -108,10 +108,21 @@ def test_a_local_machine_type_says_cores_memory_and_gpus(cluster):
     assert cluster.disk_gib(Size(disk="m")) == 20
 
 
-def test_a_place_of_a_kind_not_built_yet_is_refused(cluster):
-    with pytest.raises(RefusedError, match="aws are not built yet") as caught:
-        cluster.machine("aws", Size())
-    assert caught.value.next_step == "Places to use: local."
+def test_a_cloud_takes_the_first_of_its_machine_types_that_holds_the_size(cluster):
+    machines = (
+        MachineIn(type="tiny", cores=1, gib=1),
+        MachineIn(type="gpu", cores=8, gib=32, gpu="s"),
+        MachineIn(type="large", cores=4, gib=8),
+        MachineIn(type="larger", cores=16, gib=64),
+    )
+    place = PlaceIn(name="aws", kind="aws", machines=machines)
+    cluster = replace(cluster, places={**cluster.places, "aws": place})
+    assert cluster.machine("aws", Size()) == "tiny"
+    assert cluster.machine("aws", Size(cpu="m")) == "large"
+    assert cluster.machine("aws", Size(cpu="xl", memory="m")) == "larger"
+    assert cluster.machine("aws", Size(gpu="s")) == "gpu"
+    with pytest.raises(RefusedError, match="no machine type of aws holds 16 cores, 1 GiB and gpu s"):
+        cluster.machine("aws", Size(cpu="xl", gpu="s"))
 
 
 def test_a_container_is_taken_on_one_machine_only_and_where_the_image_names_one(cluster):
@@ -138,6 +149,24 @@ def test_images_and_datasets_are_found_where_they_lie(cluster):
         with pytest.raises(RefusedError) as caught:
             look()
         assert caught.value.code is ErrorCode.INVALID
+
+
+def test_what_a_place_is_told_of_comes_before_the_folder_of_every_local_one(cluster):
+    dataset = DatasetIn(name="ct-demo", version="1", local="/data/ct", sources={"local": "/other", "aws": "s3:ct/1"})
+    image = ImageIn(name="default", local="default", sources={"aws": "ami-0123456789abcdef0"})
+    cluster = replace(cluster, datasets={"ct-demo": dataset}, images={"default": image})
+    assert cluster.dataset_source("ct-demo", "local") == "/other"
+    assert cluster.dataset_source("ct-demo", "aws") == "s3:ct/1"
+    assert cluster.dataset_places("ct-demo") == ("local", "aws")
+    assert cluster.image("default", "aws") == "ami-0123456789abcdef0"
+    assert cluster.image_places("default") == ("local", "aws")
+
+
+def test_a_dataset_that_lies_elsewhere_says_where(cluster):
+    with pytest.raises(RefusedError) as caught:
+        cluster.dataset_source("ct-demo", "aws")
+    assert caught.value.message == "dataset ct-demo does not lie in aws"
+    assert "It lies in: local." in caught.value.next_step
 
 
 def test_an_unknown_project_is_not_found(cluster):

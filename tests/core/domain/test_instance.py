@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,19 +20,21 @@ from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, Reason
 from nightingale.domain.instance import Instance
+from nightingale.domain.moving import Moving
 
 E, S = EventName, Status
 
 TABLE: dict[EventName, dict[Status, set[Status]]] = {
-    # As the docstring of nightingale.domain.instance says it, written down a second time.
+    # As the docstring of nightingale.domain.transitions says it, written down a second time.
     E.BUILD_STARTED: {S.REQUESTED: {S.PROVISIONING}},
     E.BUILD_SUCCEEDED: {
-        S.PROVISIONING: {S.STARTING},
+        S.PROVISIONING: {S.STARTING, S.REQUESTED},
         S.STOPPING: {S.STOPPED},
         S.RESIZING: {S.STARTING, S.STOPPED},
         S.TERMINATING: {S.TERMINATED},
     },
     E.BUILD_FAILED: {status: {S.FAILED} for status in IN_FLIGHT if status is not S.STARTING},
+    E.MOVED_ON: {S.PROVISIONING: {S.REQUESTED}},
     E.BECAME_READY: {S.STARTING: {S.RUNNING}},
     E.CRASHED: {S.STARTING: {S.FAILED}, S.RUNNING: {S.FAILED}},
     E.DEADLINE_PASSED: {status: {S.FAILED} for status in IN_FLIGHT},
@@ -56,7 +59,8 @@ class InstanceLife(RuleBasedStateMachine):
         super().__init__()
         self.now = START
         life = Life()
-        self.instance: Instance = life.instance
+        moving = Moving(elsewhere=("aws-eu", "gcp"))
+        self.instance: Instance = replace(life.instance, moving=moving)
         self.history = list(life.history)
         self.builds = 1
 
@@ -86,7 +90,8 @@ class InstanceLife(RuleBasedStateMachine):
             build_id=f"b-{self.builds + 1}",
             last_good_at=self.now - timedelta(seconds=ago),
         )
-        assert before.accepts(name) == (before.status in TABLE[name])
+        may_move = name is not E.MOVED_ON or before.can_move_on
+        assert before.accepts(name) == (before.status in TABLE[name] and may_move)
         if not before.accepts(name):
             with pytest.raises(RefusedError) as caught:
                 before.apply(event, self.now)
@@ -159,6 +164,17 @@ class InstanceLife(RuleBasedStateMachine):
             opened = max(entry.seq for entry in self.history if entry.event is E.BECAME_READY)
             assert self.instance.running_since == self.history[opened - 1].at
             assert self.instance.reason is None
+
+    @invariant()
+    def each_place_is_tried_once_and_left_empty(self) -> None:
+        launch = [entry for entry in self.history if entry.event in {E.LAUNCH, E.MOVED_ON, E.BUILD_SUCCEEDED}]
+        places = [place for place, _ in itertools.groupby(entry.place for entry in launch)]
+        assert places == [*self.instance.moving.left, self.instance.place]
+        assert len(set(places)) == len(places)
+        moving = self.instance.moving
+        assert (*moving.left, self.instance.place, *moving.elsewhere) == ("local", "aws-eu", "gcp")
+        if moving.is_leaving and self.instance.status is not S.FAILED:
+            assert self.instance.desired_state is DesiredState.ABSENT
 
     @invariant()
     def terminated_is_the_end(self) -> None:

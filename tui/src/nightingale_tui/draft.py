@@ -46,6 +46,16 @@ class LaunchDraft:
         return Size(cpu=self.cpu, memory=self.memory, gpu=self.gpu, disk=self.disk)
 
 
+AUTO = "auto"
+"""The place that asks for the best one."""
+
+
+def place_options(catalog: CatalogOut) -> list[tuple[str, str]]:
+    """Return (text, name) of each place, and of the best one where there are several."""
+    places = [(place.title or place.name, place.name) for place in catalog.places]
+    return [*places, ("the best place (auto)", AUTO)] if len(places) > 1 else places
+
+
 def first_draft(catalog: CatalogOut) -> LaunchDraft:
     """Return a draft of the catalogue's first of everything, and no GPU."""
     none = next((option.name for option in catalog.gpu if not option.count), None)
@@ -135,4 +145,10 @@ def estimate_request(draft: LaunchDraft) -> EstimateIn:
         seconds = parse_duration(draft.stop_after)
     except ValueError:
         seconds = None
-    return EstimateIn(size=draft.size, place=draft.place, for_seconds=seconds or _DEFAULT_ESTIMATE_S)
+    return EstimateIn(
+        size=draft.size,
+        place=draft.place,
+        for_seconds=seconds or _DEFAULT_ESTIMATE_S,
+        image=draft.image,
+        datasets=draft.datasets,
+    )

@@ -102,6 +102,22 @@ PlaceKind = Annotated[
 ]
 
 
+Source = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^[A-Za-z0-9/][A-Za-z0-9._:/@+=~-]*$(?!\n)",
+        description="where it lies in that place, as the place names it",
+    ),
+]
+MachineType = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:,=+-]*$(?!\n)",
+        description="the machine type as the cloud calls it, such as m7i.large",
+    ),
+]
 PackageName = Annotated[
     str,
     Meta(
@@ -299,11 +315,26 @@ class CatalogOut(Out, frozen=True):
 
 
 class EstimateIn(In, frozen=True):
-    """A size, a place and a time to price."""
+    """A size, a place and a time to price. `place` as in a launch; `image` left out: whichever there is."""
 
     size: Size = Size()
     place: Name = "local"
     for_seconds: Seconds = 3600
+    image: Name | None = None
+    datasets: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
+
+
+class PlaceOfferOut(Out, frozen=True):
+    """One place of the project for what was asked: its price an hour, and what keeps it from being taken."""
+
+    place: str
+    kind: str
+    region: str = ""
+    per_hour: Money | None = None
+    """Null where the place cannot supply the size."""
+    refusal: str = ""
+    """Empty where it can be launched there."""
+    next_step: str = ""
 
 
 class EstimateOut(Out, frozen=True):
@@ -316,17 +347,27 @@ class EstimateOut(Out, frozen=True):
     billed: Money
     for_seconds: int
     plan: Plan
+    place: str = ""
+    """The place that is priced: of `auto` and of a kind, the one that would be taken."""
+    place_why: str = ""
+    places: tuple[PlaceOfferOut, ...] = ()
+    """Each place of the project, in the order in which `auto` takes them."""
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
 
 
 class LaunchIn(In, frozen=True):
-    """Launch an instance. `request_id` makes a repeated call give the first one's answer."""
+    """Launch an instance. `request_id` makes a repeated call give the first one's answer.
+
+    `place` is a place's name, a kind of place (`aws`: the best of that kind) or `auto` (the best of all).
+    """
 
     name: InstanceName
     size: Size = Size()
     place: Name = "local"
+    elsewhere: bool = False
+    """Where there is no capacity, try the project's other places, each once. With `auto` it is so."""
     image: Name = "default"
     datasets: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
     stop_after_seconds: Seconds | None = None
@@ -486,6 +527,10 @@ class InstanceOut(Out, frozen=True):
     warning: str = ""
     """What comes soon, and what can be done about it."""
     reason: ReasonOut | None = None
+    place_why: str = ""
+    """Why it is in this place."""
+    elsewhere: tuple[str, ...] = ()
+    """Places that are tried next, in order, where this one has no capacity for its launch."""
     build_id: str | None = None
     sandbox: str | None = None
     image_digest: str | None = None
@@ -529,6 +574,8 @@ class HistoryEntryOut(Out, frozen=True):
     reason: ReasonOut | None = None
     image_digest: str | None = None
     """Of the image that this start was made from, where the change is one."""
+    place: str = ""
+    """Where it was to be after the change; empty in entries of before places were recorded."""
 
 
 class HistoryOut(Out, frozen=True):
@@ -799,6 +846,14 @@ class ProjectIn(In, frozen=True):
     policy: Annotated[
         PolicyIn | None, Meta(description="where this project differs from the cluster's policy; 0 or no hours: none")
     ] = None
+    places: Annotated[
+        tuple[Name, ...],
+        Meta(
+            max_length=50,
+            description="where its instances may run, the preferred first: names of this file's places, or kinds "
+            "(aws: every place of that kind, the cheapest first); left out: everywhere, the cheapest first",
+        ),
+    ] = ()
 
 
 class CpuIn(In, frozen=True):
@@ -867,6 +922,10 @@ class ImageIn(In, frozen=True):
         ]
         | None
     ) = None
+    sources: Annotated[
+        dict[Name, Source],
+        Meta(description="in clouds: by name of the place, the machine image there, such as ami-0123456789abcdef0"),
+    ] = {}
 
 
 class DatasetIn(In, frozen=True):
@@ -880,6 +939,22 @@ class DatasetIn(In, frozen=True):
     ] = 3
     local: Annotated[str, Meta(max_length=1000, description="on one machine: the folder's absolute path")] | None = None
     """Absolute folder on one machine."""
+    sources: Annotated[
+        dict[Name, Source],
+        Meta(
+            description="by name of the place where it lies, what it is there: in aws ebs:snap-…, efs:fs-…:/path or "
+            "s3:bucket/prefix; in a local place an absolute folder, before local. It is mounted nowhere else"
+        ),
+    ] = {}
+
+
+class MachineIn(In, frozen=True):
+    """A machine type of a cloud and what it holds."""
+
+    type: MachineType
+    cores: Annotated[int, Meta(ge=1, le=1024, description="processor cores")]
+    gib: Annotated[int, Meta(ge=1, le=65536, description="GiB of memory (1024 MiB)")]
+    gpu: Annotated[SizeName, Meta(description="a name of this file's gpu sizes; left out: none")] = "none"
 
 
 class PlaceIn(In, frozen=True):
@@ -889,6 +964,10 @@ class PlaceIn(In, frozen=True):
     kind: Annotated[PlaceKind, Meta(description="the Terraform module: local, aws, azure or gcp")]
     title: Annotated[ShortText, Meta(description="as people call it")] = ""
     region: Annotated[ShortText, Meta(description="the cloud's own name of it")] = ""
+    machines: Annotated[
+        tuple[MachineIn, ...],
+        Meta(max_length=200, description="in clouds: its machine types; the first that holds a size is taken"),
+    ] = ()
 
 
 class RateIn(In, frozen=True):

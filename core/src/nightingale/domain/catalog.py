@@ -181,30 +181,46 @@ class Cluster:
             raise _unknown("place", f"there is no place {name}", list(self.places))
         return self.places[name]
 
-    def image(self, name: str, place_kind: str) -> str:
-        """Return what the image is called in places of this kind. Raises RefusedError `invalid`."""
+    def image(self, name: str, place: str) -> str:
+        """Return what the image is called in a place. Raises RefusedError `invalid`."""
         if name not in self.images:
             raise _unknown("image", f"there is no image {name}", list(self.images))
-        source = self.images[name].local if place_kind == "local" else None
+        source = self._image_source(name, place)
         if source is None:
-            known = [image.name for image in self.images.values() if image.local is not None and place_kind == "local"]
-            raise _unknown("image", f"image {name} is not to be had in places of kind {place_kind}", known)
+            known = [image for image in self.images if self._image_source(image, place) is not None]
+            raise _unknown("image", f"image {name} is not to be had in {place}", known)
         return source
 
-    def container(self, name: str, place_kind: str) -> str | None:
+    def _image_source(self, name: str, place: str) -> str | None:
+        image = self.images[name]
+        return image.sources.get(place) or (image.local if self.place(place).kind == "local" else None)
+
+    def image_places(self, name: str) -> tuple[str, ...]:
+        """Return the places where the image is to be had, in order of name."""
+        return tuple(place for place in self.places if self._image_source(name, place) is not None)
+
+    def container(self, name: str, place: str) -> str | None:
         """Return the container image to take where it can be, for an image that is to be had in such places."""
-        return self.images[name].container if place_kind == "local" else None
+        return self.images[name].container if self.place(place).kind == "local" else None
 
-    def dataset_source(self, name: str, place_kind: str) -> str:
-        """Return where the dataset lies in places of this kind (local: a folder). Raises RefusedError `invalid`."""
+    def dataset_source(self, name: str, place: str) -> str:
+        """Return where the dataset lies in a place (local: a folder). Raises RefusedError `invalid`."""
         dataset = self.datasets.get(name)
-        source = dataset.local if dataset is not None and place_kind == "local" else None
+        source = self._dataset_source(dataset, place) if dataset is not None else None
         if source is None:
-            words = f"dataset {name} does not lie in places of kind {place_kind}"
-            raise RefusedError(
-                ErrorCode.INVALID, words, "Choose another place or dataset.", details=(("datasets", words),)
-            )
+            words = f"dataset {name} does not lie in {place}"
+            there = ", ".join(self.dataset_places(name)) or "in no place"
+            step = f"It lies in: {there}. Launch there (--place), or ask the administrator to have it brought here."
+            raise RefusedError(ErrorCode.INVALID, words, step, details=(("datasets", words),))
         return source
+
+    def _dataset_source(self, dataset: DatasetIn, place: str) -> str | None:
+        return dataset.sources.get(place) or (dataset.local if self.place(place).kind == "local" else None)
+
+    def dataset_places(self, name: str) -> tuple[str, ...]:
+        """Return the places where the dataset lies, in order of name."""
+        dataset = self.datasets.get(name)
+        return tuple(place for place in self.places if dataset is not None and self._dataset_source(dataset, place))
 
     def disk_gib(self, size: Size) -> int:
         """Return the GiB of the size's disk. Raises RefusedError `invalid`."""
@@ -213,16 +229,22 @@ class Cluster:
     def machine(self, place: str, size: Size) -> str:
         """Return the machine type of a size in a place: `c{cores}-m{memory MiB}-g{gpu count}` in a local one.
 
-        Raises RefusedError `invalid` for an unknown size or place, or a kind of place that is not built yet.
+        In a cloud it is the first of the place's machine types that holds the size. Raises RefusedError `invalid` for
+        an unknown size or place, or where no machine type holds the size.
         """
         found = self.place(place)
-        if found.kind != "local":
-            words = f"places of kind {found.kind} are not built yet"
-            local = ", ".join(name for name, other in self.places.items() if other.kind == "local") or "none yet"
-            raise RefusedError(ErrorCode.INVALID, words, f"Places to use: {local}.", details=(("place", words),))
         cores = _option("cpu", size.cpu, self.sizes.cpu).cores
-        memory = _option("memory", size.memory, self.sizes.memory).gib * 1024
-        return f"c{cores}-m{memory}-g{_option('gpu', size.gpu, self.sizes.gpu).count}"
+        gib = _option("memory", size.memory, self.sizes.memory).gib
+        count = _option("gpu", size.gpu, self.sizes.gpu).count
+        if found.kind == "local":
+            return f"c{cores}-m{gib * 1024}-g{count}"
+        for machine in found.machines:
+            if machine.cores >= cores and machine.gib >= gib and machine.gpu == size.gpu:
+                return machine.type
+        words = f"no machine type of {place} holds {cores} cores, {gib} GiB and gpu {size.gpu}"
+        raise RefusedError(
+            ErrorCode.INVALID, words, "Choose a smaller size or another place.", details=(("place", words),)
+        )
 
 
 def tier_of(mounts: Iterable[Mount]) -> int:

@@ -17,6 +17,7 @@ class EventName(StrEnum):
     BUILD_STARTED = "build_started"
     BUILD_SUCCEEDED = "build_succeeded"
     BUILD_FAILED = "build_failed"
+    MOVED_ON = "moved_on"
     BECAME_READY = "became_ready"
     CRASHED = "crashed"
     DEADLINE_PASSED = "deadline_passed"
@@ -85,3 +86,5 @@ class HistoryEntry:
     reason: Reason | None = None
     image_digest: str | None = None
     """Of the image that this start was made from."""
+    place: str = ""
+    """Where it was to be after the change."""

@@ -1,30 +1,7 @@
 """The instance and its life. `Instance.apply` is the only writer of `status`.
 
-Every transition (rows: event; columns that are not named refuse it):
-
-    event             from                       to
-    launch            (nothing)                  requested
-    build_started     requested                  provisioning
-    build_succeeded   provisioning               starting
-                      stopping                   stopped
-                      resizing                   starting, or stopped if it was stopped before
-                      terminating                terminated
-    build_failed      any status in flight but starting   failed
-    became_ready      starting                   running
-    crashed           starting, running          failed
-    deadline_passed   any status in flight       failed
-    went_unreachable  running                    running   (sets unreachable_since)
-    came_back         running                    running   (clears it)
-    stayed_away       running                    failed    (unreachable past its deadline)
-    stop              running                    stopping
-    start             stopped                    requested
-    resize            running, stopped           resizing
-    retry             failed                     what failed: requested, stopping, resizing or terminating
-    delete            running, stopped, failed   terminating
-    extend            running                    running   (moves stops_at)
-
-Commands that come while a status is in flight are `busy`. Times are aware UTC in whole seconds and never before the
-entry before.
+`domain.transitions` has the table of every transition. Commands that come while a status is in flight are `busy`. Times
+are aware UTC in whole seconds and never before the entry before.
 """
 
 from __future__ import annotations
@@ -38,43 +15,10 @@ from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, Rea
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
+from nightingale.domain.moving import STAYS, Moving
+from nightingale.domain.transitions import COMMANDS, NEEDS_BUILD, TABLE
 from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
-
-_S = Status
-_TABLE: dict[EventName, dict[Status, Status | None]] = {
-    # None: the target depends on the instance, see `_target`.
-    EventName.BUILD_STARTED: {_S.REQUESTED: _S.PROVISIONING},
-    EventName.BUILD_SUCCEEDED: {
-        _S.PROVISIONING: _S.STARTING,
-        _S.STOPPING: _S.STOPPED,
-        _S.RESIZING: None,
-        _S.TERMINATING: _S.TERMINATED,
-    },
-    EventName.BUILD_FAILED: dict.fromkeys(IN_FLIGHT - {_S.STARTING}, _S.FAILED),
-    EventName.BECAME_READY: {_S.STARTING: _S.RUNNING},
-    EventName.CRASHED: {_S.STARTING: _S.FAILED, _S.RUNNING: _S.FAILED},
-    EventName.DEADLINE_PASSED: dict.fromkeys(IN_FLIGHT, _S.FAILED),
-    EventName.WENT_UNREACHABLE: {_S.RUNNING: _S.RUNNING},
-    EventName.CAME_BACK: {_S.RUNNING: _S.RUNNING},
-    EventName.STAYED_AWAY: {_S.RUNNING: _S.FAILED},
-    EventName.STOP: {_S.RUNNING: _S.STOPPING},
-    EventName.START: {_S.STOPPED: _S.REQUESTED},
-    EventName.RESIZE: {_S.RUNNING: _S.RESIZING, _S.STOPPED: _S.RESIZING},
-    EventName.RETRY: {_S.FAILED: None},
-    EventName.DELETE: {_S.RUNNING: _S.TERMINATING, _S.STOPPED: _S.TERMINATING, _S.FAILED: _S.TERMINATING},
-    EventName.EXTEND: {_S.RUNNING: _S.RUNNING},
-}
-
-_COMMANDS: dict[EventName, Action] = {
-    event: Action[event.name]
-    for event in (
-        *(EventName.STOP, EventName.START, EventName.RESIZE),
-        *(EventName.RETRY, EventName.DELETE, EventName.EXTEND),
-    )
-}
-
-_NEEDS_BUILD = frozenset({_S.REQUESTED, _S.STOPPING, _S.RESIZING, _S.TERMINATING})
 
 
 @dataclass(frozen=True)
@@ -120,6 +64,7 @@ class Instance:
     image_digest: str | None = None
     work: Work = NO_WORK
     watching: Watching = NO_WATCHING
+    moving: Moving = STAYS
     terminated_at: datetime | None = None
 
     @staticmethod
@@ -138,6 +83,7 @@ class Instance:
         build_id: str,
         request_id: str,
         stops_at: datetime | None,
+        moving: Moving = STAYS,
     ) -> tuple[Instance, HistoryEntry]:
         """Return a new instance in `requested` and the first entry of its history."""
         instance = Instance(
@@ -161,8 +107,11 @@ class Instance:
             request_id=request_id,
             up_since=at,
             stops_at=stops_at,
+            moving=moving,
         )
-        entry = HistoryEntry(1, at, EventName.LAUNCH, None, Status.REQUESTED, owner, size, 1, build_id=build_id)
+        entry = HistoryEntry(
+            1, at, EventName.LAUNCH, None, Status.REQUESTED, owner, size, 1, build_id=build_id, place=place
+        )
         return instance, entry
 
     @property
@@ -178,7 +127,7 @@ class Instance:
     @property
     def desired_state(self) -> DesiredState:
         """What the build of the status in flight is to make true."""
-        if self.status is Status.TERMINATING:
+        if self.status is Status.TERMINATING or self.moving.is_leaving:
             return DesiredState.ABSENT
         if self.status is Status.STOPPING or (self.status is Status.RESIZING and self.was_stopped):
             return DesiredState.STOPPED
@@ -186,12 +135,19 @@ class Instance:
 
     def allowed_actions(self) -> tuple[Action, ...]:
         """Return what may be asked of it now."""
-        actions = tuple(action for event, action in _COMMANDS.items() if self.status in _TABLE[event])
+        actions = tuple(action for event, action in COMMANDS.items() if self.status in TABLE[event])
         return (*actions, Action.OPEN) if self.status is Status.RUNNING else actions
 
     def accepts(self, event: EventName) -> bool:
         """Return whether the event has a place in the present status."""
-        return self.status in _TABLE.get(event, {})
+        if event is EventName.MOVED_ON and not self.can_move_on:
+            return False
+        return self.status in TABLE.get(event, {})
+
+    @property
+    def can_move_on(self) -> bool:
+        """Whether its launch may go on in another place: it was asked to, and there is one not tried yet."""
+        return self.action is Action.LAUNCH and bool(self.moving.elsewhere) and not self.moving.is_leaving
 
     def deadline(self, deadlines: Deadlines) -> datetime | None:
         """Return when the status in flight must have ended, None when nothing is under way."""
@@ -202,12 +158,11 @@ class Instance:
 
         Raises RefusedError: `busy` for a command during flight, `not_allowed_now` for any other event out of place.
         """
-        row = _TABLE.get(event.name, {})
-        if self.status not in row:
+        if not self.accepts(event.name):
             raise self._refusal(event.name)
-        after = row[self.status] or self._target(event.name)
+        after = TABLE[event.name][self.status] or self._target(event.name)
         at = max(now, self.changed_at)
-        needs_build = after in _NEEDS_BUILD and after is not self.status
+        needs_build = after in NEEDS_BUILD and after is not self.status
         generation = self.generation + 1 if needs_build else self.generation
         action = self._action(event.name)
         reason = replace(event.reason, action=event.reason.action or action) if event.reason is not None else None
@@ -239,6 +194,7 @@ class Instance:
             build_id=changed.build_id if needs_build else None,
             reason=reason,
             image_digest=event.image_digest,
+            place=changed.place,
         )
         return changed, entry
 
@@ -253,7 +209,7 @@ class Instance:
         if event.name is EventName.BECAME_READY:
             seen = replace(self, sandbox=event.sandbox, limits=event.limits, observer=event.observer)
             return replace(seen, running_since=at, last_activity_at=at, is_idle=False, image_digest=event.image_digest)
-        changed = _with_begin(self, event, at)
+        changed = _with_place(_with_begin(self, event, at), event, after)
         if event.name is EventName.RESIZE:
             changed = replace(changed, size=event.size or self.size, was_stopped=self.status is Status.STOPPED)
         if self.status is Status.RUNNING and after is not Status.RUNNING:
@@ -269,14 +225,16 @@ class Instance:
 
         A server that ends by itself failed at no action: starting it is what a retry does.
         """
-        if self.status is Status.RUNNING and event not in _COMMANDS:
+        if self.status is Status.RUNNING and event not in COMMANDS:
             return Action.START
-        if event in _COMMANDS and event not in {EventName.RETRY, EventName.EXTEND}:
-            return _COMMANDS[event]
+        if event in COMMANDS and event not in {EventName.RETRY, EventName.EXTEND}:
+            return COMMANDS[event]
         return self.action
 
     def _target(self, event: EventName) -> Status:
         """Return where events lead whose target depends on the instance."""
+        if event is EventName.BUILD_SUCCEEDED and self.status is Status.PROVISIONING:
+            return Status.REQUESTED if self.moving.is_leaving else Status.STARTING
         if event is EventName.BUILD_SUCCEEDED:
             return Status.STOPPED if self.was_stopped else Status.STARTING
         if self.action is Action.RESIZE and self.was_stopped:
@@ -284,12 +242,22 @@ class Instance:
         return {Action.STOP: Status.STOPPING, Action.DELETE: Status.TERMINATING}.get(self.action, Status.REQUESTED)
 
     def _refusal(self, event: EventName) -> RefusedError:
-        if event in _COMMANDS and self.is_in_flight:
+        if event in COMMANDS and self.is_in_flight:
             words = f"{self.name} is {self.status.value}: it takes no commands until that ends"
             return RefusedError(ErrorCode.BUSY, words, "Wait for it to end (nightingale ps --watch), then try again.")
         allowed = ", ".join(action.value for action in self.allowed_actions()) or "nothing"
         words = f"{self.name} is {self.status.value}: {event.value} has no place there"
         return RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, f"Possible now: {allowed}.")
+
+
+def _with_place(instance: Instance, event: Event, after: Status) -> Instance:
+    """Return the instance on its way out of its place, or in the next one."""
+    if event.name is EventName.MOVED_ON:
+        return replace(instance, moving=instance.moving.leave(instance.place))
+    if event.name is EventName.BUILD_SUCCEEDED and after is Status.REQUESTED:
+        place, moving = instance.moving.arrive(instance.place)
+        return replace(instance, place=place, moving=moving)
+    return instance
 
 
 def _with_begin(instance: Instance, event: Event, at: datetime) -> Instance:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from nightingale.contract.build import BuildSpec
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.vocabulary import Action
+from nightingale.contract.vocabulary import Action, Status
+from nightingale.domain.build import Build
 from nightingale.domain.catalog import Cluster
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.instance import Instance
+from nightingale.domain.placement import require_home
 from nightingale.services.catalog import CatalogService
 
 
@@ -38,19 +42,20 @@ class CatalogBuildVariables:
         self._images = images
 
     def of(self, instance: Instance, *, previous: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the module's variables; a stop or a delete keeps what the machine was built with.
+        """Return the module's variables; what ends a machine keeps what it was built with.
 
         A size, an image or a dataset that left the catalogue must not keep anyone from stopping or deleting.
         """
         changing = {"desired_state": instance.desired_state.value, "generation": instance.generation}
-        if previous is not None and instance.action in {Action.STOP, Action.DELETE}:
+        is_ending = instance.action in {Action.STOP, Action.DELETE} or instance.moving.is_leaving
+        if previous is not None and is_ending:
             return {**previous, **changing}
         cluster = self._catalog.load()
-        kind = cluster.place(instance.place).kind
         person = self._catalog.find_person(instance.owner)
-        image = cluster.image(instance.image, kind)
-        container = cluster.container(instance.image, kind)
+        image = cluster.image(instance.image, instance.place)
+        container = cluster.container(instance.image, instance.place)
         _require_mounts(cluster, instance)
+        require_home(cluster, instance.project, instance.place, instance.mounts)
         return {
             **changing,
             "instance_id": instance.id,
@@ -68,7 +73,7 @@ class CatalogBuildVariables:
                     "dataset": mount.dataset,
                     "version": mount.version,
                     "tier": mount.tier,
-                    "source": cluster.dataset_source(mount.dataset, kind),
+                    "source": cluster.dataset_source(mount.dataset, instance.place),
                 }
                 for mount in instance.mounts
             ],
@@ -79,6 +84,23 @@ class CatalogBuildVariables:
                 **({"container": container} if container is not None else {}),
             },
         }
+
+
+def spec_of(instance: Instance, build: Build, cluster: Cluster, deadlines: Deadlines) -> BuildSpec:
+    """Return what the builder is told of the instance's build."""
+    # A launch's build runs while the instance is provisioning; every other one while it is what it is now.
+    lasts = Status.PROVISIONING if instance.status is Status.REQUESTED else instance.status
+    place = cluster.places.get(instance.place)
+    return BuildSpec(
+        build_id=build.id,
+        instance_id=instance.id,
+        generation=build.generation,
+        action=build.action,
+        desired_state=build.desired_state,
+        place=place.kind if place is not None else instance.place,
+        variables=dict(build.variables),
+        timeout_seconds=int(deadlines.of(lasts).total_seconds()),
+    )
 
 
 def _require_mounts(cluster: Cluster, instance: Instance) -> None:

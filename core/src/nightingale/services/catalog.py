@@ -12,14 +12,13 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import schemas as s
-from nightingale.contract.vocabulary import Plan
 from nightingale.domain.access import Access, Principal
-from nightingale.domain.billing import cost_of
 from nightingale.domain.catalog import NO_GPU, Cluster, Person, Sizes
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import Machines
 from nightingale.ports.store import Item, Store, StoreUnavailableError
 from nightingale.services import records
+from nightingale.services.placing import estimate
 
 ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "PROJECT": s.ProjectIn,
@@ -178,9 +177,7 @@ class CatalogService:
                 s.ImageOut(
                     name=image.name,
                     title=image.title,
-                    places=tuple(
-                        place.name for place in cluster.places.values() if image.local and place.kind == "local"
-                    ),
+                    places=cluster.image_places(image.name),
                 )
                 for image in cluster.images.values()
             ),
@@ -209,27 +206,8 @@ class CatalogService:
         return None if machines is None else machines.sandbox().name
 
     def estimate(self, access: Access, wanted: s.EstimateIn) -> s.EstimateOut:
-        """Return the price of a size in a place, an hour and for the time asked, at today's rates.
-
-        Raises RefusedError: `not_found` for the project, `invalid` for a size or place that is not there.
-        """
-        cluster = self.load()
-        plan = cluster.project(access.project).plan
-        price = cluster.price(wanted.place, wanted.size, self._clock.now())
-        total = cost_of(wanted.for_seconds, price.compute) + cost_of(wanted.for_seconds, price.disk)
-
-        def money(amount: Decimal) -> s.Money:
-            return s.Money(amount=amount, currency=cluster.currency)
-
-        return s.EstimateOut(
-            per_hour=money(price.total),
-            compute_per_hour=money(price.compute),
-            disk_per_hour=money(price.disk),
-            list_price=money(total),
-            billed=money(total if plan is Plan.PRIVATE else Decimal(0)),
-            for_seconds=wanted.for_seconds,
-            plan=plan,
-        )
+        """Return the price of a size in a place, an hour and for the time asked, as `placing.estimate` does."""
+        return estimate(self.load(), access.project, wanted, self._clock.now(), self._machines)
 
 
 def _size_options(cluster: Cluster, today: date) -> dict[str, tuple[s.SizeOptionOut, ...]]:

@@ -16,6 +16,7 @@ from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
 from nightingale.ports.signatures import SignatureError, SignatureVerifier
 from nightingale.services.cluster_packages import package_mistakes
+from nightingale.services.cluster_places import place_mistakes
 
 Mistake = tuple[str, str]
 
@@ -37,6 +38,7 @@ def find_mistakes(cluster: ClusterIn, signatures: SignatureVerifier, people: Map
         *_doubles("images", cluster.images),
         *_image_mistakes(cluster.images),
         *_doubles("places", cluster.places),
+        *place_mistakes(cluster),
         *_rate_mistakes(cluster),
         *_dataset_mistakes(cluster),
         *_policy_mistakes("policy", cluster.policy),

@@ -47,6 +47,9 @@ _PATHS = {
     "LOGIN": "login",
 }
 
+_UNSAID = {"PROJECT": ("policy", "places"), "IMAGE": ("sources",), "DATASET": ("sources",), "PLACE": ("machines",)}
+"""What most entries leave out, and what then shows in no change."""
+
 _POLICY_KEY = re.compile(r"policy|packages|login|projects\.[^.]+\.policy")
 
 
@@ -257,8 +260,9 @@ def _tree(state: ClusterState) -> dict[str, Any]:
         for name in sorted(state.entries[kind]):
             document = msgspec.to_builtins(state.entries[kind][name])
             fields = {key: value for key, value in document.items() if key not in {"name", "place", "effective"}}
-            if kind == "PROJECT" and fields["policy"] is None:
-                del fields["policy"]
+            for key in _UNSAID.get(kind, ()):
+                if not fields[key]:
+                    del fields[key]
             tree[path if kind in {"POLICY", "PACKAGES", "LOGIN"} else f"{path}.{name.replace('#', '.')}"] = fields
     return tree
 

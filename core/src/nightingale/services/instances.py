@@ -21,6 +21,8 @@ from nightingale.domain.catalog import tier_of
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
+from nightingale.domain.moving import Moving
+from nightingale.domain.placement import Wish
 from nightingale.ports.audit_log import AuditEvent, AuditLog
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.machines import Machines, MachineUnavailableError
@@ -29,7 +31,8 @@ from nightingale.services.catalog import CatalogService
 from nightingale.services.instance_views import InstanceViews, require_own
 from nightingale.services.lifecycle import Announce, Lifecycle
 from nightingale.services.multi_factor import require_multi_factor
-from nightingale.services.policies import require_sandbox
+from nightingale.services.placing import place_launch
+from nightingale.services.sandboxes import require_sandbox
 
 JUPYTER_PORT = 8888
 """The one port that an instance's name has behind the gateway."""
@@ -65,12 +68,11 @@ class InstanceService:
             return self.views.present(access, before)
         cluster = self.catalog.load()
         now = self.clock.now()
-        cluster.price(body.place, body.size, now)
-        cluster.image(body.image, cluster.place(body.place).kind)
         mounts = cluster.mounts(access.project, body.datasets)
         tier = tier_of(mounts)
         require_multi_factor(cluster, access.principal, tier)
-        self._require_sandbox(body.place, tier)
+        wish = Wish(access.project, body.size, mounts, now, body.image)
+        placement = place_launch(cluster, wish, body, self.machines)
         stops_at = now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds is not None else None
         instance, entry = Instance.launch(
             instance_id=self.ids.ordered("i", now),
@@ -78,7 +80,7 @@ class InstanceService:
             project=access.project,
             owner=access.principal.name,
             size=body.size,
-            place=body.place,
+            place=placement.place,
             image=body.image,
             mounts=mounts,
             tier=tier,
@@ -86,6 +88,7 @@ class InstanceService:
             build_id=self.ids.new("b"),
             request_id=body.request_id,
             stops_at=stops_at,
+            moving=Moving(why=placement.why, elsewhere=placement.elsewhere),
         )
         try:
             launched = self._recorded(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from nightingale.contract.build import BuildResult, BuildSpec
+from nightingale.contract.build import BuildResult
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.vocabulary import BuildState, Status
+from nightingale.contract.vocabulary import BuildState, ReasonCode, Status
 from nightingale.domain.build import Build
 from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
@@ -21,7 +21,8 @@ from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSee
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.store import ABSENT, ConditionFailedError, Delete, Item, Put, Store, Write
 from nightingale.services import records
-from nightingale.services.build_variables import BuildVariables
+from nightingale.services.build_ends import end_event
+from nightingale.services.build_variables import BuildVariables, spec_of
 from nightingale.services.policies import Policies
 
 _LOG = logging.getLogger(__name__)
@@ -174,18 +175,7 @@ class Lifecycle:
 
     def _hand_over(self, instance: Instance, build: Build) -> Builder | None:
         """Return the builder once it has taken the build, None when there is none or it cannot now."""
-        # A launch's build runs while the instance is provisioning; every other one while it is what it is now.
-        lasts = Status.PROVISIONING if instance.status is Status.REQUESTED else instance.status
-        spec = BuildSpec(
-            build_id=build.id,
-            instance_id=instance.id,
-            generation=build.generation,
-            action=build.action,
-            desired_state=build.desired_state,
-            place=instance.place,
-            variables=dict(build.variables),
-            timeout_seconds=int(self.deadlines.of(lasts).total_seconds()),
-        )
+        spec = spec_of(instance, build, self.policies.catalog.load(), self.deadlines)
         builder = self.builders.get(instance.place)
         try:
             if builder is not None:
@@ -200,8 +190,16 @@ class Lifecycle:
         found = self.find_build(instance)
         if found is None or seen.result is None:
             return instance
-        name = EventName.BUILD_SUCCEEDED if seen.result.is_ok else EventName.BUILD_FAILED
-        return self._end(instance, found, seen.result, name)
+        result, event = seen.result, end_event(instance, seen.result, self.ids)
+        try:
+            changed = self._end(instance, found, result, event)
+        except RefusedError as refusal:
+            if not instance.moving.is_leaving or refusal.code is not ErrorCode.INVALID:
+                raise
+            # The next place was good when it was launched, and the cluster file has changed since.
+            reason = Reason(ReasonCode.NO_CAPACITY, refusal.message, refusal.next_step)
+            changed = self._end(instance, found, result, Event(EventName.BUILD_FAILED, "platform", reason))
+        return self.start_build(changed) if event.build_id in {changed.build_id} - {None} else changed
 
     def expire(self, instance: Instance, reason: Reason) -> Instance:
         """Fail an instance whose deadline has passed; a build that has not ended is cancelled and fails with it."""
@@ -221,15 +219,15 @@ class Lifecycle:
             words=reason.words,
             next_step=reason.next_step,
         )
-        return self._end(instance, found, result, EventName.DEADLINE_PASSED)
+        return self._end(instance, found, result, Event(EventName.DEADLINE_PASSED, actor="platform"))
 
-    def _end(self, instance: Instance, found: tuple[Build, int], result: BuildResult, name: EventName) -> Instance:
+    def _end(self, instance: Instance, found: tuple[Build, int], result: BuildResult, event: Event) -> Instance:
         """Write the end of a build and what it means for its instance, both or neither."""
         build, version = found
         ended = build.ended(result)
         also = (Put(records.build_item(ended, version)),)
         # Where there is no new reason the old one stands: a stop that its lifetime asked for says so when it is done.
-        event = Event(name, actor="platform", reason=ended.reason or instance.reason)
+        event = replace(event, reason=event.reason or ended.reason or instance.reason)
         return self._write(instance.project, instance.id, event, seen=instance, also=also)
 
     def _write(

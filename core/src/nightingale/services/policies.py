@@ -17,6 +17,7 @@ from nightingale.domain.policy_checks import CHECKED, require_allowed
 from nightingale.ports.clock import Ids
 from nightingale.ports.machines import Machines
 from nightingale.services.catalog import CatalogService
+from nightingale.services.sandboxes import require_sandbox
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,3 @@ def _may_start(instance: Instance, cluster: Cluster, machines: Mapping[str, Mach
     except RefusedError:
         return False
     return True
-
-
-def require_sandbox(machines: Machines, tier: int) -> None:
-    """Refuse a tier that the place's sandbox does not hold. Raises RefusedError `sandbox_unavailable`."""
-    if tier == 0:
-        return
-    sandbox = machines.sandbox()
-    if sandbox.name is None or not sandbox.is_trusted:
-        why = sandbox.why or "the platform runs in an ordinary account"
-        raise RefusedError(
-            ErrorCode.SANDBOX_UNAVAILABLE,
-            f"a dataset of tier {tier} needs a sandbox that holds against its own user; here there is none: {why}",
-            "Run the platform as root with bubblewrap installed, or mount tier 0 datasets only.",
-        )

@@ -89,6 +89,8 @@ def present_instance(
         why_up=verdict.why,
         warning=" ".join([*verdict.warnings, *_home_warning(home)]),
         reason=present_reason(instance.reason, with_log=with_log),
+        place_why=instance.moving.why,
+        elsewhere=instance.moving.elsewhere,
         build_id=instance.build_id,
         sandbox=instance.sandbox,
         image_digest=instance.image_digest,
@@ -162,6 +164,7 @@ def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:
         billed_until=entry.billed_until,
         build_id=entry.build_id,
         image_digest=entry.image_digest,
+        place=entry.place,
         reason=present_reason(entry.reason, with_log=with_log),
     )
 

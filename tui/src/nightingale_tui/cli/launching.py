@@ -17,6 +17,7 @@ from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Console
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError, cannot_be
 from nightingale_tui.cli.parser import add_dry_run, add_name, add_project_flag, add_wait, add_yes
+from nightingale_tui.cli.placing import tell_other_place, tell_places
 from nightingale_tui.cli.watching import report_end, wait_until_settled
 from nightingale_tui.cli.wording import duration, money, size, span
 
@@ -39,7 +40,14 @@ def _configure_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("-d", "--dataset"), action="append", default=[], metavar="DATASET", help="dataset to mount; may be repeated"
     )
-    parser.add_argument("--place", default="local", help="where it runs (local)")
+    parser.add_argument(
+        "--place",
+        default="local",
+        help="where it runs: a place's name, a kind (aws, azure, gcp, local), or auto (local)",
+    )
+    parser.add_argument(
+        "--elsewhere", action="store_true", help="where there is no capacity, try the other places; auto does"
+    )
     parser.add_argument("--image", default="default", help="its image (default)")
     parser.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="stop by itself after 10m, 2h, 1d")
     add_yes(parser)
@@ -53,6 +61,7 @@ def _up(args: argparse.Namespace, console: Console) -> int:
             name=args.name,
             size=s.Size(**_asked_size(args)),
             place=args.place,
+            elsewhere=args.elsewhere,
             image=args.image,
             datasets=tuple(args.dataset),
             stop_after_seconds=args.seconds,
@@ -61,14 +70,17 @@ def _up(args: argparse.Namespace, console: Console) -> int:
     )
     with connect(args, console) as connection:
         api, project = connection.api, connection.project()
-        estimate = _price(
-            api, console, project, _estimate(body.size, body.place, args.seconds), is_timed=args.seconds is not None
+        wanted = msgspec.structs.replace(
+            _estimate(body.size, body.place, args.seconds), image=body.image, datasets=body.datasets
         )
+        estimate = _price(api, console, project, wanted, is_timed=args.seconds is not None)
+        tell_places(console, estimate)
         if args.dry_run:
             return _dry(console, estimate, f"{body.name} ({size(body.size)}) would be launched in {project}.")
         if not console.confirm(f"Launch {body.name} in {project}?"):
             return _said_no(console)
         instance = _launch(api, console, project, body)
+        tell_other_place(console, estimate, instance)
         return _finish(args, console, api, project, instance)
 
 

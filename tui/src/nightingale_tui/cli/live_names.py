@@ -156,7 +156,9 @@ def _sections(catalog: s.CatalogOut) -> Iterator[tuple[str, Names]]:
         yield resource, {option.name: Named(meaning(option)) for option in options}
     yield "datasets", {dataset.name: Named(f"tier {dataset.tier}, {dataset.title}") for dataset in catalog.datasets}
     yield "images", {image.name: Named(image.title) for image in catalog.images}
-    yield "places", {place.name: Named(place.title) for place in catalog.places}
+    kinds = {place.kind: Named(f"the best place of kind {place.kind}") for place in catalog.places}
+    auto = {"auto": Named("the best place of all")} if catalog.places else {}
+    yield "places", {**auto, **kinds, **{place.name: Named(place.title) for place in catalog.places}}
 
 
 def _safe(names: Names) -> Names:

@@ -176,6 +176,8 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
             ),
         ),
         ("place", f"{instance.place}, image {instance.image}"),
+        ("why there", instance.place_why),
+        ("or else", ", ".join(instance.elsewhere)),
         ("digest", instance.image_digest or ""),
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
         ("image", image_words(instance)),

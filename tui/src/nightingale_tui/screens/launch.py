@@ -58,8 +58,7 @@ class LaunchScreen(ModalScreen[str | None]):
             for resource in d.RESOURCES:
                 options = size_options(catalog, resource, draft.place)
                 yield from self._field(resource, self._select(resource, options, getattr(draft, resource)))
-            places = [(place.title or place.name, place.name) for place in catalog.places]
-            yield from self._field("place", self._select("place", places, draft.place))
+            yield from self._field("place", self._select("place", d.place_options(catalog), draft.place))
             images = [(image.title or image.name, image.name) for image in catalog.images]
             yield from self._field("image", self._select("image", images, draft.image))
             yield from self._field("datasets", self._datasets())
@@ -125,7 +124,7 @@ class LaunchScreen(ModalScreen[str | None]):
             return
         self.draft = d.changed(self.draft, name, value)
         self._show_wrong()
-        if name not in {"name", "image", "datasets"}:
+        if name != "name":
             self._price()
 
     def _offer_sizes(self) -> None:
@@ -211,4 +210,18 @@ def price_words(estimate: EstimateOut) -> str:
         paid += f"; billed {words.price(estimate.billed)} (non-profit)"
     elif estimate.billed != estimate.list_price:
         paid += f"; billed {words.price(estimate.billed)}"
-    return f"{hourly}\n{paid}"
+    return "\n".join([hourly, paid, *place_words(estimate)])
+
+
+def place_words(estimate: EstimateOut) -> list[str]:
+    """Return where it goes and why, or what speaks against it there; and where else it could go, at which price."""
+    refused = next((offer for offer in estimate.places if offer.place == estimate.place and offer.refusal), None)
+    told = [f"in {estimate.place}  ({estimate.place_why})"] if estimate.place_why else []
+    if refused is not None:
+        told.append(f"not possible in {refused.place}: {refused.refusal}")
+    others = [
+        f"{offer.place} {words.price(offer.per_hour)}/h"
+        for offer in estimate.places
+        if not offer.refusal and offer.per_hour is not None and offer.place != estimate.place
+    ]
+    return [*told, *([f"possible too: {', '.join(others)}"] if others else [])]

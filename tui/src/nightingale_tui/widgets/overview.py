@@ -43,6 +43,8 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "size": words.size_long(one.size, catalog),
         "datasets": ", ".join(f"{m.dataset} {m.version} (tier {m.tier}, read-only)" for m in one.datasets) or "none",
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
+        "why there": one.place_why,
+        "or else": ", ".join(one.elsewhere),
         "digest": one.image_digest or "",
         "image": image_words(one),
         "home": home_words(one),

@@ -1,0 +1,69 @@
+"""What can be wrong with the places of a cluster file: their names, machine types, and what is said to lie there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+
+from nightingale.contract.schemas import ClusterIn, PlaceIn, ProjectIn
+from nightingale.domain.catalog import NO_GPU
+from nightingale.domain.placement import AUTO, KINDS
+
+_DATASET_IN_AWS = re.compile(
+    r"ebs:snap-[0-9a-f]{8,17}|efs:fs-[0-9a-f]{8,17}:/[^\s]*|s3:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?"
+)
+
+
+def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
+    """Yield (path, words) of everything wrong with places, and with what projects, images and datasets say of them."""
+    places = {place.name: place for place in cluster.places}
+    yield from _places(cluster)
+    for position, project in enumerate(cluster.projects):
+        yield from _project(f"projects[{position}].places", project, places)
+    for position, image in enumerate(cluster.images):
+        yield from _unknown(f"images[{position}].sources", image.sources, places)
+    for position, dataset in enumerate(cluster.datasets):
+        path = f"datasets[{position}].sources"
+        yield from _unknown(path, dataset.sources, places)
+        for name, source in dataset.sources.items():
+            if name in places and (words := _wrong_source(places[name].kind, source)):
+                yield f"{path}.{name}", words
+
+
+def _places(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
+    gpus = {NO_GPU.name, *(size.name for size in cluster.sizes.gpu)}
+    for position, place in enumerate(cluster.places):
+        path = f"places[{position}]"
+        if place.name == AUTO:
+            yield f"{path}.name", f"{AUTO} asks for the best place: take another name"
+        if place.name in KINDS and place.name != place.kind:
+            yield f"{path}.name", f"{place.name} is a kind of place, and this one is of kind {place.kind}"
+        if place.machines and place.kind == "local":
+            yield f"{path}.machines", "a local place has no machine types: it runs every size of its rate"
+        for number, machine in enumerate(place.machines):
+            if machine.gpu not in gpus:
+                yield f"{path}.machines[{number}].gpu", f"there is no gpu size {machine.gpu} in this file"
+
+
+def _project(path: str, project: ProjectIn, places: Mapping[str, PlaceIn]) -> Iterator[tuple[str, str]]:
+    kinds = {place.kind for place in places.values()}
+    for number, entry in enumerate(project.places):
+        if entry in project.places[:number]:
+            yield f"{path}[{number}]", f"{entry} is there already"
+        elif entry not in places and entry not in kinds:
+            yield f"{path}[{number}]", f"there is no place {entry} in this file, and none of that kind"
+
+
+def _unknown(path: str, sources: Mapping[str, str], places: Mapping[str, PlaceIn]) -> Iterator[tuple[str, str]]:
+    yield from ((f"{path}.{name}", f"there is no place {name} in this file") for name in sources if name not in places)
+
+
+def _wrong_source(kind: str, source: str) -> str:
+    if kind == "local":
+        folder = PurePosixPath(source)
+        is_good = folder.is_absolute() and ".." not in folder.parts
+        return "" if is_good else "a dataset's folder is an absolute path without .."
+    if kind == "aws" and _DATASET_IN_AWS.fullmatch(source) is None:
+        return "in aws a dataset is ebs:snap-..., efs:fs-...:/path or s3:bucket/prefix"
+    return ""
