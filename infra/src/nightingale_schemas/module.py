@@ -90,7 +90,9 @@ def read_module(folder: Path) -> Module:  # noqa: C901 - one case for each kind 
     for name, block in module.calls.items():
         source = block.body.attributes.get("source")
         if source and isinstance(source.value, Literal) and str(source.value.value).startswith("."):
-            module.called[name] = read_module(folder / str(source.value.value))
+            called = folder / str(source.value.value)
+            if any(called.glob("*.tf")):  # or it is yet to be made, such as the one that Chalice writes
+                module.called[name] = read_module(called)
     return module
 
 

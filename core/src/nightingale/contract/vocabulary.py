@@ -78,7 +78,6 @@ class ReasonCode(StrEnum):
     BUILD_LOST = "build_lost"
     BUILD_TIMEOUT = "build_timeout"
     BUILD_NOT_STARTED = "build_not_started"
-    NO_CAPACITY = "no_capacity"
     DISK_FULL = "disk_full"
     SANDBOX_UNAVAILABLE = "sandbox_unavailable"
     OBSERVER_UNAVAILABLE = "observer_unavailable"
