@@ -26,7 +26,7 @@ def type_of(variable: Block) -> Type:
 
 
 def test_the_places_are_there() -> None:
-    assert {"azure", "local"} <= set(PLACES)
+    assert {"azure", "gcp", "local"} <= set(PLACES)
 
 
 def test_variables_have_the_same_names(place: Module) -> None:

@@ -26,10 +26,10 @@ from nightingale_schemas.schema import FOLDER, load_all, save
 INFRA = FOLDER.parent
 PACKAGES = {
     "azapi": "cdktn-provider-azapi",
-    "azurerm": "cdktf-cdktf-provider-azurerm",
-    "google": "cdktf-cdktf-provider-google",
+    "azurerm": "cdktn-provider-azurerm",
+    "google": "cdktn-provider-google",
 }
-"""HashiCorp generated the `cdktf` packages until December 2025; the `cdktn` ones go on in the same shape."""
+"""The successor of HashiCorp's `cdktf-cdktf-provider-…`, which ended in December 2025 and has the same shape."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Reads a provider's schema out of the package that HashiCorp generated from it for CDK for Terraform.
+"""Reads a provider's schema out of the package that CDK for Terraform, or its successor, generated from it.
 
 The wheel holds a tarball with two things: `.jsii`, JSON that says for every struct which properties it has, of which
 types, which are optional, and whether they are blocks; and the generated JavaScript, where every attribute that can be
