@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from chalicelib.pace import Pace
     from chalicelib.settings import PlaceSettings, Settings
+    from nightingale.adapters.ec2_machines import Ec2Machines
     from nightingale.app.dispatch import Dispatcher
     from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
     from nightingale.ports.clock import Clock
     from nightingale.ports.machine_proofs import MachineProofs
-    from nightingale.ports.machines import Machines
     from nightingale.ports.prober import Prober
     from nightingale.ports.store import Store
 
@@ -102,6 +103,7 @@ def make(environment: Mapping[str, str]) -> Wired:
     )
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock)
     place = settings.place
+    machines = _machines(place, store, settings) if place is not None else None
     made = platform(
         Adapters(
             store=store,
@@ -110,7 +112,7 @@ def make(environment: Mapping[str, str]) -> Wired:
             ids=ids,
             signatures=SshSignatures(),
             builders={PLACE: builder},
-            machines={PLACE: _machines(place, store, settings)} if place is not None else {},
+            machines={PLACE: machines} if machines is not None else {},
             networks={PLACE: place.network} if place is not None else {},
             images={PLACE: place.image} if place is not None else {},
             proofs={PLACE: _proofs(place, clock, settings)} if place is not None else {},
@@ -118,10 +120,10 @@ def make(environment: Mapping[str, str]) -> Wired:
             find_gateway=lambda: _gateway(settings),
         )
     )
-    return Wired(made, _make_prober, WallPace())
+    return Wired(made, partial(_make_prober, machines), WallPace())
 
 
-def _machines(place: PlaceSettings, store: Store, settings: Settings) -> Machines:
+def _machines(place: PlaceSettings, store: Store, settings: Settings) -> Ec2Machines:
     from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `make`
     from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
 
@@ -148,7 +150,7 @@ def _gateway(settings: Settings) -> GatewayOut | None:
     return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
 
 
-def _make_prober() -> Prober:
+def _make_prober(machines: Ec2Machines | None) -> Prober:
     from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: PLC0415 - aiohttp, for the watchers only
 
-    return JupyterProber()
+    return JupyterProber(door_at=machines.door_at if machines is not None else None)

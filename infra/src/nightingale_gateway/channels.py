@@ -6,6 +6,8 @@ import asyncio
 
 import asyncssh
 
+from nightingale.contract.door_tls import client_context
+from nightingale.contract.machines import Door
 from nightingale.contract.schemas import ChannelCloseIn, ChannelOut
 from nightingale_gateway.config import GatewayConfig
 from nightingale_gateway.jsonlog import note, warn
@@ -56,7 +58,10 @@ class Channel:
                 host, _, port = (self._grant.address or "").rpartition(":")
                 if not host or not port.isdigit():
                     raise OSError("the platform named neither a socket nor an address")
-                _, instance = await self._loop.create_connection(self._instance_side, host.strip("[]"), int(port))
+                context = await asyncio.to_thread(client_context, _door_of(self._grant))
+                _, instance = await self._loop.create_connection(
+                    self._instance_side, host.strip("[]"), int(port), ssl=context, server_hostname=""
+                )
         person = PersonSide(self._tally, lambda: self._end("closed by the person"), instance)
         self._sides = (person, instance)
         if not self.is_open:  # cut while connecting
@@ -140,6 +145,13 @@ class Channel:
                     continue
                 warn("channel_end_not_recorded", channel=self._grant.channel_id, why=str(error))
             return
+
+
+def _door_of(grant: ChannelOut) -> Door:
+    """Return what to show at the grant's address. Raises OSError: whoever has it by now must show the same."""
+    if grant.door_certificate is None or grant.door_key is None:
+        raise OSError("the platform named an address, and not what proves who is there")
+    return Door(certificate=grant.door_certificate, key=grant.door_key)
 
 
 def unreachable(target: str) -> asyncssh.ChannelOpenError:

@@ -65,6 +65,16 @@ class InstanceSide(_Side):
         self._is_channel_full = False
         self._is_connection_full = False
 
+    def write_eof(self) -> None:
+        """Say that the person has said all; TLS has no way to say it, and the connection's end then says so."""
+        if self._pipe is not None and self._pipe.can_write_eof():
+            super().write_eof()
+
+    def eof_received(self) -> bool:
+        """Let the person know that the instance has said all; over TLS that is the end of both ways."""
+        goes_on = super().eof_received()
+        return goes_on and self._pipe is not None and self._pipe.can_write_eof()
+
     def pause_reading(self) -> None:
         """Stop reading: the channel's window is used up."""
         self._is_channel_full = True

@@ -58,6 +58,7 @@ class Ec2Machines:
         self._ec2 = Ec2Seen(self._client, vpc_id, monotonic)
         self._monotonic = monotonic
         self._memory = threading.Lock()
+        self._doors: dict[str, Door] = {}
         self._kept: dict[str, tuple[float, MachineStart | None]] = {}
 
     def look(self, instance_id: str, generation: int) -> MachineSeen:
@@ -131,12 +132,19 @@ class Ec2Machines:
 
     def address(self, instance_id: str) -> str:
         """Return where the machine's door is: `tcp:host:port`. Raises MachineUnavailableError."""
-        return self._known(instance_id).address
+        start = self._known(instance_id)
+        with self._memory:
+            self._doors[start.address] = _door(start)
+        return start.address
+
+    def door_at(self, address: str) -> Door | None:
+        """Return what both sides show at an address that was given out by `address`."""
+        with self._memory:
+            return self._doors.get(address)
 
     def door(self, instance_id: str) -> Door | None:
         """Return the key pair that both sides of the machine's door show. Raises MachineUnavailableError."""
-        start = self._known(instance_id)
-        return Door(certificate=start.door_certificate, key=start.door_key)
+        return _door(self._known(instance_id))
 
     def token(self, instance_id: str) -> str:
         """Return the Jupyter server's own token. Raises MachineUnavailableError. Never log it."""
@@ -200,6 +208,10 @@ class Ec2Machines:
             for old in [one for one, (at, _) in self._kept.items() if now - at >= START_KEPT_S]:
                 del self._kept[old]
         return found
+
+
+def _door(start: MachineStart) -> Door:
+    return Door(certificate=start.door_certificate, key=start.door_key)
 
 
 def _is_meant(machine: Ec2Machine, start: MachineStart | None, generation: int) -> bool:

@@ -6,6 +6,7 @@ import errno
 import json
 from asyncio import timeout
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,6 +15,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from nightingale.contract.door_tls import client_context
+from nightingale.contract.machines import Door
 from nightingale.ports.prober import Activity, ProbeOutcome
 
 MAX_KEPT = 4096
@@ -24,6 +27,8 @@ _MAX_ANSWER_BYTES = 4_096  # /api and /api/status answer with some hundred
 _MAX_KERNELS_BYTES = 262_144  # a kernel's model has some 250 bytes
 _NOTHING_LISTENS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED})
 _CUT_OFF = frozenset({errno.ECONNRESET, errno.EPIPE})
+
+DoorAt = Callable[[str], Door | None]
 
 
 class _UnlikeJupyterError(Exception):
@@ -36,6 +41,7 @@ class _Kept:
 
     session: aiohttp.ClientSession
     base_url: str
+    door: Door | None = None
     in_use: int = 0
     _urls: dict[str, URL] = field(default_factory=dict)
 
@@ -50,10 +56,15 @@ class _Kept:
 class JupyterProber:
     """Implements ports.prober.Prober. Belongs to one event loop; `close` it there."""
 
-    def __init__(self, max_kept: int = MAX_KEPT) -> None:
-        """Keep connections to at most `max_kept` addresses, unless more are asked at the same time."""
+    def __init__(self, max_kept: int = MAX_KEPT, door_at: DoorAt | None = None) -> None:
+        """Keep connections to at most `max_kept` addresses, unless more are asked at the same time.
+
+        `door_at` says what both sides show at an address, None where nothing is shown.
+        """
         self._max_kept = max_kept
+        self._door_at = door_at
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._old: list[_Kept] = []
 
     async def probe(self, address: str, timeout_s: float) -> ProbeOutcome:
         """Return what GET /api shows: OK is status 200 and JSON with a version. Never raises."""
@@ -94,8 +105,9 @@ class JupyterProber:
     async def close(self) -> None:
         """Close every connection kept."""
         while self._kept:
-            _, kept = self._kept.popitem()
-            await kept.session.close()
+            self._old.append(self._kept.popitem()[1])
+        while self._old:
+            await self._old.pop().session.close()
 
     async def _look(self, address: str, timeout_s: float) -> ProbeOutcome:
         # Called thousands of times a second: what can be done without a context manager or a generator is.
@@ -103,7 +115,7 @@ class JupyterProber:
         try:
             kept = self._take(address)
             async with timeout(timeout_s):
-                if len(self._kept) > self._max_kept:
+                if len(self._kept) > self._max_kept or self._old:
                     await self._make_room()
                 answer = await _ask(kept, "/api", _MAX_ANSWER_BYTES, None)
         except TimeoutError:
@@ -120,13 +132,20 @@ class JupyterProber:
     def _take(self, address: str) -> _Kept:
         """Return what is kept of `address`, in use until `_give_back`. ValueError when it is no address."""
         kept = self._kept.get(address)
+        door = self._door_at(address) if self._door_at is not None else None
+        if kept is not None and kept.door != door:
+            # Another start has the address by now: whatever was kept leads to nobody.
+            self._old.append(self._kept.pop(address))
+            kept = None
         if kept is None:
-            kept = self._kept[address] = _open(address)
+            kept = self._kept[address] = _open(address, door)
         self._kept.move_to_end(address)
         kept.in_use += 1
         return kept
 
     async def _make_room(self) -> None:
+        while self._old and not self._old[-1].in_use:
+            await self._old.pop().session.close()
         while len(self._kept) > self._max_kept:
             oldest = next((address for address, kept in self._kept.items() if not kept.in_use), None)
             if oldest is None:
@@ -144,7 +163,7 @@ def _give_back(kept: _Kept | None) -> None:
         kept.in_use -= 1
 
 
-def _open(address: str) -> _Kept:
+def _open(address: str, door: Door | None) -> _Kept:
     """Return a session for `address`; ValueError when it is neither `unix:/path` nor `tcp:host:port`."""
     kind, _, rest = address.partition(":")
     connector: aiohttp.BaseConnector
@@ -152,8 +171,9 @@ def _open(address: str) -> _Kept:
         connector = aiohttp.UnixConnector(rest, limit=_CONNECTIONS_PER_ADDRESS, keepalive_timeout=_KEEP_ALIVE_S)
         base_url = "http://localhost"
     elif kind == "tcp" and rest.rpartition(":")[0] and rest.rpartition(":")[2].isdecimal():
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_ADDRESS, keepalive_timeout=_KEEP_ALIVE_S)
-        base_url = f"http://{rest}"
+        shown = client_context(door) if door is not None else False
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_PER_ADDRESS, keepalive_timeout=_KEEP_ALIVE_S, ssl=shown)
+        base_url = f"{'http' if door is None else 'https'}://{rest}"
     else:
         raise ValueError(f"an address is unix:/path or tcp:host:port, not {address!r}")
     session = aiohttp.ClientSession(
@@ -162,7 +182,7 @@ def _open(address: str) -> _Kept:
         headers={"Host": "localhost"},  # Jupyter refuses every other name
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the caller's timeout rules
     )
-    return _Kept(session, base_url)
+    return _Kept(session, base_url, door)
 
 
 async def _ask(kept: _Kept, path: str, most_bytes: int, headers: dict[str, str] | None) -> Any:

@@ -680,6 +680,13 @@ class ChannelOut(Out, frozen=True):
     socket: str | None = None
     address: str | None = None
     byte_limit: int | None = None
+    door_certificate: str | None = None
+    door_key: str | None = None
+    """What both sides show at `address`, see contract.machines.Door."""
+
+    def __repr__(self) -> str:
+        """Return it without its door's key."""
+        return f"ChannelOut(channel_id={self.channel_id!r}, instance_id={self.instance_id!r})"
 
 
 class ChannelRenewIn(In, frozen=True):

@@ -98,6 +98,7 @@ class GatewayService:
         if machines is None:
             raise RefusedError(ErrorCode.UNAVAILABLE, f"the place {instance.place} is not run by this platform")
         kind, _, where = machines.address(instance.id).partition(":")
+        door = machines.door(instance.id)
         channel_id = self.ids.new("c")
         now = self.clock.now()
         document = {
@@ -116,6 +117,8 @@ class GatewayService:
             lease_seconds=LEASE_SECONDS,
             socket=where if kind == "unix" else None,
             address=where if kind == "tcp" else None,
+            door_certificate=door.certificate if door is not None else None,
+            door_key=door.key if door is not None else None,
         )
 
     def renew_channel(self, channel_id: str, body: ChannelRenewIn) -> Empty:

@@ -1,0 +1,38 @@
+"""The key pair of a machine's door, made anew for each start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from nightingale.contract.machines import Door
+
+_BEFORE = timedelta(days=1)
+_NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""RFC 5280, 4.1.2.5: a certificate without an end. What ends a pair is the next start."""
+
+
+def make_door(instance_id: str, at: datetime) -> Door:
+    """Return a new pair, P-256, whose certificate is its own issuer. `at` is aware."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, instance_id)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(at - _BEFORE)
+        .not_valid_after(_NEVER)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return Door(
+        certificate=certificate.public_bytes(pem).decode(),
+        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
+    )
