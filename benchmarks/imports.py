@@ -34,6 +34,8 @@ CASES = (
     Case("command line", "nightingale_tui.cli.main", "httpx", 0.9),
     # The function's own start, for any route. PynamoDB on this path would make it five times the floor.
     Case("lambda", "app", "chalice", 2.0),
+    # The same on Azure: what its own library costs, which every worker loads.
+    Case("functions", "function_app", "azure.functions", 1.5),
     # And with what the first question to the database loads.
     Case("lambda, store", "app, nightingale.adapters.dynamodb_items", "chalice, pynamodb.models", 1.1),
 )

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chalicelib import container
+from nightingale.hosting.wired import NotWiredError
 
 LIVES = timedelta(hours=1)
 
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         write_token(Path(arguments[0]))
-    except container.NotWiredError as error:
+    except NotWiredError as error:
         sys.stderr.write(f"error: {error}\nhint: set them in this shell as on the functions\n")
         return 1
     except FileExistsError:

@@ -62,6 +62,15 @@ def test_importing_the_app_loads_no_sdk_and_no_event_loop() -> None:
     assert "chalice" in loaded
 
 
+def test_importing_the_function_app_loads_no_sdk_and_no_watcher() -> None:
+    program = "import function_app, sys\nassert not [n for n in sys.modules if n.startswith('nightingale.services')]"
+    loaded = loaded_after(program, {})
+    # The library of Functions itself needs an event loop.
+    assert loaded & (HEAVY - {"asyncio"}) == set()
+    assert "chalice" not in loaded
+    assert "azure" in loaded
+
+
 def test_importing_the_app_leaves_the_services_to_the_first_request() -> None:
     program = f"{IMPORT}\nimport sys\nassert not [n for n in sys.modules if n.startswith('nightingale.services')]"
     assert loaded_after(program, {})

@@ -17,6 +17,7 @@ from doubles.prober import FakeProber
 from nightingale.contract.build import BuildSpec
 from nightingale.contract.schemas import InstanceOut
 from nightingale.domain.build import Build
+from nightingale.hosting.wired import Wired
 from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.services import records
@@ -32,7 +33,7 @@ class Invoking:
 
     def wire(self) -> None:
         prober = self.platform.prober
-        container.use_wired(container.Wired(self.platform.made, lambda: prober, self.pace))
+        container.use_wired(Wired(self.platform.made, lambda: prober, self.pace))
 
     def invoke(
         self,

@@ -17,13 +17,14 @@ from moto import mock_aws
 
 import app as lambda_app
 from chalicelib import container, operator_token
-from chalicelib.settings import GatewaySettings, PlaceSettings, Settings, SettingsError
 from doubles.bodies import BODIES
 from doubles.clusters import small_cluster
 from nightingale.adapters.dynamodb_table import create_table
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.sts_proofs import StsProofs
 from nightingale.contract.schemas import LOGIN_NAMESPACE, ClusterIn, login_message
+from nightingale.hosting.settings import GatewaySettings, PlaceSettings, Settings, SettingsError
+from nightingale.hosting.wired import NotWiredError
 
 ENVIRONMENT = {
     "NIGHTINGALE_TABLE": "nightingale",
@@ -78,7 +79,7 @@ def test_a_missing_setting_is_named(name: str) -> None:
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:
-    with pytest.raises(container.NotWiredError) as raised:
+    with pytest.raises(NotWiredError) as raised:
         container.make({})
     assert all(name in str(raised.value) for name in ENVIRONMENT)
     assert "deploy-to-lambda" in raised.value.next_step

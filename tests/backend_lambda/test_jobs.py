@@ -12,13 +12,14 @@ from chalice.test import Client
 import app as lambda_app
 from backend_lambda.invoking import Invoking, in_shard
 from chalicelib import container
-from chalicelib.watching import SECONDS
 from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
+from nightingale.app.watching import SECONDS
 from nightingale.contract.schemas import InstanceOut
 from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.hosting.wired import NotWiredError
 from nightingale.ports.builder import BuilderUnavailableError
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.ports.store import StoreUnavailableError
@@ -65,7 +66,7 @@ def test_jobs_come_every_minute_and_builds_when_they_end() -> None:
 def test_a_job_without_a_platform_fails_and_says_which_settings_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     container.use_nothing()
     monkeypatch.delenv("NIGHTINGALE_TABLE", raising=False)
-    with Client(lambda_app.app) as client, pytest.raises(container.NotWiredError, match="NIGHTINGALE_TABLE"):
+    with Client(lambda_app.app) as client, pytest.raises(NotWiredError, match="NIGHTINGALE_TABLE"):
         client.lambda_.invoke("close_hours", client.events.generate_cw_event("aws.events", "Scheduled Event", {}, []))
 
 

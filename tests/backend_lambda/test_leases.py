@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from backend_lambda.invoking import Invoking
 from chalicelib import container
-from chalicelib.leases import LEASE, Leases, lease_key
 from doubles import FixedClock
 from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
 from nightingale.ports.store import Item, StoreUnavailableError
+from nightingale.services.leases import LEASE, Leases, lease_key
 from nightingale.services.records import SHARDS
 
 ALL = frozenset(range(SHARDS))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.watching import SECONDS
+from nightingale.app.watching import SECONDS
 from nightingale.contract.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,6 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from chalicelib.http import headers_of
 from doubles import FixedClock
 from doubles.clocks import StepBackClock
 from doubles.platforms import URL, FakePlatform
@@ -18,6 +17,7 @@ from nightingale.adapters.sqlite import SqliteStore
 from nightingale.app.dispatch import Request
 from nightingale.contract.schemas import LOGIN_NAMESPACE, login_message
 from nightingale.domain.errors import RefusedError
+from nightingale.hosting.answers import headers_of
 from nightingale.ports.store import ConditionFailedError, Store, StoreUnavailableError, Write
 from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 

@@ -92,3 +92,17 @@ CASES = (
     Case("logging out", "delete_session", 200),
     Case("the token is gone", "get_me", 401, "unauthenticated"),
 )
+
+_NAMED = {"project": "brain", "instance": "scan", "stream": "platform", "source": "jupyter", "job": "j-0000000001"}
+
+
+def _of(name: str) -> Case:
+    """Return a request for an operation, with everything in its path named and as little as can be in its body."""
+    row = BY_NAME[name]
+    parts = (part.strip("{}") for part in row.path.split("/") if part.startswith("{"))
+    path = {part: _NAMED.get(part, "c-0000000001") for part in parts}
+    return Case(f"{name}, as a lead", name, 0, who="ada", path=path, body=b"{}" if row.request is not None else b"")
+
+
+EVERY_OPERATION = tuple(_of(name) for name in sorted(BY_NAME, key=lambda name: (name == "delete_session", name)))
+"""One request for each; what it must come to is what the core says. Logging out comes last: it ends the token."""

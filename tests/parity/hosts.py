@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
-from backend_lambda.chalice_server import open_server
+from backend_azure.functions_server import open_functions_server
+from backend_lambda.chalice_server import ChaliceServer, open_server
 from doubles.platforms import FakePlatform
 
-Ask = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
-"""Method, path with query, headers and body in; status and body out."""
+
+@dataclass(frozen=True)
+class Heard:
+    """One answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Ask = Callable[[str, str, dict[str, str], bytes], Heard]
+"""Method, path with query, headers and body in."""
+
+Open = Callable[[FakePlatform], AbstractContextManager[ChaliceServer]]
 
 
 @contextmanager
-def chalice(platform: FakePlatform) -> Iterator[Ask]:
-    """The Chalice app over HTTP."""
+def over_http(open_host: Open, platform: FakePlatform) -> Iterator[Ask]:
+    """A host that listens."""
     with (
-        open_server(platform) as server,
+        open_host(platform) as server,
         httpx.Client(base_url=server.url, trust_env=False, timeout=20) as client,
     ):
 
-        def ask(method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        def ask(method: str, target: str, headers: dict[str, str], body: bytes) -> Heard:
             answer = client.request(method, target, headers=headers, content=body)
-            return answer.status_code, answer.content
+            return Heard(answer.status_code, dict(answer.headers), answer.content)
 
         yield ask
 
 
 HOSTS: dict[str, Callable[[FakePlatform], AbstractContextManager[Ask]]] = {
-    "chalice": chalice,
+    "chalice": partial(over_http, open_server),
+    "functions": partial(over_http, open_functions_server),
 }

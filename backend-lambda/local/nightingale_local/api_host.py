@@ -1,244 +1,49 @@
-"""The Chalice app on its own threaded local server, tuned: no delayed ACKs, buffered writes, bounded requests.
-
-Whatever is refused before it reaches dispatch is refused in the same shape. It answers only to its own names: a web
-page in somebody's browser may let its own name lead to this machine (DNS rebinding), and would then be of one origin
-with this server. No answer allows another origin (CORS), and no request of one is answered.
-"""
+"""The Chalice app on its own threaded local server, behind the door that every host on one machine has."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import re
-import socket
-import sys
-import time
-from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any
 
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, LocalGatewayException, ThreadedHTTPServer
+from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, LocalGatewayException
 
 import app as lambda_app
 from chalicelib import container
-from chalicelib.http import headers_of
-from nightingale.adapters.system_ids import SystemIds
-from nightingale.app.dispatch import MAX_HEADER_BYTES, MAX_HEADERS, MAX_PATH_BYTES, MAX_QUERY_BYTES, refused
 from nightingale.contract.errors import ErrorCode
-from nightingale.contract.operations import OPERATIONS
-from nightingale.contract.schemas import MAX_BODY_BYTES
-from nightingale_local.container import local_platform
-from nightingale_local.folders import Folders, Ready, Settings, write_json
-from nightingale_local.metrics import CONTENT_TYPE
-from nightingale_local.observing import MetricsPage, observed
-
-_LOG = logging.getLogger(__name__)
-_IDS = SystemIds()
-_NOT_IMPLEMENTED = 501
-_METRICS = "/metrics"
-_SEE = "See /openapi.json for what there is."
-_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - names to tell apart, nothing is bound
-_DISCARD_BYTES = 4 * MAX_BODY_BYTES
-_DISCARD_SECONDS = 2.0
+from nightingale_local.folders import Folders, Settings
+from nightingale_local.http_door import ApiServer, Door
+from nightingale_local.observing import MetricsPage
+from nightingale_local.serving import serve_api
 
 
-class _Server(ThreadedHTTPServer):  # type: ignore[misc] # chalice has no types
-    request_queue_size = 128
-    allow_reuse_address = True
-    own_names: frozenset[str] = _OWN_NAMES
-    metrics: MetricsPage | None = None
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the standard library's signature
-        """Log what ended a connection: a client that left is no fault of ours."""
-        error = sys.exc_info()[1]
-        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
-        _LOG.log(level, "a connection ended badly", exc_info=error)
-
-
-class Handler(ChaliceRequestHandler):  # type: ignore[misc] # chalice has no types
-    """FACTS of Chalice's local server: 44 ms an answer without the first two lines, 1 ms with them."""
-
-    disable_nagle_algorithm = True
-    wbufsize = 64 * 1024
-    timeout = 60  # seconds that a silent connection is kept
-    server_version = "nightingale"
-    sys_version = ""
-
-    def _generic_handle(self) -> None:
-        path, _, query = self.path.partition("?")
-        if why := self._why_not():
-            self._refuse(ErrorCode.FORBIDDEN, why)
-            return
-        if len(path) > MAX_PATH_BYTES or len(query) > MAX_QUERY_BYTES:
-            self._refuse(ErrorCode.BAD_REQUEST, "the path or its query is too long")
-            return
-        if path == _METRICS and self.server.metrics is not None and self._is_near():
-            self._show_metrics(self.server.metrics)
-            return
-        allowed = self._allowed(path)
-        lengths = self.headers.get_all("content-length", ["0"])
-        if not allowed:
-            self._refuse(ErrorCode.NOT_FOUND, "no such path")
-        elif self.command not in allowed:
-            self._refuse_method(allowed)
-        elif self.headers.get("transfer-encoding") is not None:
-            self._refuse(ErrorCode.BAD_REQUEST, "a body needs a Content-Length, not a Transfer-Encoding")
-        elif len(lengths) != 1 or not re.fullmatch(r"[0-9]{1,15}", lengths[0]):
-            self._refuse(ErrorCode.BAD_REQUEST, "the Content-Length is not one whole number")
-        elif int(lengths[0]) > MAX_BODY_BYTES:
-            self._refuse(ErrorCode.BODY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        else:
-            self._answer(path, query)
-            self.wfile.flush()
-
-    def _allowed(self, path: str) -> list[str]:
-        """Return the methods that this server answers at the path."""
-        return _methods(path)
+class Handler(Door, ChaliceRequestHandler):  # type: ignore[misc] # chalice has no types
+    """Chalice answers what the door let through."""
 
     def _answer(self, path: str, query: str) -> None:  # noqa: ARG002 - Chalice reads them again by itself
-        """Answer a request that may be read."""
-        super()._generic_handle()
+        ChaliceRequestHandler._generic_handle(self)  # noqa: SLF001 - where Chalice's own handling begins
 
-    def parse_request(self) -> bool:
-        """Read the request's head; refuse one with too many headers or too long ones."""
-        if not super().parse_request():
-            return False
-        if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers.items()) > MAX_HEADER_BYTES:
-            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too many or too long")
-            return False
-        return True
-
-    def _why_not(self) -> str:
-        """Return why a request to this name, or from this web page, is not answered; empty when it is."""
-        hosts = self.headers.get_all("host", [])
-        if len(hosts) != 1 or _name_of(hosts[0]) not in self.server.own_names:
-            return "this server answers to its own address only, and the request has another Host"
-        if any(_name_of(origin.partition("://")[2]) not in self.server.own_names for origin in self._origins()):
-            return "this server answers to no web page of another origin"
-        return ""
-
-    def _is_near(self) -> bool:
-        """Return whether the caller is on this machine: to all others the page of metrics is not there."""
-        return ip_address(self.client_address[0]).is_loopback
-
-    def _show_metrics(self, page: MetricsPage) -> None:
-        if self.command != "GET":
-            self._refuse_method(["GET"])
-            return
-        self._send_http_response(
-            HTTPStatus.OK, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}, page.text()
-        )
-        self.wfile.flush()
-
-    def _origins(self) -> list[str]:
-        return [str(origin) for origin in self.headers.get_all("origin", [])]
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815 - names of the standard library's handler
+    def _send_http_response(self, code: int, headers: Any, body: Any) -> None:
+        sent = body.encode() if isinstance(body, str) else body or b""
+        Door._send_http_response(self, code, headers, sent)  # noqa: SLF001 - the one that Chalice's own would hide
 
     def _send_error_response(self, error: LocalGatewayException) -> None:  # noqa: ARG002 - Chalice's own words are not used
         """Answer what Chalice's gateway refuses by itself in the shape of our own refusals."""
         self._refuse(ErrorCode.NOT_FOUND, "no such path")
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the standard library's signature
-        """Answer what the standard library refuses by itself: no HTTP, a line too long, a method it never heard of."""
-        self.request_version = self.protocol_version  # it had not come so far, and an answer needs its first line
-        if code == _NOT_IMPLEMENTED:
-            path = self.path.partition("?")[0]
-            self._refuse_method(self._allowed(path))
-            return
-        self._refuse(ErrorCode.BAD_REQUEST, f"this is no request that can be read: {message or code}")
 
-    def _refuse_method(self, allowed: list[str]) -> None:
-        words = ", ".join(allowed) or "nothing"
-        self._refuse(ErrorCode.METHOD_NOT_ALLOWED, f"only {words} is allowed here", Allow=words)
-
-    def _refuse(self, code: ErrorCode, message: str, **more: str) -> None:
-        """Refuse and end the connection: a body that may follow is not read as the next request."""
-        answer = refused(code, message, _SEE, _IDS.new("r"))
-        _LOG.info(
-            "request refused", extra={"status": answer.status, "code": code.code, "request_id": answer.request_id}
-        )
-        self.close_connection = True
-        body = b"" if self.command == "HEAD" else answer.body
-        self._send_http_response(answer.status, headers_of(answer) | {"Connection": "close"} | more, body)
-        self._discard()
-
-    def _discard(self) -> None:
-        """Read on for a moment: closing on unread bytes resets the connection, and the client never sees the answer."""
-        left, until = _DISCARD_BYTES, time.monotonic() + _DISCARD_SECONDS
-        with contextlib.suppress(OSError):
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(_DISCARD_SECONDS / 2)
-            while left > 0 and time.monotonic() < until and (data := self.rfile.read1(64 * 1024)):
-                left -= len(data)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-        """Log requests at debug level: dispatch logs what matters, with request ids."""
-        _LOG.debug(format, *args)
-
-
-def _name_of(host: str) -> str:
-    """Return a Host without its port, in small letters: who forwards a port may well call it by another number."""
-    return re.sub(r":[0-9]{1,5}$", "", host.strip().lower())
-
-
-def matches(template: str, path: str) -> bool:
-    """Return whether the path is one of an operation's."""
-    wanted, given = template.strip("/").split("/"), path.strip("/").split("/")
-    return len(wanted) == len(given) and all(
-        part == other or part.startswith("{") for part, other in zip(wanted, given, strict=True)
-    )
-
-
-def _path_pattern(template: str) -> re.Pattern[str]:
-    parts = ("[^/]*" if part.startswith("{") else re.escape(part) for part in template.strip("/").split("/"))
-    return re.compile("/".join(parts))
-
-
-_METHODS: dict[re.Pattern[str], list[str]] = {
-    _path_pattern(template): sorted(row.method for row in OPERATIONS if row.path == template)
-    for template in sorted({row.path for row in OPERATIONS})
-}
-"""What is allowed where; compiled once, since every request asks."""
-
-
-def _methods(path: str) -> list[str]:
-    """Return the methods of the operations that this path may name, in order; none: there is no such path."""
-    bare = path.strip("/")
-    return sorted({method for known, methods in _METHODS.items() if known.fullmatch(bare) for method in methods})
-
-
-def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> ThreadedHTTPServer:
+def make_server(host: str, port: int, metrics: MetricsPage | None = None) -> ApiServer:
     """Return a bound server of the app; port 0 takes a free one. With `metrics` it shows them too. Raises OSError.
 
     `LocalChalice` keeps the current request by thread. A plain Chalice keeps one for all, so that two requests at once
     would be answered as one of them, with its token.
     """
     lambda_app.app.__class__ = LocalChalice
-    server = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=Handler, server_cls=_Server).server
-    server.metrics = metrics
-    if host not in _ANY_ADDRESS:
-        server.own_names = _OWN_NAMES | {f"[{host}]" if ":" in host else host.lower()}
+    made = LocalDevServer(lambda_app.app, Config(), host, port, handler_cls=Handler, server_cls=ApiServer).server
+    server: ApiServer = made
+    server.know(host, metrics)
     return server
 
 
 def serve(folders: Folders, settings: Settings) -> None:
     """Serve the API until the process is ended."""
-    from nightingale_local.instance_doors import start_doors  # noqa: PLC0415 - it builds on this module
-
-    platform = local_platform(folders)
-    dispatcher = observed(platform)
-    container.use(dispatcher)
-    page = MetricsPage(folders, platform.adapters.store, dispatcher)
-    platform.adapters.machines["local"].sandbox()  # tried once now, not in the first launch
-    try:
-        server = make_server(settings.host, settings.port, page)
-    except OSError as error:
-        raise SystemExit(f"port {settings.port} cannot be had: {error.strerror}") from error
-    start_doors(folders, dispatcher.handle)
-    write_json(folders.ready("api"), Ready(pid=os.getpid(), host=settings.host, port=settings.port))
-    server.serve_forever(poll_interval=0.5)
+    serve_api(folders, settings, lambda _, dispatcher: container.use(dispatcher), make_server)

@@ -67,6 +67,7 @@ class Check:
 
     def run(self, host: str = "chalice", store: StoreChoice | None = None) -> bool:
         """Play the job and return whether all of it held. Cleans up in any case."""
+        self.report["host"] = host
         if store is not None:
             self.report["store"] = store.kind
         # Short: a socket's path ends at 107 bytes.

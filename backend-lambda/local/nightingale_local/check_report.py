@@ -31,6 +31,7 @@ FIELDS: Mapping[str, str] = {
     "currency": "of that",
     "audit_verified": "whether every audit stream's chain holds",
     "left_over_processes": "processes that were still there after the clean-up",
+    "host": "what served the API: `chalice` or `functions`",
     "store": "where the items lay: `sqlite` or `dynamodb`",
     "profile": "`root` or `user`, by the account that ran it",
     "steps": "`name`, `seconds` and `ok` of each step, in order",

@@ -38,6 +38,11 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="NAME", default="nightingale", help="the DynamoDB table; made when absent")
 
 
+def _add_host(parser: argparse.ArgumentParser) -> None:
+    words = "what serves the API: chalice, as on AWS Lambda (default), or functions, as on Azure Functions"
+    parser.add_argument("--host", choices=["chalice", "functions"], default="chalice", help=words)
+
+
 def _store(args: argparse.Namespace) -> Any:
     from nightingale_local.folders import StoreChoice  # noqa: PLC0415 - `--help` needs none of the platform
 
@@ -71,7 +76,7 @@ def _configure_local(parser: argparse.ArgumentParser) -> None:
     _add_dir(up)
     up.add_argument("--port", type=_port, metavar="P", help="port of the API; 0 for any free one (default: the last)")
     up.add_argument("--detach", action="store_true", help="return once it serves; end it with `local down`")
-    up.add_argument("--host", default="chalice", help=argparse.SUPPRESS)
+    _add_host(up)
     _add_store(up)
     for name, words in (
         ("status", "show its processes"),
@@ -165,6 +170,7 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
     _add_dir(parser)
     parser.add_argument("--check", action="store_true", help="play the whole job without a screen, then clean up")
     parser.add_argument("--json", action="store_true", help="with --check: print the report as JSON")
+    _add_host(parser)
     _add_store(parser)
 
 
@@ -184,7 +190,7 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
 
     folders = _folder(args)
     console.note(f"Starting the platform in {folders.root} ...")
-    settings = control.up_detached(folders, None, store=_store(args))
+    settings = control.up_detached(folders, None, args.host, _store(args))
     demo.apply_demo(folders)
     api, client_settings = demo.log_in(folders, dict(os.environ))
     try:
@@ -204,7 +210,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
 
     signal.signal(signal.SIGTERM, end)  # whoever ends it (a time limit, say) gets the clean-up too
     check = Check(console.note)
-    held = check.run(store=_store(args))
+    held = check.run(args.host, _store(args))
     if console.is_json:
         console.data(check.report)
     else:

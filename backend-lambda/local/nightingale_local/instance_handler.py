@@ -1,22 +1,20 @@
 """A request that came through an instance's own socket: answered for that instance alone, and for its own paths only.
 
-The same limits hold as for the platform's address, and the same dispatch answers; Chalice is not asked, since nothing
-of it could say through which socket a request came.
+The same limits hold as for the platform's address, and the same dispatch answers; the host's framework is not asked,
+since nothing of it could say through which socket a request came.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 from urllib.parse import parse_qsl
 
-from chalicelib.http import headers_of
 from nightingale.app.dispatch import Request, Response
 from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.vocabulary import Permission
-from nightingale_local.api_host import Handler, matches
+from nightingale.hosting.answers import headers_of
+from nightingale_local.http_door import Door, matches
 
 _OFFERED = tuple(row for row in OPERATIONS if row.permission is Permission.INSTANCE_SELF)
 _OWN_NAMES = frozenset({"localhost"})
@@ -33,18 +31,17 @@ class DoorServer:
         self.handle = handle
 
 
-class InstanceHandler(Handler):
+class InstanceHandler(Door):
     """One connection. Made is served: it returns once the connection has ended."""
 
     disable_nagle_algorithm = False
     timeout = 10  # seconds that a silent connection is kept: only the instance's own command connects
-    server: DoorServer
+    server: DoorServer  # type: ignore[assignment] # a server in all that is asked of it
 
     def __init__(self, connection: socket.socket, instance_id: str, server: DoorServer) -> None:
         """Serve the connection."""
         self._instance_id = instance_id
-        # Chalice's own beginning is left out: it would look for a gateway.
-        BaseHTTPRequestHandler.__init__(self, connection, (instance_id, 0), server)  # type: ignore[arg-type] # a server in all that is asked of it
+        super().__init__(connection, (instance_id, 0), server)  # type: ignore[arg-type] # a server in all that is asked of it
 
     def _allowed(self, path: str) -> list[str]:
         return sorted(row.method for row in _OFFERED if matches(row.path, path))
@@ -67,5 +64,4 @@ class InstanceHandler(Handler):
                 through=self._instance_id,
             ),
         )
-        headers: dict[str, Any] = headers_of(answer)
-        self._send_http_response(answer.status, headers, answer.body)
+        self._send_http_response(answer.status, headers_of(answer), answer.body)

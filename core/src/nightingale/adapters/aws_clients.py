@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 THROTTLED = frozenset(
     {
@@ -33,17 +33,31 @@ _READ_S = 10
 _ATTEMPTS = 3
 
 
+class Credentials(Protocol):
+    """Whose name AWS is asked in, where its own tools would not find it."""
+
+    def give_to(self, session: Any) -> None:
+        """Let a botocore session use these credentials and no others."""
+
+
 class LazyClient:
     """One service's client, made when it is first asked for: botocore alone costs half a second to import."""
 
     def __init__(
-        self, service: str, *, region: str | None = None, endpoint: str | None = None, client: Any = None
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        client: Any = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Take what boto3 is to be told, or a client that is there already."""
         self._service = service
         self._region = region
         self._endpoint = endpoint
         self._client = client
+        self._credentials = credentials
         self._making = threading.Lock()
 
     def __call__(self) -> Any:
@@ -58,7 +72,12 @@ class LazyClient:
                     read_timeout=_READ_S,
                     retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
                 )
-                session = boto3.session.Session(region_name=self._region)
+                import botocore.session  # type: ignore[import-untyped] # noqa: PLC0415 - same
+
+                under = botocore.session.get_session()
+                if self._credentials is not None:
+                    self._credentials.give_to(under)
+                session = boto3.session.Session(region_name=self._region, botocore_session=under)
                 self._client = session.client(self._service, endpoint_url=self._endpoint, config=patience)
             return self._client
 

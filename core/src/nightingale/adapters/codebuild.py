@@ -24,11 +24,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
+from nightingale.adapters.aws_clients import Credentials, LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.codebuild_log import CodeBuildLog
 from nightingale.adapters.codebuild_outcomes import lost, result_of
 from nightingale.contract.build import BuildResult, BuildSpec
@@ -70,6 +71,7 @@ class CodeBuildBuilder:
         codebuild: Any = None,
         s3: Any = None,
         logs: Any = None,
+        credentials: Credentials | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the names of the CodeBuild project and of the bucket, and what boto3 is to be told.
@@ -81,9 +83,10 @@ class CodeBuildBuilder:
         self._prefix = prefix
         self._clock = clock
         self._monotonic = monotonic
-        self._codebuild = LazyClient("codebuild", region=region, endpoint=endpoint, client=codebuild)
-        self._s3 = LazyClient("s3", region=region, endpoint=endpoint, client=s3)
-        self._log = CodeBuildLog(LazyClient("logs", region=region, endpoint=endpoint, client=logs))
+        client = partial(LazyClient, region=region, endpoint=endpoint, credentials=credentials)
+        self._codebuild = client("codebuild", client=codebuild)
+        self._s3 = client("s3", client=s3)
+        self._log = CodeBuildLog(client("logs", client=logs))
         self._memory = threading.Lock()
         self._became: dict[str, str] = {}
         self._looked: dict[str, float] = {}

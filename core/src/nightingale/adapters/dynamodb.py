@@ -25,6 +25,7 @@ from nightingale.ports.store import Delete, InvalidCursorError, Item, Key, Page,
 if TYPE_CHECKING:  # PynamoDB and botocore cost half a second: they are loaded by the first call, not by this module
     from pynamodb.expressions.condition import Condition
 
+    from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.dynamodb_items import StoredItem
 
 MAX_TRANSACTION_BYTES = 4_000_000
@@ -52,18 +53,20 @@ class DynamoStore:
         endpoint: str | None = None,
         region: str | None = None,
         clock: Clock | None = None,
+        credentials: Credentials | None = None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         """Name the table; nothing is asked of it before the first call.
 
         `endpoint` is a URL for anything but AWS's own; plain http is for this machine only. Without a `region` the one
-        of the environment counts. Credentials are found as AWS's tools find them, or are made up for plain http.
+        of the environment counts. Without `credentials` AWS's tools find some; for plain http they are made up.
         `wait` lets seconds pass between two attempts at a write.
         """
         self.table = table
         self._endpoint = endpoint
         self._region = region
         self._clock = clock
+        self._credentials = credentials
         self._wait = wait
         self._is_closed = False
         self._turn = threading.Lock()
@@ -269,7 +272,10 @@ class DynamoStore:
                 raise StoreUnavailableError(message)
             if self._bound is None:
                 bound = bind(self.table, self._endpoint, self._region)
-                _ = connection_of(bound).client
+                connection = connection_of(bound)
+                if self._credentials is not None and not (self._endpoint or "").startswith("http://"):
+                    self._credentials.give_to(connection.session)
+                _ = connection.client
                 self._bound = bound
             return self._bound
 

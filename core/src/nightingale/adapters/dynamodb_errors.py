@@ -10,6 +10,7 @@ from pynamodb.exceptions import PynamoDBException
 from nightingale.ports.store import StoreUnavailableError
 
 _GUIDE = "see docs/how-to/run-on-dynamodb.md"
+_FEDERATION = "see docs/how-to/run-on-functions.md"
 
 _THROTTLED = frozenset(
     {
@@ -43,6 +44,7 @@ _NEVER_SENT = (
 _CONNECTION: tuple[tuple[type[Exception], str], ...] = (
     (at_botocore.NoCredentialsError, f"no AWS credentials were found, sign in or give the process a role; {_GUIDE}"),
     (at_botocore.PartialCredentialsError, f"the AWS credentials found are not whole; {_GUIDE}"),
+    (at_botocore.CredentialRetrievalError, f"the host's own identity opened no role in AWS; {_FEDERATION}"),
     (at_botocore.NoRegionError, f"no AWS region was named, set one; {_GUIDE}"),
     (at_botocore.ReadTimeoutError, "it did not answer in time, try again"),
     (at_botocore.ConnectTimeoutError, "it could not be reached in time, try again"),

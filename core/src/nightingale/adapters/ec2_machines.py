@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
+from nightingale.adapters.aws_clients import Credentials, LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.ec2_seen import UP, Ec2Machine, Ec2Seen
 from nightingale.contract.images import ImageCheck
 from nightingale.contract.machines import Door
@@ -50,11 +50,12 @@ class Ec2Machines:
         region: str | None = None,
         endpoint: str | None = None,
         client: Any = None,
+        credentials: Credentials | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take where starts are kept, the network that holds the machines, and what boto3 is to be told."""
         self._starts = starts
-        self._client = LazyClient("ec2", region=region, endpoint=endpoint, client=client)
+        self._client = LazyClient("ec2", region=region, endpoint=endpoint, client=client, credentials=credentials)
         self._ec2 = Ec2Seen(self._client, vpc_id, monotonic)
         self._monotonic = monotonic
         self._memory = threading.Lock()

@@ -29,7 +29,7 @@ from itertools import islice
 from typing import Any
 
 from nightingale.adapters.audit_records import DamagedRecordError, from_line, seal, to_line
-from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
+from nightingale.adapters.aws_clients import Credentials, LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.s3_audit_head import Head, behind, following
 from nightingale.adapters.s3_audit_keys import FIRST_HOUR, AuditKeys, Place
 from nightingale.ports.audit_log import AuditEvent, AuditLogMovedError, AuditLogUnavailableError, SealedEvent
@@ -61,11 +61,12 @@ class S3AuditLog:
         region: str | None = None,
         endpoint: str | None = None,
         client: Any = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Take the bucket and what boto3 is to be told; `client` is a boto3 client to use instead of a new one."""
         self._bucket = bucket
         self._ids = ids
-        self._client = LazyClient("s3", region=region, endpoint=endpoint, client=client)
+        self._client = LazyClient("s3", region=region, endpoint=endpoint, client=client, credentials=credentials)
         self._keys = AuditKeys(self._client, bucket, prefix)
         self._heads: dict[str, Head] = {}
         self._appending = threading.Lock()

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from chalicelib.container import Wired
-from chalicelib.leases import Leases
+from nightingale.app.wiring import Platform
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.builder import BuilderUnavailableError
+from nightingale.ports.pace import Pace
 from nightingale.ports.prober import Prober
 from nightingale.ports.store import StoreUnavailableError
+from nightingale.services.leases import Leases
 from nightingale.services.records import SHARDS
 from nightingale.services.watch import Watch
 
@@ -38,15 +39,16 @@ _PASSING = (StoreUnavailableError, AuditLogUnavailableError, BuilderUnavailableE
 class Watcher:
     """One invocation. A beat that takes longer than its pace is not begun a second time beside itself."""
 
-    wired: Wired
+    platform: Platform
     leases: Leases
     prober: Prober
+    pace: Pace
     _watches: dict[int, Watch] = field(default_factory=dict)
     _beats: dict[tuple[int, str], asyncio.Task[None]] = field(default_factory=dict)
 
     async def run(self, seconds: float = SECONDS) -> int:
         """Beat for that many seconds; return how many beats there were."""
-        pace = self.wired.pace
+        pace = self.pace
         begun = due = pace.monotonic()
         count = 0
         try:
@@ -79,12 +81,12 @@ class Watcher:
             _LOG.exception("the leases could not be looked at, it will be tried again")
         for shard in self._watches.keys() - self.leases.held:
             del self._watches[shard]
-        adapters = self.wired.platform.adapters
+        adapters = self.platform.adapters
         for shard in self.leases.held - self._watches.keys():
             watch = Watch(
                 store=adapters.store,
                 clock=adapters.clock,
-                lifecycle=self.wired.platform.lifecycle,
+                lifecycle=self.platform.lifecycle,
                 machines=adapters.machines,
                 prober=self.prober,
                 shards=(shard,),
@@ -131,9 +133,9 @@ async def _guarded(shard: int, name: str, beat: Callable[[], Awaitable[None]]) -
         _LOG.exception("a beat broke off: this is a fault of ours", extra={"shard": shard, "beat": name})
 
 
-async def watch(wired: Wired, number: int, seconds: float = SECONDS) -> int:
-    """Beat as watcher `number` (from 0) and return how many beats there were."""
-    adapters = wired.platform.adapters
+async def watch(platform: Platform, prober: Prober, pace: Pace, number: int, seconds: float = SECONDS) -> int:
+    """Beat as watcher `number` (from 0) and return how many beats there were. The prober is closed at the end."""
+    adapters = platform.adapters
     own = frozenset(shard for shard in range(SHARDS) if shard % WATCHERS == number)
     leases = Leases(adapters.store, adapters.clock, adapters.ids.new("w"), own)
-    return await Watcher(wired, leases, wired.make_prober()).run(seconds)
+    return await Watcher(platform, leases, prober, pace).run(seconds)

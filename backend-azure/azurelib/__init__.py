@@ -1,0 +1,1 @@
+"""The Azure host: how the requests of Functions reach the core."""

@@ -1,0 +1,107 @@
+"""The platform on AWS's services: DynamoDB, S3, CodeBuild. Whichever cloud the host itself runs in."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nightingale.adapters.aws_clients import Credentials
+    from nightingale.adapters.ec2_machines import Ec2Machines
+    from nightingale.contract.schemas import GatewayOut
+    from nightingale.hosting.settings import PlaceSettings, Settings
+    from nightingale.hosting.wired import Wired
+    from nightingale.ports.clock import Clock
+    from nightingale.ports.machine_proofs import MachineProofs
+    from nightingale.ports.prober import Prober
+    from nightingale.ports.store import Store
+
+PLACE = "aws"
+
+
+def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
+    """Return a platform on the services that the settings name, none of which is asked anything yet.
+
+    Without `credentials` AWS's own tools find them. Where the settings do not say what the place `aws` is, nothing
+    launches, and the rest of the API works.
+    """
+    # Loaded by whoever is first to need a platform: importing a host is what every cold start pays for.
+    from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - see above
+    from nightingale.adapters.dynamodb import DynamoStore  # noqa: PLC0415 - same
+    from nightingale.adapters.s3_audit_log import S3AuditLog  # noqa: PLC0415 - same
+    from nightingale.adapters.ssh_signatures import SshSignatures  # noqa: PLC0415 - same
+    from nightingale.adapters.system_clock import SystemClock  # noqa: PLC0415 - same
+    from nightingale.adapters.system_ids import SystemIds  # noqa: PLC0415 - same
+    from nightingale.adapters.wall_pace import WallPace  # noqa: PLC0415 - same
+    from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
+    from nightingale.hosting.wired import Wired  # noqa: PLC0415 - same
+
+    clock, ids = SystemClock(), SystemIds()
+    region, endpoint = settings.region, settings.endpoint
+    store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
+    place = settings.place
+    machines = _machines(place, store, settings, credentials) if place is not None else None
+    made = platform(
+        Adapters(
+            store=store,
+            audit=S3AuditLog(settings.audit_bucket, ids=ids, region=region, endpoint=endpoint, credentials=credentials),
+            clock=clock,
+            ids=ids,
+            signatures=SshSignatures(),
+            builders={
+                PLACE: CodeBuildBuilder(
+                    settings.codebuild_project,
+                    settings.builds_bucket,
+                    clock=clock,
+                    region=region,
+                    endpoint=endpoint,
+                    credentials=credentials,
+                )
+            },
+            machines={PLACE: machines} if machines is not None else {},
+            networks={PLACE: place.network} if place is not None else {},
+            images={PLACE: place.image} if place is not None else {},
+            proofs={PLACE: _proofs(place, clock, settings)} if place is not None else {},
+            addresses=settings.addresses,
+            find_gateway=lambda: _gateway(settings),
+        )
+    )
+    return Wired(made, partial(_make_prober, machines), WallPace())
+
+
+def _gateway(settings: Settings) -> GatewayOut | None:
+    from nightingale.contract.schemas import GatewayOut  # noqa: PLC0415 - see `wire`
+
+    told = settings.gateway
+    return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
+
+
+def _machines(place: PlaceSettings, store: Store, settings: Settings, credentials: Credentials | None) -> Ec2Machines:
+    from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `wire`
+    from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
+
+    return Ec2Machines(
+        StoredStarts(store),
+        vpc_id=place.vpc_id,
+        region=place.network["region"],
+        endpoint=settings.endpoint,
+        credentials=credentials,
+    )
+
+
+def _proofs(place: PlaceSettings, clock: Clock, settings: Settings) -> MachineProofs:
+    from nightingale.adapters.sts_proofs import StsProofs  # noqa: PLC0415 - see `wire`
+
+    return StsProofs(
+        account=place.account,
+        role=place.instance_role,
+        region=place.network["region"],
+        clock=clock,
+        endpoint=settings.endpoint,
+    )
+
+
+def _make_prober(machines: Ec2Machines | None) -> Prober:
+    from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: PLC0415 - aiohttp, for the watchers only
+
+    return JupyterProber(door_at=machines.door_at if machines is not None else None)
