@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from terraform_module import module_of
-from nightingale.hosting import settings
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent / "core" / "src" / "nightingale"

@@ -141,7 +141,7 @@ async def test_where_nothing_listens_inside_the_connection_ends(folder: Path) ->
 
 async def test_the_prober_looks_through_the_door_and_notices_another_start(folder: Path) -> None:
     inside = Inside(is_jupyter=True)
-    doors = {}
+    doors: dict[str, Door] = {}
     prober = JupyterProber(door_at=doors.get)
     async with opened(folder, inside) as port, asyncio.timeout(PATIENT_S):
         address = f"tcp:127.0.0.1:{port}"
