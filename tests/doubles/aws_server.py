@@ -1,21 +1,125 @@
 """EC2, IAM and what else moto knows of AWS, one request at a time, in a process of its own.
 
 Run it beside Terraform with `python -m doubles.aws_server`; the first line printed is the endpoint for all services.
+
+moto forgets some of what RunInstances was told, so that the provider would replace the machine each time: the groups
+of a machine whose network interface is given, its protection from termination, the request behind a spot machine. And
+it shows an empty public address where EC2 shows none. `mend` makes these whole.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from doubles.dynamo_server import Faults, OneAtATime
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def mend() -> None:
+    """Let moto, in this process, keep and show what EC2 does."""
+    from moto.ec2.models.elastic_network_interfaces import NetworkInterface  # noqa: PLC0415 - see serve
+    from moto.ec2.models.spot_requests import SpotInstanceRequest  # noqa: PLC0415 - same
+    from moto.ec2.responses.instances import InstanceResponse  # noqa: PLC0415 - same
+    from moto.ec2.utils import random_spot_request_id  # noqa: PLC0415 - same
+
+    class RequestOfMachine(SpotInstanceRequest):
+        """The request that RunInstances makes for a spot machine; closed when that is gone."""
+
+        __module__ = SpotInstanceRequest.__module__  # moto files its models under the service in this name
+
+        def __init__(self, machine: Any, options: dict[str, Any]) -> None:
+            self._machine = machine
+            unsaid = ("price", "valid_from", "valid_until", "launch_group", "availability_zone_group", "key_name")
+            unset = ("user_data", "placement", "kernel_id", "ramdisk_id", "spot_fleet_id")
+            nothing: dict[str, Any] = dict.fromkeys(unsaid + unset)
+            super().__init__(
+                machine.ec2_backend,
+                random_spot_request_id(),
+                image_id=machine.image_id,
+                spot_instance_type=options.get("SpotInstanceType", "one-time"),
+                instance_interruption_behaviour=options.get("InstanceInterruptionBehavior"),
+                instance_type=machine.instance_type,
+                subnet_id=machine.subnet_id,
+                security_groups=[group.id for group in machine.security_groups],
+                monitoring_enabled=False,
+                tags={},
+                **nothing,
+            )
+
+        @property
+        def state(self) -> str:
+            return "closed" if self._machine._state.name == "terminated" else "active"
+
+        @state.setter
+        def state(self, value: str) -> None:
+            del value  # follows from the machine
+
+        def launch_instance(self) -> Any:
+            return self._machine
+
+    run_as_moto_does: Any = InstanceResponse.run_instances
+    network_interface: Any = NetworkInterface
+    association_as_moto_says = network_interface.association.fget
+
+    def run_instances(self: Any) -> Any:
+        answer = run_as_moto_does(self)
+        market = self._get_param("InstanceMarketOptions", {})
+        for machine in answer.result.instances:
+            machine.disable_api_termination = bool(self._get_param("DisableApiTermination"))
+            if self._get_param("NetworkInterfaces", []):
+                machine.security_groups = list(machine.nics[0].group_set)
+            if market.get("MarketType") == "spot":
+                request = RequestOfMachine(machine, market.get("SpotOptions", {}))
+                self.ec2_backend.spot_instance_requests[request.id] = request
+                machine.spot_instance_request_id = request.id
+        return answer
+
+    groups_as_moto_does: Any = InstanceResponse._security_grp_instance_attribute_handler
+
+    def modify_groups(self: Any) -> bool:
+        # Whatever moto does not know how to modify it takes for groups, of which there are none then.
+        return True if not self._get_param("Groups", []) else bool(groups_as_moto_does(self))
+
+    instance_response: Any = InstanceResponse
+    instance_response._security_grp_instance_attribute_handler = modify_groups
+    instance_response.run_instances = run_instances
+    network_interface.association = property(lambda self: association_as_moto_says(self) or None)
+
+
+class Calls:
+    """The WSGI application around moto's that counts what was asked for, by `service:Action`; GET /calls answers it."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self._seen: Counter[str] = Counter()
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/calls":
+            start("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._seen).encode()]
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        signed = re.search(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+        action = parse_qs(body.decode("utf-8", "replace")).get("Action")
+        who = "terraform" if "Terraform" in environ.get("HTTP_USER_AGENT", "") else "test"
+        if signed and action:
+            self._seen[f"{who} {signed[1]}:{action[0]}"] += 1
+        return self._application(environ, start)
 
 
 def serve(host: str, port: int) -> None:
@@ -39,7 +143,8 @@ def serve(host: str, port: int) -> None:
         def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
             del format, args  # connections that end are no errors here
 
-    application = OneAtATime(DomainDispatcherApplication(create_backend_app), Faults())
+    mend()
+    application = Calls(OneAtATime(DomainDispatcherApplication(create_backend_app), Faults()))
     server = make_server(host, port, application, threaded=True, request_handler=Handler)
     print(f"http://{host}:{server.server_port}", flush=True)  # noqa: T201 - what the caller waits for
     server.serve_forever()

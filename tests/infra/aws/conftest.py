@@ -1,0 +1,45 @@
+"""Fixtures of the AWS module's tests: Terraform with the real provider, and an account of moto's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doubles import aws_server
+from infra.aws.account import BACKEND, MODULE, Account, Module, is_provider_required, terraform
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The module's folder after one `terraform init`, to be copied."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    folder = tmp_path_factory.mktemp("module") / "aws"
+    shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns(".terraform*", "tests"))
+    (folder / "backend_override.tf").write_text(BACKEND, encoding="utf-8")
+    ended = terraform(folder, "init")
+    if ended.returncode != 0:
+        why = f"the AWS provider cannot be had here: {ended.stderr[-400:]}"
+        assert not is_provider_required(), why
+        pytest.skip(why)
+    return folder
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with aws_server.running() as endpoint:
+        yield Account(endpoint)
+
+
+@pytest.fixture
+def module_with(prepared: Path, account: Account, tmp_path: Path) -> Callable[..., Module]:
+    """Make the module in this account, with these variables in place of the first launch's."""
+
+    def make(**changes: Any) -> Module:
+        return Module(prepared, tmp_path / "build", {**account.variables(), **changes})
+
+    return make
