@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,8 @@ class CloudPlace:
         (folder / ".aws" / "credentials").write_text(
             "[default]\naws_access_key_id = testing\naws_secret_access_key = planted-secret\n", encoding="ascii"
         )
+        shutil.copytree(Path(__file__).parent / "modules" / "machine", folder / "modules" / "machine")
+        self.more: dict[str, str] = {}
         self.s3 = boto3.client(
             "s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x"
         )
@@ -98,6 +101,7 @@ class CloudPlace:
         state: DesiredState = DesiredState.RUNNING,
         generation: int | None = None,
         timeout_seconds: int = 300,
+        place: str = "fixture",
         **variables: Any,
     ) -> BuildSpec:
         generation = number if generation is None else generation
@@ -108,7 +112,7 @@ class CloudPlace:
             generation=generation,
             action=action,
             desired_state=state,
-            place="fixture",
+            place=place,
             variables=told,
             timeout_seconds=timeout_seconds,
         )
@@ -130,6 +134,7 @@ class CloudPlace:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ENDPOINT_URL_CODEBUILD": self.codebuild_endpoint,
             "PLANTED_SECRET": "planted-secret",
+            **self.more,
             **more,
         }
 
@@ -151,7 +156,7 @@ class CloudPlace:
         """Play one run of the build to its end and return the build's result."""
         run_id = run_id or f"builds:{len(self.codebuild.builds)}"
         with self.begin(spec, run_id, **more) as process:
-            self.said, errors = process.communicate(timeout=50)
+            self.said, errors = process.communicate(timeout=240)
         assert not errors, errors
         self.codebuild.end(run_id, "SUCCEEDED" if process.returncode == 0 else "FAILED")
         return self.result(spec)
@@ -176,6 +181,7 @@ class CloudPlace:
 
 @contextlib.contextmanager
 def open_cloud_place() -> Iterator[CloudPlace]:
+    """Make an account, and end all that serves it."""
     with tempfile.TemporaryDirectory(prefix="ng-") as folder, aws_server.running() as endpoint:
         codebuild = FakeCodeBuild(FixedClock())
         with codebuild_server.serving(codebuild) as codebuild_endpoint:
