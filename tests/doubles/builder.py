@@ -9,7 +9,7 @@ from doubles.logs import FakeLog
 from doubles.machines import FakeMachines
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState, DesiredState, ReasonCode
-from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
+from nightingale.ports.builder import BuilderFullError, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock
 
 
@@ -19,7 +19,7 @@ class FakeBuilder:
     def __init__(self, clock: Clock, machines: FakeMachines | None = None) -> None:
         self._clock = clock
         self._machines = machines
-        self._refusal: str | None = None
+        self._refusal: BuilderUnavailableError | None = None
         self._seen: dict[str, BuildSeen] = {}
         self._logs: defaultdict[str, FakeLog] = defaultdict(FakeLog)
         self.specs: dict[str, BuildSpec] = {}
@@ -33,7 +33,7 @@ class FakeBuilder:
     def start(self, spec: BuildSpec) -> None:
         self.starts.append(spec.build_id)
         if self._refusal is not None:
-            raise BuilderUnavailableError(self._refusal)
+            raise self._refusal
         if spec.build_id in self.specs:
             return
         self.specs[spec.build_id] = spec
@@ -61,7 +61,11 @@ class FakeBuilder:
 
     def refuse(self, words: str = "the builder is away") -> None:
         """Refuse every start until `accept`."""
-        self._refusal = words
+        self._refusal = BuilderUnavailableError(words)
+
+    def fill(self) -> None:
+        """Say that others are in front, until `accept`."""
+        self._refusal = BuilderFullError("the builder is full")
 
     def accept(self) -> None:
         self._refusal = None

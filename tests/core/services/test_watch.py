@@ -52,6 +52,44 @@ async def test_a_builder_that_is_away_gets_the_build_later_once(platform: FakePl
     assert platform.get().status == "provisioning"
 
 
+async def test_a_builder_that_is_full_is_waited_for_longer_than_one_that_is_away(platform: FakePlatform) -> None:
+    platform.builder.fill()
+    assert platform.launch().status == "requested"
+    platform.clock.advance(DEADLINES.requested + timedelta(minutes=5))
+    platform.watch.refresh()
+    await platform.watch.beat_running()  # the first thing that this watcher does: it has not asked the builder yet
+    assert platform.get().status == "requested"
+    platform.builder.accept()
+    await pass_time(platform, 2)
+    assert platform.get().status == "provisioning"
+    assert platform.builder.cancelled == []
+
+
+async def test_a_builder_that_stays_full_is_the_reason_in_the_end(platform: FakePlatform) -> None:
+    platform.builder.fill()
+    platform.launch()
+    platform.clock.advance(DEADLINES.queued - timedelta(seconds=1))
+    platform.watch.refresh()
+    await platform.watch.beat_in_flight()
+    assert platform.get().status == "requested"
+    platform.clock.advance(1)
+    await platform.watch.beat_in_flight()
+    failed = platform.get()
+    assert (failed.status, given(failed.reason).code) == ("failed", ReasonCode.BUILD_NOT_STARTED)
+    assert "others in front for 900 seconds" in given(failed.reason).words
+
+
+async def test_a_builder_that_is_back_at_the_last_moment_gets_the_build(platform: FakePlatform) -> None:
+    platform.builder.fill()
+    platform.launch()
+    platform.builder.accept()
+    platform.clock.advance(DEADLINES.queued)
+    platform.watch.refresh()
+    await platform.watch.beat_running()
+    assert platform.get().status == "provisioning"
+    assert platform.builder.cancelled == []
+
+
 @pytest.mark.parametrize("action", ["launch", "stop", "delete"])
 async def test_a_build_that_died_before_it_began_is_started_again(platform: FakePlatform, action: str) -> None:
     """It was recorded as started, and the process that was to run it was killed before it wrote anything down."""

@@ -34,7 +34,7 @@ from nightingale.adapters.codebuild_log import CodeBuildLog
 from nightingale.adapters.codebuild_outcomes import lost, result_of
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState
-from nightingale.ports.builder import BuilderUnavailableError, BuildSeen
+from nightingale.ports.builder import BuilderFullError, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock
 
 BUILD_ID = re.compile(r"b-[a-z0-9]{10}")
@@ -93,7 +93,10 @@ class CodeBuildBuilder:
         self._asked: dict[str, float] = {}
 
     def start(self, spec: BuildSpec) -> None:
-        """Start the build, once: a second call with the same build id does nothing. Raises BuilderUnavailableError."""
+        """Start the build, once: a second call with the same build id does nothing.
+
+        Raises BuilderUnavailableError, and BuilderFullError when the account runs and queues as many as it may.
+        """
         build_id = spec.build_id
         if not BUILD_ID.fullmatch(build_id):
             raise BuilderUnavailableError(f"{build_id!r} is no build id.")
@@ -278,6 +281,8 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if code_of(error) == "AccountLimitExceededException":
+            raise BuilderFullError(words_of(error, what)) from error
         if is_aws_error(error):
             raise BuilderUnavailableError(words_of(error, what)) from error
         raise

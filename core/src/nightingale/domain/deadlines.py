@@ -13,6 +13,8 @@ class Deadlines:
     """How long each status in flight may last, and how long a running server may stay silent."""
 
     requested: timedelta = timedelta(seconds=60)
+    queued: timedelta = timedelta(minutes=15)
+    """In place of `requested`, while the builder says that others are in front."""
     provisioning: timedelta = timedelta(minutes=10)
     starting: timedelta = timedelta(minutes=2)
     stopping: timedelta = timedelta(minutes=5)

@@ -13,6 +13,10 @@ class BuilderUnavailableError(Exception):
     """The builder could not take the build now; try again with the same id. The message is in words."""
 
 
+class BuilderFullError(BuilderUnavailableError):
+    """The builder works and has as much to do as it may: the build waits its turn. Try again with the same id."""
+
+
 @dataclass(frozen=True)
 class BuildSeen:
     """What the builder knows of a build. `result` is there once it ended.
@@ -29,7 +33,10 @@ class Builder(Protocol):
     """Starts builds and says how they stand."""
 
     def start(self, spec: BuildSpec) -> None:
-        """Start the build, once: a second call with the same build id does nothing. Raises BuilderUnavailableError."""
+        """Start the build, once: a second call with the same build id does nothing.
+
+        Raises BuilderUnavailableError, and BuilderFullError where others are in front of it.
+        """
 
     def look(self, build_id: str) -> BuildSeen:
         """Return how the build stands."""

@@ -17,7 +17,7 @@ from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
 from nightingale.domain.instance import Instance
-from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
+from nightingale.ports.builder import Builder, BuilderFullError, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.store import ABSENT, ConditionFailedError, Delete, Item, Put, Store, Write
 from nightingale.services import records
@@ -27,8 +27,7 @@ from nightingale.services.policies import Policies
 
 _LOG = logging.getLogger(__name__)
 
-_TRIES = 20
-"""Other writers (watch, a person, metering) touch an instance rarely; losing this often means something is wrong."""
+_TRIES = 20  # other writers (watch, a person, metering) touch an instance rarely: losing so often, something is wrong
 
 Announce = Callable[[Instance], None]
 """Told of the instance as it is about to be written."""
@@ -54,6 +53,7 @@ class Lifecycle:
     variables: BuildVariables
     policies: Policies
     deadlines: Deadlines = field(default_factory=Deadlines)
+    waiting: set[str] = field(default_factory=set)  # builds, by id, whose builder was full when it was asked last
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -145,9 +145,9 @@ class Lifecycle:
     def start_build(self, instance: Instance) -> Instance:
         """Hand the instance's queued build to the builder and record that it was started.
 
-        Does nothing when the builder cannot take it now: `watch` tries again until the status's deadline. Does nothing
-        either when the instance has moved on: a build of the past must never make a machine. A build that was started
-        before is handed over again, which builders bear: one that died before it began knows nothing of it.
+        Does nothing when the builder cannot take it now (`watch` tries again until the deadline) or the instance has
+        moved on: a build of the past makes no machine. One that was started before is handed over again, which builders
+        bear: one that died before it began knows nothing of it.
         """
         stored = self.find(instance.project, instance.id)
         now = stored.instance if stored is not None else instance
@@ -177,10 +177,12 @@ class Lifecycle:
         """Return the builder once it has taken the build, None when there is none or it cannot now."""
         spec = spec_of(instance, build, self.policies.catalog.load(), self.deadlines)
         builder = self.builders.get(instance.place)
+        self.waiting.discard(build.id)
         try:
             if builder is not None:
                 builder.start(spec)
         except BuilderUnavailableError as error:
+            self.waiting.update({build.id} if isinstance(error, BuilderFullError) else ())
             _LOG.warning("build not started, will try again", extra={"build_id": build.id, "why": str(error)})
             return None
         return builder

@@ -56,8 +56,14 @@ def crash_reason(seen: MachineSeen, log_tail: tuple[str, ...]) -> Reason:
     return Reason(code, words, _RETRY, log_tail=log_tail)
 
 
-def deadline_reason(instance: Instance, deadlines: Deadlines) -> Reason:
-    """Return why a status in flight was ended."""
+def deadline_reason(instance: Instance, deadlines: Deadlines, *, is_queued: bool = False) -> Reason:
+    """Return why a status in flight was ended; `is_queued`: its build waited its turn all the time."""
+    if is_queued:
+        return Reason(
+            ReasonCode.BUILD_NOT_STARTED,
+            f"the builder had others in front for {int(deadlines.queued.total_seconds())} seconds",
+            "Retry later; your administrator can have the account's limit of builds raised.",
+        )
     seconds = int(deadlines.of(instance.status).total_seconds())
     return Reason(
         _TIMEOUT_CODES[instance.status],

@@ -35,9 +35,10 @@ from nightingale.services.known_instances import KnownInstances
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.looks import look_at, look_at_build, tail_of
+from nightingale.services.overdue import fail_overdue
 from nightingale.services.policies import Times
 from nightingale.services.probing import Probing, Seen
-from nightingale.services.reasons import crash_reason, deadline_reason, silence_reason
+from nightingale.services.reasons import crash_reason, silence_reason
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "platform"
@@ -165,13 +166,7 @@ class Watch:
         self._last_good.note(instance.id, self.clock.now())
 
     def _enforce_deadlines(self) -> None:
-        now = self.clock.now()
-        deadlines = self.lifecycle.deadlines
-        for instance in self._known.in_flight():
-            lasted = self._steps.lasted(f"{instance.id}/{instance.seq}", instance.status_at, now)
-            if lasted >= deadlines.of(instance.status):
-                reason = deadline_reason(instance, deadlines)
-                self._keep(instance, partial(self.lifecycle.expire, instance, reason))
+        fail_overdue(self.lifecycle, self._known, self._steps, self.clock.now(), self._keep)
 
     def _enforce_policy(self, instances: Iterable[Instance], uses: Uses | None = None) -> None:
         """Stop and start what the times of these instances ask for; idleness counts where `uses` were just seen."""
