@@ -70,7 +70,9 @@ def module(request: pytest.FixtureRequest) -> Module:
 
 
 def test_the_modules_of_both_clouds_are_looked_at() -> None:
-    assert {"instance/azure", "instance/azure/home", "instance/gcp", "instance/gcp/home"} <= set(NAMES)
+    assert {"instance/azure", "instance/azure/home", "instance/gcp", "instance/gcp/home", "control-plane/azure"} <= set(
+        NAMES
+    )
 
 
 def test_a_module_of_ours_is_clean(module: Module) -> None:
