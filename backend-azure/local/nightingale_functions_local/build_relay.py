@@ -47,7 +47,9 @@ class BuildRelay:
         self._told &= names
         for name in sorted(names - self._told):
             if self._has_ended(name):
-                self._queue.put(_event(self._builds / name))
+                event = _event(self._builds / name)
+                if event is not None:
+                    self._queue.put(event)
                 self._told.add(name)
 
     def _names(self) -> set[str]:
@@ -60,8 +62,12 @@ class BuildRelay:
         return (self._builds / name / "result.json").exists()
 
 
-def _event(folder: Path) -> bytes:
-    spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=BuildSpec)
+def _event(folder: Path) -> bytes | None:
+    try:
+        spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=BuildSpec)
+    except (OSError, msgspec.DecodeError):
+        _LOG.exception("a build's own file cannot be read", extra={"build_id": folder.name})
+        return None
     told = {
         "NIGHTINGALE_BUILD_ID": spec.build_id,
         "NIGHTINGALE_INSTANCE_ID": spec.instance_id,
