@@ -104,7 +104,6 @@ def log_in(folders: Folders, environ: dict[str, str]) -> tuple[Api, ClientSettin
     with contextlib.closing(Api(settings.url)) as anonymous:
         session, identity = login_with(
             anonymous,
-            server=settings.url,
             key_file=settings.key_file,
             environ={**environ, **client_environment(folders)},
         )

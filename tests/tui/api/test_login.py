@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from nightingale.contract.errors import ErrorCode
@@ -53,14 +54,14 @@ def agent(tmp_path: Path, environ: dict[str, str]) -> Iterator[dict[str, str]]:
 def test_a_key_file_logs_in(api: Api, platform: FakePlatform, tmp_path: Path, kind: str) -> None:
     key = tmp_path / "key"
     platform.keys["ada"] = make_key(key, kind)
-    session = login(api, server=URL, key_file=key)
+    session = login(api, key_file=key)
     assert session.person == "ada"
     assert platform.tokens[session.token] == "ada"
 
 
 def test_the_signature_binds_the_server_that_was_called(api: Api, platform: FakePlatform, tmp_path: Path) -> None:
     platform.keys["ada"] = make_key(tmp_path / "key")
-    login(api, server=URL, key_file=tmp_path / "key")
+    login(api, key_file=tmp_path / "key")
     assert platform.bodies[-1].server == URL
     assert platform.bodies[-1].signature.startswith("-----BEGIN SSH SIGNATURE-----")
 
@@ -70,7 +71,7 @@ def test_the_usual_key_files_are_tried_until_one_is_known(
 ) -> None:
     make_key(tmp_path / ".ssh" / "id_ed25519")
     platform.keys["ada"] = make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa")
-    session, identity = login_with(api, server=URL, environ=environ)
+    session, identity = login_with(api, environ=environ)
     assert session.person == "ada"
     assert identity.path == tmp_path / ".ssh" / "id_ecdsa"
 
@@ -82,7 +83,7 @@ def test_a_key_that_only_the_agent_holds_logs_in(
     platform.keys["ada"] = make_key(key)
     subprocess.run(["ssh-add", "-q", key], env=agent, check=True)
     key.unlink()
-    session, identity = login_with(api, server=URL, environ=agent)
+    session, identity = login_with(api, environ=agent)
     assert session.person == "ada"
     assert identity.path is None
     assert identity.public_line == platform.keys["ada"]
@@ -95,7 +96,7 @@ def test_a_public_key_file_signs_through_the_agent(
     platform.keys["ada"] = make_key(key)
     subprocess.run(["ssh-add", "-q", key], env=agent, check=True)
     key.unlink()
-    assert login(api, server=URL, key_file=tmp_path / "key.pub", environ=agent).person == "ada"
+    assert login(api, key_file=tmp_path / "key.pub", environ=agent).person == "ada"
 
 
 def test_a_key_nobody_knows_tells_the_line_for_the_administrator(
@@ -104,7 +105,7 @@ def test_a_key_nobody_knows_tells_the_line_for_the_administrator(
     line = make_key(tmp_path / "key")
     platform.keys["bob"] = make_key(tmp_path / "other")
     with pytest.raises(LoginError) as caught:
-        login(api, server=URL, key_file=tmp_path / "key")
+        login(api, key_file=tmp_path / "key")
     assert caught.value.code == "key_unknown"
     assert "cluster file" in caught.value.next_step
     assert line in caught.value.next_step
@@ -117,7 +118,7 @@ def test_a_wrong_passphrase_is_said(api: Api, tmp_path: Path, environ: dict[str,
     asker.chmod(0o700)
     asking = environ | {"SSH_ASKPASS": str(asker), "SSH_ASKPASS_REQUIRE": "force"}
     with pytest.raises(LoginError) as caught:
-        login(api, server=URL, key_file=tmp_path / "key", environ=asking)
+        login(api, key_file=tmp_path / "key", environ=asking)
     assert caught.value.code == "signing_failed"
     assert "passphrase" in caught.value.message
 
@@ -128,24 +129,24 @@ def test_a_right_passphrase_logs_in(api: Api, platform: FakePlatform, tmp_path: 
     asker.write_text("#!/bin/sh\necho right\n")
     asker.chmod(0o700)
     asking = environ | {"SSH_ASKPASS": str(asker), "SSH_ASKPASS_REQUIRE": "force"}
-    assert login(api, server=URL, key_file=tmp_path / "key", environ=asking).person == "ada"
+    assert login(api, key_file=tmp_path / "key", environ=asking).person == "ada"
 
 
 def test_no_key_at_all_says_how_to_make_one(api: Api, environ: dict[str, str]) -> None:
     with pytest.raises(LoginError) as caught:
-        login(api, server=URL, environ=environ)
+        login(api, environ=environ)
     assert caught.value.code == "no_key"
     assert "ssh-keygen -t ed25519" in caught.value.next_step
 
 
 def test_a_key_file_that_is_not_there_is_named(api: Api, tmp_path: Path) -> None:
     with pytest.raises(LoginError, match="There is no key file"):
-        login(api, server=URL, key_file=tmp_path / "nothing")
+        login(api, key_file=tmp_path / "nothing")
 
 
 def test_a_machine_without_ssh_keygen_is_told_what_to_install(api: Api, tmp_path: Path) -> None:
     with pytest.raises(LoginError) as caught:
-        login(api, server=URL, environ={"HOME": str(tmp_path), "PATH": str(tmp_path)})
+        login(api, environ={"HOME": str(tmp_path), "PATH": str(tmp_path)})
     assert caught.value.code == "ssh_keygen_missing"
     assert "openssh-client" in caught.value.next_step
 
@@ -157,6 +158,46 @@ def test_another_refusal_ends_the_search(
     make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa")
     platform.refusals["create_session"] = ErrorCode.TOO_MANY_REQUESTS
     with pytest.raises(ApiError) as caught:
-        login(api, server=URL, environ=environ)
+        login(api, environ=environ)
     assert caught.value.code == "too_many_requests"
     assert [name for name, _ in platform.calls].count("create_session") == 1
+
+
+def test_a_login_that_breaks_off_begins_anew_at_the_next_address_and_signs_for_that_one(tmp_path: Path) -> None:
+    platform = FakePlatform()
+    platform.keys["ada"] = make_key(tmp_path / "key")
+    whole = platform.transport()
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.host, request.url.path))
+        if (request.url.host, request.url.path) == ("one.example", "/v1/sessions"):
+            raise httpx.ReadTimeout("gone", request=request)
+        return whole.handle_request(request)
+
+    addresses = ("https://one.example", "https://two.example")
+    with Api(addresses[0], others=addresses[1:], transport=httpx.MockTransport(answer)) as api:
+        assert login(api, key_file=tmp_path / "key").person == "ada"
+        assert api.url == addresses[1]
+    challenges, sessions = "/v1/login/challenges", "/v1/sessions"
+    assert asked == [(host, path) for host in ("one.example", "two.example") for path in (challenges, sessions)]
+    assert platform.bodies[-1].server == addresses[1]
+
+
+def test_a_login_that_is_refused_is_not_taken_elsewhere(tmp_path: Path) -> None:
+    platform = FakePlatform()
+    make_key(tmp_path / "key")
+    whole = platform.transport()
+    hosts: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return whole.handle_request(request)
+
+    transport = httpx.MockTransport(answer)
+    with (
+        Api("https://one.example", others=("https://two.example",), transport=transport) as api,
+        pytest.raises(LoginError, match="let no key in"),
+    ):
+        login(api, key_file=tmp_path / "key")
+    assert set(hosts) == {"one.example"}

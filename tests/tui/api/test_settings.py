@@ -142,3 +142,17 @@ def test_the_address_is_remembered_once(environ: dict[str, str]) -> None:
     assert load_settings(environ).url == "https://a.example"
     assert not remember_url(load_settings(environ, url="https://b.example"))
     assert load_settings(environ).url == "https://a.example"
+
+
+def test_a_platform_may_have_several_addresses(environ: dict[str, str]) -> None:
+    settings = load_settings(environ, url="https://a.example/, https://b.example,https://a.example")
+    assert (settings.url, settings.others) == ("https://a.example", ("https://b.example",))
+    assert settings.session_file == load_settings(environ, url="https://a.example").session_file
+    assert remember_url(settings)
+    assert load_settings(environ).others == ("https://b.example",)
+
+
+@pytest.mark.parametrize("url", ["https://a.example,", ",https://a.example", "https://a.example,http://b.example"])
+def test_every_one_of_several_addresses_must_be_fine(environ: dict[str, str], url: str) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(environ, url=url)

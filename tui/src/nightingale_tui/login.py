@@ -19,7 +19,7 @@ from pathlib import Path
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import LOGIN_NAMESPACE, SessionIn, SessionOut, login_message
 from nightingale_tui.api.client import Api
-from nightingale_tui.api.errors import ApiError, ClientError
+from nightingale_tui.api.errors import ApiError, ClientError, UnreachableError
 
 _USUAL_FILES = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
 _MOST_KEYS = 8
@@ -45,17 +45,15 @@ class Identity:
         return str(self.path) if self.path else f"the agent's key {self.public_line.split(' ', 2)[-1]}"
 
 
-def login(
-    api: Api, *, server: str, key_file: Path | None = None, environ: Mapping[str, str] = os.environ
-) -> SessionOut:
+def login(api: Api, *, key_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> SessionOut:
     """Return a new session; see `login_with`."""
-    return login_with(api, server=server, key_file=key_file, environ=environ)[0]
+    return login_with(api, key_file=key_file, environ=environ)[0]
 
 
 def login_with(
-    api: Api, *, server: str, key_file: Path | None = None, environ: Mapping[str, str] = os.environ
+    api: Api, *, key_file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> tuple[SessionOut, Identity]:
-    """Return a new session at `server` (the address that was called) and the key that opened it.
+    """Return a new session and the key that opened it. What is signed names the address that is called.
 
     Without `key_file` the agent's keys and the usual files of ~/.ssh are tried in turn. Raises LoginError, and
     ApiError, UnreachableError, BadAnswerError from the calls.
@@ -70,7 +68,7 @@ def login_with(
     refused: Identity | None = None
     for identity in _identities(key_file, environ):
         try:
-            return _login_once(api, server, identity, environ), identity
+            return _login_somewhere(api, identity, environ), identity
         except ApiError as error:
             if error.code != ErrorCode.INVALID_SIGNATURE.code:
                 raise
@@ -79,7 +77,7 @@ def login_with(
         except _SigningError as error:
             problems.append(f"{identity.words}: {error}")
     if refused is not None:
-        raise LoginError("key_unknown", f"{server} let no key in. {' '.join(problems)}", _give_key(refused))
+        raise LoginError("key_unknown", f"{api.url} let no key in. {' '.join(problems)}", _give_key(refused))
     if problems:
         raise LoginError(
             "signing_failed",
@@ -149,8 +147,25 @@ class _SigningError(Exception):
     """This key could not sign; the message says why."""
 
 
-def _login_once(api: Api, server: str, identity: Identity, environ: Mapping[str, str]) -> SessionOut:
+def _login_somewhere(api: Api, identity: Identity, environ: Mapping[str, str]) -> SessionOut:
+    """Log in at the first address that answers to the end: a signature is good at the one that it names, and no other.
+
+    An address that gives a nonce and then no session is left, and the login begins anew at the next.
+    """
+    for left in reversed(range(api.address_count)):
+        try:
+            return _login_once(api, identity, environ)
+        except (UnreachableError, ApiError) as error:
+            is_gone = isinstance(error, UnreachableError) or error.code == ErrorCode.UNAVAILABLE.code
+            if not left or not is_gone:
+                raise
+            api.leave_address()
+    raise AssertionError("there is always an address")  # the last one returned or raised
+
+
+def _login_once(api: Api, identity: Identity, environ: Mapping[str, str]) -> SessionOut:
     challenge = api.create_challenge()
+    server = api.url
     signature = _sign(login_message(server, challenge.nonce), identity, environ)
     return api.create_session(SessionIn(nonce=challenge.nonce, server=server, signature=signature))
 

@@ -6,6 +6,9 @@
                     ssh/included/    hosts for the person's own ~/.ssh/config
                     ssh/<server>/    ssh_config, known_hosts and identity.pub of that server's gateway
 
+A platform may have several addresses, with commas between them: `url = "https://a.example,https://b.example"`. When one
+does not answer the next is asked, so all of them must be of one platform. The first one names the session.
+
 The folders are the system's own (XDG on Linux); NIGHTINGALE_CONFIG_DIR puts both into one folder of your choice.
 """
 
@@ -47,6 +50,8 @@ class Settings:
     key_file: Path | None
     config_dir: Path
     state_dir: Path
+    others: tuple[str, ...] = ()
+    """More addresses of the same platform, for when the first one does not answer."""
 
     @property
     def config_file(self) -> Path:
@@ -55,7 +60,7 @@ class Settings:
 
     @property
     def session_file(self) -> Path:
-        """The session of this server."""
+        """The session of this platform, by its first address."""
         return self.state_dir / "sessions" / f"{_slug(self.url)}.json"
 
     @property
@@ -89,10 +94,12 @@ def load_settings(
     """Return the settings of this run; arguments are flags. Raises SettingsError for what cannot be used."""
     config_dir, state_dir = _folders(environ)
     told = _read_config(config_dir / "config.toml")
-    address = url or environ.get("NIGHTINGALE_URL") or told.get("url") or DEFAULT_URL
+    addresses = url or environ.get("NIGHTINGALE_URL") or told.get("url") or DEFAULT_URL
     key = key_file or environ.get("NIGHTINGALE_KEY") or told.get("key")
+    first, *others = dict.fromkeys(_checked_url(one.strip()) for one in addresses.split(","))
     return Settings(
-        url=_checked_url(address),
+        url=first,
+        others=tuple(others),
         project=project or environ.get("NIGHTINGALE_PROJECT") or told.get("project") or None,
         key_file=Path(key).expanduser() if key else None,
         config_dir=config_dir,
@@ -192,7 +199,7 @@ def remember_url(settings: Settings) -> bool:
     """Write a configuration file with this server's address where there is none yet; return whether it was written."""
     if settings.config_file.exists():
         return False
-    write_private(settings.config_file, f"url = {json.dumps(settings.url)}\n".encode())
+    write_private(settings.config_file, f"url = {json.dumps(','.join((settings.url, *settings.others)))}\n".encode())
     return True
 
 

@@ -6,6 +6,7 @@ answer) or BadAnswerError (not the platform's answer). Path parameters are posit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
@@ -14,9 +15,10 @@ from nightingale.contract import schemas as s
 from nightingale.contract.operations import BY_NAME
 from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import LogSource
+from nightingale_tui.api.endpoints import Endpoints
 from nightingale_tui.api.errors import BadAnswerError, refusal
 from nightingale_tui.api.lean_httpx import httpx
-from nightingale_tui.api.transport import mapped_errors, new_client, path_of
+from nightingale_tui.api.transport import path_of
 
 _FIRST_REFUSAL = 400
 
@@ -29,17 +31,34 @@ class Api:
         url: str,
         token: str | None = None,
         *,
+        others: Sequence[str] = (),
         transport: httpx.BaseTransport | None = None,
         timeout_s: float = 10.0,
     ) -> None:
-        """Talk to `url`; `transport` replaces the network in tests. Opens no connection yet."""
-        self.url = url.rstrip("/")
+        """Talk to `url`, and to one of the `others` when it does not answer; `transport` replaces the network in tests.
+
+        Opens no connection yet.
+        """
         self._token = token
-        self._client = new_client(self.url, transport=transport, timeout_s=timeout_s)
+        self._endpoints = Endpoints((url, *others), transport=transport, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         """Name the server; never the token."""
         return f"Api({self.url!r}, {'logged in' if self._token else 'no token'})"
+
+    @property
+    def url(self) -> str:
+        """The address that answered last; the first one, before any did."""
+        return self._endpoints.url
+
+    @property
+    def address_count(self) -> int:
+        """How many addresses there are to try."""
+        return self._endpoints.count
+
+    def leave_address(self) -> None:
+        """Begin with the next address from now on."""
+        self._endpoints.leave()
 
     def with_token(self, token: str | None) -> None:
         """Speak for the person of `token` from now on; None forgets the one before."""
@@ -52,7 +71,7 @@ class Api:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._endpoints.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -74,10 +93,14 @@ class Api:
             content = msgspec.json.encode(body)
             headers["Content-Type"] = "application/json"
         params = {name: _text(value) for name, value in query.items() if value is not None and value is not False}
-        with mapped_errors(self.url):
-            answer = self._client.request(
-                row.method, path_of(row, path), params=params or None, content=content, headers=headers
-            )
+        answer = self._endpoints.request(
+            row,
+            path_of(row, path),
+            has_key=bool(getattr(body, "request_id", "")),
+            params=params or None,
+            content=content,
+            headers=headers,
+        )
         return self._read(answer, row.response)
 
     def _read(self, answer: httpx.Response, kind: type[Any]) -> Any:

@@ -15,17 +15,24 @@ from nightingale_tui.api.lean_httpx import httpx
 _CONNECT_RETRIES = 1
 """Only a connection that never came to be is tried again: nothing was sent, so no call happens twice."""
 _CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_OF_SEVERAL_S = 2.0
 
 
-def new_client(url: str, *, transport: httpx.BaseTransport | None, timeout_s: float) -> httpx.Client:
-    """Return a client whose paths are relative to `url`. `timeout_s` bounds each wait for the platform's bytes."""
+def new_client(
+    url: str, *, transport: httpx.BaseTransport | None, timeout_s: float, has_others: bool = False
+) -> httpx.Client:
+    """Return a client whose paths are relative to `url`. `timeout_s` bounds each wait for the platform's bytes.
+
+    Where the platform `has_others`, addresses beside this one, it waits less for this one to take the connection.
+    """
     if transport is None:
         # httpx ignores the environment's proxies as soon as it is handed a transport, so the proxy is looked up here.
         # Building a TLS context costs 20 ms and more: plain HTTP, which is this machine only, goes without.
         transport = httpx.HTTPTransport(
-            retries=_CONNECT_RETRIES, proxy=_proxy_for(url), verify=not url.startswith("http://")
+            retries=0 if has_others else _CONNECT_RETRIES, proxy=_proxy_for(url), verify=not url.startswith("http://")
         )
-    timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
+    connect_s = _CONNECT_TIMEOUT_OF_SEVERAL_S if has_others else _CONNECT_TIMEOUT_S
+    timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, connect_s))
     return httpx.Client(base_url=url, transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
 
 

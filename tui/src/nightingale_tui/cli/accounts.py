@@ -35,8 +35,8 @@ def _configure_login(parser: argparse.ArgumentParser) -> None:
 
 def _login(args: argparse.Namespace, console: Console) -> int:
     settings = settings_of(args, console)
-    with Api(settings.url, transport=console.transport) as api:
-        answer, identity = login_with(api, server=settings.url, key_file=settings.key_file, environ=console.environ)
+    with Api(settings.url, others=settings.others, transport=console.transport) as api:
+        answer, identity = login_with(api, key_file=settings.key_file, environ=console.environ)
         session = Session(
             url=settings.url,
             person=answer.person,
@@ -73,7 +73,7 @@ def _logout(args: argparse.Namespace, console: Console) -> int:
     try:
         session = load_session(settings)
         if session is not None:
-            with Api(settings.url, session.token, transport=console.transport) as api:
+            with Api(settings.url, session.token, others=settings.others, transport=console.transport) as api:
                 api.delete_session()
     except NotLoggedInError:
         pass  # it had ended already

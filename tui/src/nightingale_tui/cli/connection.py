@@ -65,4 +65,6 @@ def connect(args: argparse.Namespace, console: Console) -> Connection:
         raise NotLoggedInError(
             "unauthenticated", f"You are not logged in to {settings.url}.", "Log in with `nightingale login`."
         )
-    return Connection(Api(settings.url, session.token, transport=console.transport), settings, session)
+    return Connection(
+        Api(settings.url, session.token, others=settings.others, transport=console.transport), settings, session
+    )

@@ -120,7 +120,13 @@ class LiveNames:
         def ask() -> None:
             with (
                 suppress(ClientError),
-                Api(self._settings.url, session.token, transport=self._transport, timeout_s=self._limit_s) as api,
+                Api(
+                    self._settings.url,
+                    session.token,
+                    others=self._settings.others,
+                    transport=self._transport,
+                    timeout_s=self._limit_s,
+                ) as api,
             ):
                 told.update(_ask(api, kind))
 

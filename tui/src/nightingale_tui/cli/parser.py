@@ -19,7 +19,9 @@ class Parser(argparse.ArgumentParser):
 def add_server_flags(parser: argparse.ArgumentParser) -> None:
     """Add --url, and -o/--output and --json."""
     # SUPPRESS everywhere: a flag given before the command's name must survive the command's own default.
-    parser.add_argument("--url", default=argparse.SUPPRESS, metavar="URL", help="platform (or NIGHTINGALE_URL)")
+    parser.add_argument(
+        "--url", default=argparse.SUPPRESS, metavar="URL", help="platform (or NIGHTINGALE_URL; several: a,b)"
+    )
     parser.add_argument(
         *("-o", "--output"), choices=("text", "json"), default=argparse.SUPPRESS, help="how the result is written"
     )
