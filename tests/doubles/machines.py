@@ -14,6 +14,7 @@ from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.ports.clock import Clock
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
+from nightingale.ports.starts import Starts
 
 _ABSENT = MachineSeen(MachineState.ABSENT)
 
@@ -34,6 +35,8 @@ class FakeMachines:
         self.image_digest = "sha256:" + "1" * 64
         self.image_checks: dict[str, ImageCheck] = {}
         self.homes: dict[str, HomeSeen] = {}
+        self.starts: Starts | None = None
+        """What machines showed of their starts; where it is set, their tokens are those."""
         self.doors: dict[str, Door] = {}
         self.own_tokens: dict[tuple[str, bool], str] = {}
         """Of (instance id, is the shipper's)."""
@@ -74,6 +77,12 @@ class FakeMachines:
 
     def own_token_hash(self, instance_id: str, *, is_shipper: bool) -> str:
         self._refuse_when_down()
+        if self.starts is not None:
+            start = self.starts.find(instance_id)
+            if start is None:
+                message = f"{instance_id} has not started"
+                raise MachineUnavailableError(message)
+            return start.shipper_token_hash if is_shipper else start.instance_token_hash
         try:
             return hashlib.sha256(self.own_tokens[instance_id, is_shipper].encode()).hexdigest()
         except KeyError:

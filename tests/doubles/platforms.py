@@ -107,6 +107,7 @@ class FakePlatform:
     proofs: Mapping[str, MachineProofs] = field(default_factory=dict)
     more_places: tuple[str, ...] = ()
     """Places that this platform runs beside `local`, each with machines and a builder of its own."""
+    addresses: frozenset[str] = frozenset({URL})
 
     def __post_init__(self) -> None:
         apply_cluster(self.store, self.cluster)
@@ -129,7 +130,7 @@ class FakePlatform:
                 machines=self.machines_at,
                 networks={"local": {"data_dir": "/data"}},
                 images={"local": "/image/bin/python"},
-                addresses=frozenset({URL}),
+                addresses=self.addresses,
                 find_gateway=lambda: self.gateway,
                 proofs=self.proofs,
             )

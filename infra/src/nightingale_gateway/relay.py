@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import asyncssh
@@ -43,7 +44,8 @@ class _Side(asyncssh.SSHForwarder):
     def abort(self) -> None:
         """Close at once: what was not delivered yet never is."""
         if self._pipe is not None:
-            self._pipe.abort()
+            with contextlib.suppress(AttributeError):  # CPython 3.11: of a TLS transport that is closed already
+                self._pipe.abort()
 
 
 class PersonSide(_Side):

@@ -30,6 +30,8 @@ class PersonIdentityProvider(IdentityProvider):  # type: ignore[misc] # jupyter_
     instance = Unicode(help="Id of the instance.").tag(config=True)
     token_file = Unicode(help="File (mode 0600) that holds the token for programs.").tag(config=True)
     codes_dir = Unicode(help="Folder of one-time codes.").tag(config=True)
+    platform_socket = Unicode(help="The platform's API for this instance.").tag(config=True)
+    instance_token_file = Unicode(help="File of its token for that; empty: none.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         """Read the token; SettingsError when its file is not what it must be."""

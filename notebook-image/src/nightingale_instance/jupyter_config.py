@@ -78,6 +78,8 @@ def jupyter_config(settings: InstanceSettings, private: Path) -> dict[str, Any]:
             "instance": settings.instance,
             "token_file": str(settings.token_file),
             "codes_dir": str(settings.codes),
+            "platform_socket": str(settings.platform_socket),
+            "instance_token_file": str(settings.instance_token_file or ""),
         },
         "KernelManager": {"transport": kernel_transport(private)},
         "MultiKernelManager": {"default_kernel_name": "python3"},

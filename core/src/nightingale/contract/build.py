@@ -77,6 +77,20 @@ class LaunchSpec(msgspec.Struct, frozen=True, kw_only=True):
     disk_gib: int
     tier: int
     datasets: tuple[LaunchMount, ...] = ()
+    home_is_disk: bool = False
+    """The home is a disk of its own that is mounted at `home_dir` already, as in a cloud."""
+
+
+class StartTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """`instances/<id>/tokens.json`: the tokens of the next start, where the platform was shown them before it."""
+
+    jupyter: str
+    instance: str
+    shipper: str
+
+    def __repr__(self) -> str:
+        """Return none of them."""
+        return "StartTokens(...)"
 
 
 class LauncherRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,8 @@ class DoorKeeper:
             self._open -= 1
             for one in (writer, inside):
                 if one is not None:
-                    one.transport.abort()
+                    with contextlib.suppress(AttributeError):  # CPython 3.11: of a TLS transport that is closed already
+                        one.transport.abort()
 
 
 async def _relay(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightingale.contract.build import LauncherRecord, LaunchSpec
+from nightingale.contract.build import LauncherRecord, LaunchSpec, StartTokens
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.whole_files import write_whole
@@ -91,6 +91,11 @@ class InstanceFolders:
     def shipper_token(self) -> Path:
         """Return the token of what ships the records of reads: never bound into the sandbox, and kept after the end."""
         return self.root / "shipper.token"
+
+    @property
+    def handed_tokens(self) -> Path:
+        """Return the tokens that a start takes in place of making some; it takes them once."""
+        return self.root / "tokens.json"
 
     @property
     def announcement(self) -> Path:
@@ -193,10 +198,10 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     (folders.run / "codes").mkdir(parents=True, mode=0o700)
     write_whole(folders.run / "limits.json", limits, 0o644)
     folders.token.parent.mkdir(mode=0o700, exist_ok=True)
-    write_whole(folders.token, os.urandom(32).hex().encode())
-    named = f"{spec.project}_{spec.instance_id}"
-    write_whole(folders.instance_token, f"ni_{named}_{os.urandom(32).hex()}".encode())
-    write_whole(folders.shipper_token, f"ns_{named}_{os.urandom(32).hex()}".encode())
+    tokens = _handed(folders) or make_tokens(spec.project, spec.instance_id)
+    write_whole(folders.token, tokens.jupyter.encode())
+    write_whole(folders.instance_token, tokens.instance.encode())
+    write_whole(folders.shipper_token, tokens.shipper.encode())
     _write_accounts(spec, folders, os.getuid() if uid is None else uid)
     folders.announcement.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if uid is not None:
@@ -211,6 +216,23 @@ def prepare(spec: LaunchSpec, folders: InstanceFolders, uid: int | None, limits:
     # Last, once the run folder is its owner's; made anew, so that the folder it lies in tells of it.
     folders.announcement.unlink(missing_ok=True)
     folders.announcement.touch(mode=0o600)
+
+
+def make_tokens(project: str, instance_id: str) -> StartTokens:
+    """Return new tokens of 256 random bits each: nothing of an earlier start opens a later one."""
+    named = f"{project}_{instance_id}"
+    jupyter, own, shipper = (os.urandom(32).hex() for _ in range(3))
+    return StartTokens(jupyter=jupyter, instance=f"ni_{named}_{own}", shipper=f"ns_{named}_{shipper}")
+
+
+def _handed(folders: InstanceFolders) -> StartTokens | None:
+    """Take the tokens that were left for this start, if there are any. Raises OSError."""
+    try:
+        content = folders.handed_tokens.read_bytes()
+    except FileNotFoundError:
+        return None
+    folders.handed_tokens.unlink()
+    return msgspec.json.decode(content, type=StartTokens)
 
 
 def _write_accounts(spec: LaunchSpec, folders: InstanceFolders, uid: int) -> None:

@@ -33,6 +33,7 @@ MOST_CARRIED = GIB
 PATIENCE_S = 10.0
 """How long a start waits until nobody has the home open any more: what a killed launcher left ends within two."""
 
+OWN_DISK = "a disk of its own"
 FILE_SYSTEM = "a file system of its own"
 
 _MENDED = "It was damaged, as when the machine's disk is full, and was repaired: see lost+found for what lost its name."
@@ -62,6 +63,8 @@ class Home:
 
         Raises RefusalError, OSError: a home that is there and cannot be mounted is never replaced by an empty one.
         """
+        if spec.home_is_disk:
+            return self._own_disk(uid)
         self.folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         if uid is None:
             limit = HomeLimit(None, "Without root, Linux lets the platform mount no file system to hold it.")
@@ -75,6 +78,18 @@ class Home:
         if uid is not None:
             self._hand_over(uid)
         return limit
+
+    def _own_disk(self, uid: int | None) -> HomeLimit:
+        """Make sure that the home's disk is there: without it everything would be written to the machine's own."""
+        if not self.folder.is_mount():
+            raise RefusalError(
+                ReasonCode.HOME_UNAVAILABLE,
+                f"The home's disk is not mounted at {self.folder}.",
+                "Retry; if it stays so, ask your administrator to look at the machine's disks.",
+            )
+        if uid is not None:
+            self._hand_over(uid)
+        return HomeLimit(OWN_DISK)
 
     def mount(self) -> None:
         """Mount it in this process's mount namespace, which is to be its own. Raises RefusalError."""
