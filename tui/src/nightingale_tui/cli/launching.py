@@ -167,8 +167,8 @@ def _valid(body: Body) -> Body:
 
 
 def _estimate(wanted: s.Size, place: str, seconds: int | None = None) -> s.EstimateIn:
-    body = s.EstimateIn(size=wanted, place=place)
-    return body if seconds is None else msgspec.structs.replace(body, for_seconds=seconds)
+    estimate = s.EstimateIn(size=wanted, place=place)
+    return estimate if seconds is None else msgspec.structs.replace(estimate, for_seconds=seconds)
 
 
 def _price(api: Api, console: Console, project: str, body: s.EstimateIn, *, is_timed: bool) -> s.EstimateOut:
