@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -77,6 +78,14 @@ class FakeSts:
         return {"Arn": self.arn, "Account": "123456789012", "ResponseMetadata": {"HTTPHeaders": headers}}
 
 
+def watch(store: DynamoStore, shard: int, until: datetime) -> None:
+    """Write a shard's lease, as a watcher that held it until then."""
+    key = Key(f"SHARD#{shard}", "LEASE")
+    there = store.get(key)
+    document = {"holder": "w-1", "until": until.isoformat()}
+    store.put(Item(key, document, version=ABSENT if there is None else there.version))
+
+
 class GoodAccount:
     """What a test spoils: `account.s3.put_...`, `account.quotas.values[...] = 0`, `account.now += ...`."""
 
@@ -86,9 +95,8 @@ class GoodAccount:
         self.quotas, self.functions = FakeQuotas(), FakeFunctions()
         self.functions.names = [f"n{number}-{job}" for job in JOBS]
         self.projects, self.sts = FakeProjects(), FakeSts(self.now)
-        self.table, self.buckets = f"table-{number}", {kind: f"ng-{kind}-{number}" for kind in KINDS}
-        self.told = Account(REGION, self.table, self.buckets, "nightingale-builds")
-        self._shared = shared
+        self.buckets = {kind: f"ng-{kind}-{number}" for kind in KINDS}
+        self._shared, self._number = shared, number
         self.own: dict[str, Any] = {
             "service-quotas": self.quotas,
             "lambda": self.functions,
@@ -98,11 +106,8 @@ class GoodAccount:
         self.s3, self.dynamodb = self.client("s3"), self.client("dynamodb")
         for kind, name in self.buckets.items():
             self._make_bucket(kind, name)
-        create_table(self.table, region=REGION)
-        self.dynamodb.update_table(TableName=self.table, DeletionProtectionEnabled=True)
-        self.store = DynamoStore(self.table, region=REGION)
-        for shard in range(SHARDS):
-            self.watch(shard, self.now)
+        self.table, self.store = self._shared_table()
+        self.told = Account(REGION, self.table, self.buckets, "nightingale-builds")
         for name in self.functions.names:
             self.ran(name, 10)
 
@@ -112,6 +117,26 @@ class GoodAccount:
         if service not in self._shared:
             self._shared[service] = boto3.client(service, region_name=REGION)
         return self._shared[service]
+
+    def _shared_table(self) -> tuple[str, DynamoStore]:
+        """Return the table that all tests of a file look at: making one takes as long as all the looks at it."""
+        if "table" not in self._shared:
+            self._shared["table"] = self._make_table("shared")
+        name, store = self._shared["table"]
+        return name, store
+
+    def spoil_own_table(self) -> None:
+        """Look at a table of this test's own from now on."""
+        self.table, self.store = self._make_table(f"own-{self._number}")
+        self.told = replace(self.told, table=self.table)
+
+    def _make_table(self, name: str) -> tuple[str, DynamoStore]:
+        create_table(name, region=REGION)
+        self.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
+        store = DynamoStore(name, region=REGION)
+        for shard in range(SHARDS):
+            watch(store, shard, self.now)
+        return name, store
 
     def _make_bucket(self, kind: str, name: str) -> None:
         self.s3.create_bucket(
@@ -146,12 +171,6 @@ class GoodAccount:
         self.s3.put_object_lock_configuration(
             Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **rule}
         )
-
-    def watch(self, shard: int, until: datetime) -> None:
-        key = Key(f"SHARD#{shard}", "LEASE")
-        there = self.store.get(key)
-        document = {"holder": "w-1", "until": until.isoformat()}
-        self.store.put(Item(key, document, version=ABSENT if there is None else there.version))
 
     def ran(self, function: str, times: int, metric: str = "Invocations") -> None:
         point = {

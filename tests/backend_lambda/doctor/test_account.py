@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def builds_at_once(value: float) -> Spoil:
     return lambda aws: aws.quotas.builds.update(dict.fromkeys(aws.quotas.builds, value))
 
 
-def told(**changes: str) -> Spoil:
+def told(**changes: Any) -> Spoil:
     return lambda aws: setattr(aws, "told", replace(aws.told, **changes))
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from backend_lambda.doctor.good_account import KINDS, GoodAccount
+from backend_lambda.doctor.good_account import KINDS, GoodAccount, watch
 from nightingale.ports.store import Key
 from nightingale_local.doctor.storage import JOBS
 
@@ -87,6 +87,8 @@ def _other_index(aws: GoodAccount) -> None:
 def test_each_fault_of_the_table_is_seen(
     aws: GoodAccount, verdict: str, words: str, spoil: Callable[[GoodAccount], object]
 ) -> None:
+    aws.spoil_own_table()
+    assert aws.look()["table"].verdict == "ok"
     spoil(aws)
     line = aws.look()["table"]
     assert (line.verdict, words in line.seen) == (verdict, True), line
@@ -98,7 +100,8 @@ def test_a_table_that_is_not_there_is_seen(aws: GoodAccount) -> None:
 
 
 def test_a_shard_that_nobody_watches_is_seen(aws: GoodAccount) -> None:
-    aws.watch(3, aws.now - timedelta(minutes=5))
+    aws.spoil_own_table()
+    watch(aws.store, 3, aws.now - timedelta(minutes=5))
     line = aws.look()["watchers"]
     assert (line.verdict, "shard 3 was last watched" in line.seen) == ("fail", True), line
     item = aws.store.get(Key("SHARD#3", "LEASE"))

@@ -56,9 +56,9 @@ def machine_checks(
     return [
         Check("sandbox", lambda: _sandbox(probe)),
         Check("observer", lambda: _observer(image_python, run)),
-        Check("cgroups", lambda: _cgroups(CGROUP_ROOT)),
+        Check("cgroups", lambda: find_cgroups(CGROUP_ROOT)),
         Check("podman", lambda: _podman(run)),
-        Check("disk", lambda: _disk(folder)),
+        Check("disk", lambda: find_room(folder)),
         Check("ssh", _ssh),
     ]
 
@@ -82,20 +82,23 @@ def _python() -> Iterator[DoctorLine]:
 
 def _providers() -> Iterator[DoctorLine]:
     """Look whether each cloud's module pins its provider: without a pin, today's build is not tomorrow's."""
-    for kind, source in _CLOUDS.items():
-        check = f"provider {kind}"
+    for kind in _CLOUDS:
         try:
-            module = find_module(kind)
+            yield find_pin(kind, find_module(kind))
         except BuildFailedError:
-            yield unknown(check, f"no module of {kind} is installed", "Nothing, if you use no place of that kind.")
-            continue
-        text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(module.glob("*.tf")))
-        block = re.search(rf'source\s*=\s*"{source}"\s+version\s*=\s*"([^"]+)"', text)
-        pin = block[1] if block is not None else ""
-        if re.search(r"(^|[ ,])(~>|=)? *\d", pin):
-            yield ok(check, f"{source} {pin}")
-        else:
-            yield fail(check, f"{source} is not pinned ({pin or 'no version'})", "Install nightingale-infra again.")
+            do = "Nothing, if you use no place of that kind."
+            yield unknown(f"provider {kind}", f"no module of {kind} is installed", do)
+
+
+def find_pin(kind: str, module: Path) -> DoctorLine:
+    """Return whether a cloud's module names the provider's version closely enough."""
+    check, source = f"provider {kind}", _CLOUDS[kind]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(module.glob("*.tf")))
+    block = re.search(rf'source\s*=\s*"{source}"\s+version\s*=\s*"([^"]+)"', text)
+    pin = block[1] if block is not None else ""
+    if re.search(r"(^|,)\s*(~>|=)?\s*\d", pin):
+        return ok(check, f"{source} {pin}")
+    return fail(check, f"{source} is not pinned ({pin or 'no version'})", "Install nightingale-infra again.")
 
 
 def _sandbox(probe: Callable[[], SandboxProbe]) -> Iterator[DoctorLine]:
@@ -130,7 +133,8 @@ def _observer(image_python: str, run: Run) -> Iterator[DoctorLine]:
         yield ok("observer", f"fanotify, whole files only (Linux {platform.release()}; ranges since 6.14)")
 
 
-def _cgroups(root: Path) -> Iterator[DoctorLine]:
+def find_cgroups(root: Path) -> Iterator[DoctorLine]:
+    """Yield which controllers there are, and whether this account may use them."""
     do = "Without them memory is limited by a watch, and processors by pinning; see docs/how-to/after-a-crash.md."
     is_unified = (root / "cgroup.controllers").is_file()
     needed = {"memory", "cpu", "pids"}
@@ -158,9 +162,12 @@ def _podman(run: Run) -> Iterator[DoctorLine]:
     yield ok("podman", told.strip()) if is_good else warn("podman", "it does not run", "Try `podman info`.")
 
 
-def _disk(folder: Path) -> Iterator[DoctorLine]:
+def find_room(
+    folder: Path, free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
+) -> Iterator[DoctorLine]:
+    """Yield how much room there is where the data folder is, or will be."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free / _GIB
+    free = free_bytes(there) / _GIB
     seen = f"{free:.1f} GiB free at {there}"
     do = "Make room, or name another data folder with --dir: homes lie there."
     if free < FULL_GIB:
