@@ -66,6 +66,9 @@ class FakeOperations(FakeState):
             billed=self.money(total),
             for_seconds=body.for_seconds,
             plan=Plan.PRIVATE,
+            place=self.best_place if body.place == "auto" else body.place,
+            place_why="auto: the cheapest of 2" if body.place == "auto" else "",
+            places=self.offers,
         )
 
     def _check_size(self, size: s.Size) -> None:

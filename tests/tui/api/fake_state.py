@@ -33,6 +33,8 @@ class FakeState:
     def __init__(self) -> None:
         self.now = world.START
         self.catalog = world.catalog()
+        self.offers: tuple[s.PlaceOfferOut, ...] = ()
+        self.best_place = "local"
         self.people = {"ada": ("heart",), "bob": ("heart", "lung")}
         self.admins = {"ada"}
         self.keys: dict[str, str] = {}

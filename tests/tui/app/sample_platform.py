@@ -28,6 +28,22 @@ from tui.api.fake_world import reads
 from tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
 
 _ROUTES = [(row, re.compile(re.sub(r"{\w+}", "([^/]+)", row.path) + "$")) for row in OPERATIONS]
+
+
+def _offer(place: str, price: str, refusal: str = "") -> s.PlaceOfferOut:
+    per_hour = s.Money(amount=Decimal(price), currency="USD")
+    return s.PlaceOfferOut(place=place, kind=place.partition("-")[0], per_hour=per_hour, refusal=refusal)
+
+
+_AUTO: dict[str, Any] = {
+    "place": "local",
+    "place_why": "auto: the first of heart-mri's places that can take it (0.031 USD an hour)",
+    "places": (_offer("local", "0.031"), _offer("aws-eu", "0.052")),
+}
+_AWS: dict[str, Any] = {
+    "place": "aws-eu",
+    "places": (_offer("local", "0.031"), _offer("aws-eu", "0.052", "dataset acdc does not lie in aws-eu")),
+}
 _NEXT = {
     "stop_instance": (Status.STOPPING, ()),
     "start_instance": (Status.STARTING, (Action.DELETE,)),
@@ -147,6 +163,7 @@ class SamplePlatform:
             billed=usd(Decimal(0)),
             for_seconds=body.for_seconds,
             plan=Plan.NONPROFIT,
+            **(_AUTO if body.place == "auto" else _AWS if body.place == "aws-eu" else {}),
         )
 
     def on_list_history(self, _project: str, _instance: str, **_: str) -> s.HistoryOut:

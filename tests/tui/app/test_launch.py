@@ -143,3 +143,24 @@ async def test_another_place_offers_its_own_prices_and_keeps_the_sizes(parts: Pa
         assert form.draft.cpu == "m"
         assert form.query_one("#cpu").value == "m"
         assert set(chosen) == {"m"}  # not the first of the new options on the way
+
+
+async def test_the_best_place_is_offered_and_the_form_says_which_it_is_and_why(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("l", *"unet")
+        parts.app.screen.query_one("#place", Select).value = "auto"
+        await until(pilot, lambda: "in local  (auto: the first of" in said(parts, "#price"))
+        assert "possible too: aws-eu $0.052/h" in said(parts, "#price")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: parts.platform.called("launch_instance"))
+        assert parts.platform.called("launch_instance")[0].place == "auto"
+
+
+async def test_what_speaks_against_a_place_is_said_before_the_launch(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("l")
+        parts.app.screen.query_one("#place", Select).value = "aws-eu"
+        await until(pilot, lambda: "not possible in aws-eu: dataset acdc" in said(parts, "#price"))
+        assert "possible too: local $0.031/h" in said(parts, "#price")

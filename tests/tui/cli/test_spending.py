@@ -1,5 +1,7 @@
 """up, start, retry, resize: the price first, then the question, then the waiting."""
 
+from decimal import Decimal
+
 import pytest
 
 from nightingale.contract import schemas as s
@@ -187,3 +189,32 @@ def test_a_wrong_name_or_size_is_told_in_words_and_not_as_a_pattern(
     assert ran.err.startswith(said)
     assert "regex" not in ran.err
     assert platform.calls == []
+
+
+def test_up_says_where_it_goes_why_and_what_the_other_places_cost(run: CommandLine, platform: FakePlatform) -> None:
+    platform.offers = (
+        s.PlaceOfferOut(place="local", kind="local", per_hour=platform.money(Decimal("0.5"))),
+        s.PlaceOfferOut(place="aws-eu", kind="aws", region="eu-west-1", refusal="dataset ecg does not lie in aws-eu"),
+    )
+    ran = run("up", "scan", "--place", "auto", "--dry-run")
+    assert ran.status == 0
+    assert "Place: local - auto: the cheapest of 2." in ran.err
+    told = [line.split() for line in ran.err.splitlines() if line.startswith(("local ", "aws-eu "))]
+    assert told[0] == ["local", "0.50", "EUR"]
+    assert " ".join(told[1]) == "aws-eu eu-west-1 dataset ecg does not lie in aws-eu"
+    assert "It will be refused there" not in ran.err
+    refused = run("up", "scan", "--place", "aws-eu", "--dry-run")
+    assert "It will be refused there: dataset ecg does not lie in aws-eu." in refused.err
+
+
+def test_up_asks_for_other_places_only_when_told_to(run: CommandLine, platform: FakePlatform) -> None:
+    run("up", "scan", "-y", "--no-wait")
+    assert platform.bodies[-1].elsewhere is False
+    run("up", "other", "-y", "--no-wait", "--elsewhere", "--place", "aws")
+    assert (platform.bodies[-1].elsewhere, platform.bodies[-1].place) == (True, "aws")
+
+
+def test_up_says_when_the_place_is_not_the_one_that_was_priced(run: CommandLine, platform: FakePlatform) -> None:
+    platform.best_place = "aws-eu"
+    ran = run("up", "scan", "-y", "--no-wait", "--place", "auto")
+    assert "It goes to local, not to aws-eu:" in ran.err

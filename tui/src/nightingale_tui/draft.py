@@ -64,9 +64,15 @@ def first_draft(catalog: CatalogOut) -> LaunchDraft:
         memory=_first(catalog.memory, "s"),
         gpu=none or _first(catalog.gpu, "none"),
         disk=_first(catalog.disk, "s"),
-        place=catalog.places[0].name if catalog.places else "local",
+        place=_first_place(catalog),
         image=catalog.images[0].name if catalog.images else "default",
     )
+
+
+def _first_place(catalog: CatalogOut) -> str:
+    """Return a place on one's own machine where there is one: nobody pays a cloud without having chosen it."""
+    places = sorted(catalog.places, key=lambda place: place.kind != "local")
+    return places[0].name if places else "local"
 
 
 def _first(options: tuple[SizeOptionOut, ...], otherwise: str) -> str:

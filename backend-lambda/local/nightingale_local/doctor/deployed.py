@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nightingale.contract.openapi import VERSION
+from nightingale.contract.operations import OPERATIONS
 from nightingale_local.doctor.account import skew_line
 from nightingale_local.doctor.report import Check, DoctorLine, fail, ok, unknown, warn
 
 _ANSWER_S = 8
+_HEALTH = next(row.path for row in OPERATIONS if row.name == "get_health")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def ask_health(url: str) -> Answer:
     """Ask the API for its health. Raises httpx.HTTPError, ValueError."""
     import httpx  # noqa: PLC0415 - a fifth of a second, for those who have an address to ask
 
-    answer = httpx.get(f"{url.rstrip('/')}/v1/health", timeout=_ANSWER_S)
+    answer = httpx.get(f"{url.rstrip('/')}{_HEALTH}", timeout=_ANSWER_S)
     document = answer.json()
     version = document.get("version", "") if isinstance(document, dict) else ""
     return Answer(answer.status_code, str(version), answer.headers.get("date", ""))

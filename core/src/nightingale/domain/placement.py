@@ -124,7 +124,7 @@ def choose(
     if wanted in cluster.places:
         price = cluster.price(wanted, wish.size, wish.at)
         _require(cluster, wish, wanted, unready.get(wanted))
-        why = f"asked for by name ({price.total:f} {cluster.currency} an hour)"
+        why = f"asked for by name ({price.total.normalize():f} {cluster.currency} an hour)"
         return Placement(wanted, why, _others(cluster, wish, wanted, unready) if is_elsewhere else ())
     if wanted != AUTO and wanted not in KINDS:
         cluster.place(wanted)  # raises, with what there is
@@ -195,7 +195,7 @@ def _why(cluster: Cluster, wish: Wish, wanted: str, asked: Sequence[Offer]) -> s
     is_ordered = bool(cluster.project(wish.project).places)
     order = f"the first of {wish.project}'s places that can take it" if is_ordered else "it can take it"
     cheapest = f", the cheapest of {len(alike) + 1} alike" if alike else ""
-    amount = f"{taken.price.total:f} {cluster.currency} an hour" if taken.price is not None else ""
+    amount = f"{taken.price.total.normalize():f} {cluster.currency} an hour" if taken.price is not None else ""
     kept_out = [offer for offer in rest if offer.refusal is not None]
     told = [f"not {offer.place.name}: {offer.refusal.message}" for offer in kept_out[:_MOST_TOLD] if offer.refusal]
     more = [f"nor {len(kept_out) - _MOST_TOLD} more"] if len(kept_out) > _MOST_TOLD else []
