@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -163,9 +164,17 @@ def test_a_role_that_is_none_leads_nowhere(cloud: Cloud, role: str) -> None:
 def test_what_cloud_init_wrote_is_read_strictly(tmp_path: Path) -> None:
     good = write_told(tmp_path, "i-k3m9x0q2ab", "https://api.example.org/api")
     assert read_told(good).home.mount == str(tmp_path / "home")
-    for wrong in ({"format": 2}, {"secret": "x"}, {"instance_id": "../x"}, {"owner": "Root!"}, {"port": 70_000}):
+    told: dict[str, Any] = {"instance_id": "i-k3m9x0q2ab", "api_url": "https://a.b/c"}
+    wrongs: list[dict[str, Any]] = [
+        {"format": 2},
+        {"secret": "x"},
+        {"instance_id": "../x"},
+        {"owner": "Root!"},
+        {"port": 70_000},
+    ]
+    for wrong in wrongs:
         with pytest.raises(RefusalError, match="does not say which instance"):
-            read_told(write_told(tmp_path, **{"instance_id": "i-k3m9x0q2ab", "api_url": "https://a.b/c", **wrong}))
+            read_told(write_told(tmp_path, **{**told, **wrong}))
     with pytest.raises(RefusalError):
         read_told(tmp_path / "nothing.json")
 
