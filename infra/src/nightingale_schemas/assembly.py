@@ -90,8 +90,9 @@ class Assembly:
         of = str(classes[-1])  # after those of its blocks
         namespace = re.sub(r"-(\w)", lambda found: found[1].upper(), folder)
         block = self._struct(f"{self._name}.{namespace}.{of}Config")
-        arguments = {key: value for key, value in block.arguments.items() if key not in GENERATED_ONLY}
-        block = msgspec.structs.replace(block, arguments=arguments)
+        if not prefix:  # a data source may be asked by its id
+            arguments = {key: value for key, value in block.arguments.items() if key not in GENERATED_ONLY}
+            block = msgspec.structs.replace(block, arguments=arguments)
         return _with_reads(block, of, _readable(script))
 
     def _struct(self, fqn: str) -> Block:

@@ -41,7 +41,7 @@ def check_module(module: Module, schemas: Iterable[ProviderSchema], functions: d
     checker = _Checker(module, list(schemas), functions)
     for path, block in module.blocks():
         checker.top(path, block)
-    return sorted({*module.repeated, *checker.findings}, key=lambda one: (str(one.path), one.line, one.words))
+    return sorted({*module.amiss, *checker.findings}, key=lambda one: (str(one.path), one.line, one.words))
 
 
 class _Checker:

@@ -158,7 +158,7 @@ class _Reader:
                 return ("[]",), (self.expression(_trees(node)[0]),)
             case "short_index":
                 return ("[]",), ()
-        steps: tuple[str, ...] = ("[]",)
+        steps: tuple[str, ...] = ("[*]",)
         indices: tuple[Expression, ...] = ()
         for one in _trees(node):
             more, within = self._steps(one)

@@ -36,7 +36,7 @@ class Module:
     data_sources: dict[tuple[str, str], Block] = field(default_factory=dict)
     calls: dict[str, Block] = field(default_factory=dict)
     called: dict[str, Module] = field(default_factory=dict)
-    repeated: list[Finding] = field(default_factory=list)
+    amiss: list[Finding] = field(default_factory=list)
 
     def blocks(self) -> Iterator[tuple[Path, Block]]:
         """Yield every block at the top of a file, with its file."""
@@ -86,13 +86,16 @@ def read_module(folder: Path) -> Module:  # noqa: C901, PLR0912 - one case for e
                 continue
         if taken is not block:
             words = f"{block.type} {'.'.join(block.labels)} is declared twice"
-            module.repeated.append(Finding(path, block.line, words))
+            module.amiss.append(Finding(path, block.line, words))
     for name, block in module.calls.items():
         source = block.body.attributes.get("source")
         if source and isinstance(source.value, Literal) and str(source.value.value).startswith("."):
-            called = folder / str(source.value.value)
-            if any(called.glob("*.tf")):  # or it is yet to be made, such as the one that Chalice writes
-                module.called[name] = read_module(called)
+            below = folder / str(source.value.value)
+            if any(below.glob("*.tf")):
+                module.called[name] = read_module(below)
+            elif not any(below.glob("*.tf.json")):  # these are made by programs, and not looked into
+                path = next(path for path, one in module.blocks() if one is block)
+                module.amiss.append(Finding(path, source.line, f"module {name}: there is no Terraform file there"))
     return module
 
 

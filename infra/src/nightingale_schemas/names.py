@@ -30,6 +30,8 @@ ALWAYS: Names[str, frozenset[str]] = {
     "path": frozenset({"module", "root", "cwd"}),
     "terraform": frozenset({"workspace"}),
 }
+INDEX, SPLAT = "[]", "[*]"
+INDICES = frozenset({INDEX, SPLAT})
 LOGIC = frozenset({"==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"})
 
 
@@ -104,7 +106,10 @@ class Scope:
 
         Raises UnknownNameError.
         """
-        root, steps = name.root, name.steps
+        found = self._meaning(name.root, name.steps, bound, is_whole)
+        return Type("list", found) if SPLAT in name.steps else found
+
+    def _meaning(self, root: str, steps: tuple[str, ...], bound: frozenset[str], is_whole: bool) -> Type:  # noqa: FBT001 - handed on
         if root in bound or root in ("", "self"):
             return ANY
         if root in ALWAYS:
@@ -172,17 +177,17 @@ class Scope:
 def _index(name: str, block: HclBlock, steps: tuple[str, ...]) -> tuple[str, ...]:
     """Return the steps after the index that `count` and `for_each` ask for, and that nothing else has."""
     is_many = bool({"count", "for_each"} & set(block.body.attributes))
-    if is_many and steps and steps[0] != "[]":
+    if is_many and steps and steps[0] not in INDICES:
         raise UnknownNameError(f"{name} has count or for_each: say which one, such as {name}[0]")
-    if not is_many and steps and steps[0] == "[]":
+    if not is_many and steps and steps[0] == INDEX:
         raise UnknownNameError(f"{name} has neither count nor for_each, so no index")
-    return steps[1:] if is_many else steps
+    return steps[1:] if steps and steps[0] in INDICES else steps
 
 
 def _read(name: str, block: Block, steps: tuple[str, ...]) -> Type:
     """Return the type of an attribute of a resource, looking into its blocks."""
     for at, step in enumerate(steps):
-        if step == "[]":
+        if step in INDICES:
             continue
         if step not in block.reads:
             raise UnknownNameError(f"{name} has no attribute {step}")
@@ -199,7 +204,9 @@ def _walk(name: str, start: Type, steps: tuple[str, ...]) -> Type:
     for step in steps:
         if now.kind in types.PRIMITIVES:
             raise UnknownNameError(f"{name} is a {now.kind}: there is nothing inside")
-        if step == "[]":
+        if step == SPLAT and now.kind != "list":
+            continue  # of one, it is a list of one
+        if step in INDICES:
             now = now.inner or ANY
         elif now.kind == "object" and now.members:
             if step not in now.members:
@@ -209,5 +216,5 @@ def _walk(name: str, start: Type, steps: tuple[str, ...]) -> Type:
             raise UnknownNameError(f"{name} is a list: say which one of it")
         else:
             now = now.inner or ANY
-        name = f"{name}.{step}" if step != "[]" else f"{name}[]"
+        name = f"{name}.{step}" if step not in INDICES else f"{name}[]"
     return now

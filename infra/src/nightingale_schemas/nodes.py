@@ -62,7 +62,7 @@ class Conditional:
 
 @dataclass(frozen=True)
 class Traversal:
-    """`root.a[0].b`: steps are names; `[]` stands for an index or a splat, whose expression is in `indices`.
+    """`root.a[0].b`: steps are names; `[]` stands for an index, whose expression is in `indices`, `[*]` for a splat.
 
     `source` is what is traversed when that is no plain name.
     """

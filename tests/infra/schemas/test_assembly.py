@@ -80,9 +80,10 @@ STYLES = {
 }
 
 
-def packed(folder: Path, script: str, name: str = "machine") -> Path:
-    """Return a wheel of the generator's shape with one resource."""
-    types = {f"@cdktf/provider-cloud.{key}": {"properties": properties} for key, properties in TYPES.items()}
+def packed(folder: Path, script: str, name: str = "machine", config: str = "machine.MachineConfig") -> Path:
+    """Return a wheel of the generator's shape with one resource or data source, whose struct is `config`."""
+    named = {**TYPES, config: TYPES["machine.MachineConfig"]}
+    types = {f"@cdktf/provider-cloud.{key}": {"properties": properties} for key, properties in named.items()}
     described = {"name": "@cdktf/provider-cloud", "version": "9.9.9", "types": types}
     inner = io.BytesIO()
     with tarfile.open(fileobj=inner, mode="w:gz") as files:
@@ -125,6 +126,13 @@ def test_a_resource_is_read_whole(tmp_path: Path, style: str) -> None:
     assert machine.blocks["data_disk"].reads == {"gib": "number"}
     assert machine.computed["state"].reads == {"words": "string"}
     assert kept.settings.blocks["features"].is_required
+
+
+def test_a_data_source_may_be_asked_by_its_id(tmp_path: Path) -> None:
+    script = STYLES["static"].replace("Machine", "DataCloudMachine")
+    wheel = packed(tmp_path, script, "data-cloud-machine", "dataCloudMachine.DataCloudMachineConfig")
+    kept = Assembly(wheel, "cloud").extract("p", [], ["cloud_machine"])
+    assert "id" in kept.data_sources["cloud_machine"].arguments
 
 
 def test_a_resource_that_the_provider_lost_is_named(tmp_path: Path) -> None:

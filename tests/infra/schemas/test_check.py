@@ -99,6 +99,10 @@ def test_a_right_module_is_clean(tmp_path: Path) -> None:
         ("  groups = [cloud_machine.one.groups.x]\n}\n", "cloud_machine.one.groups is a list: say which one of it"),
         ("  groups = [cloud_machine.one.name.x]\n}\n", "cloud_machine.one.name is a string: there is nothing inside"),
         ("  groups = [data.cloud_zone.no.id]\n}\n", "there is no data source cloud_zone.no"),
+        (
+            '  cores = terraform_data.t[*].id\n}\nresource "terraform_data" "t" {}\n',
+            "cores is a number, and this is a list",
+        ),
         ("  groups = [each.valve]\n}\n", "each has only key, value"),
         ("  groups = [path.here]\n}\n", "path has only cwd, module, root"),
         ("  groups = [sting]\n}\n", "sting means nothing here"),
@@ -155,6 +159,14 @@ def test_a_mistake_outside_of_a_machine_is_found(tmp_path: Path, text: str, word
     assert [words in one for one in findings].count(True) == 1
 
 
+def test_a_splat_makes_a_list_of_many_and_of_one(tmp_path: Path) -> None:
+    many = MACHINE.replace("one", "many") + "  count = 2\n}\n"
+    one = MACHINE + "  groups = cloud_machine.many[*].id\n  tags = { a = one(cloud_machine.many[*].id) }\n}\n"
+    assert found(tmp_path, many + one + 'output "a" {\n  value = cloud_machine.one[*].id\n}\n') == []
+    unknown = found(tmp_path, many + MACHINE + "  groups = cloud_machine.many[*].ID\n}\n")
+    assert unknown == ["9: cloud_machine.many has no attribute ID"]
+
+
 def test_a_called_module_is_given_what_it_asks_for_and_asked_for_what_it_gives(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner/main.tf").write_text(
@@ -165,6 +177,8 @@ def test_a_called_module_is_given_what_it_asks_for_and_asked_for_what_it_gives(t
     assert found(tmp_path, call + "  tag = 1\n}\n") == ["1: module inner: gib is missing"]
     assert found(tmp_path, call + "  gib = 1\n  tog = 1\n}\n") == ["4: module inner: tog is no argument of it"]
     assert found(tmp_path, call + '  gib = "x"\n}\n') == ["3: module inner: gib is a number, not 'x'"]
+    missing = found(tmp_path, call.replace("./inner", "./iner") + "}\n")
+    assert missing == ["2: module inner: there is no Terraform file there"]
     unknown = found(tmp_path, call + '  gib = 1\n}\noutput "a" {\n  value = module.inner.ID\n}\n')
     assert unknown == ["6: module.inner has no output ID"]
 
