@@ -72,7 +72,8 @@ def dataset(source: str, tier: int = 0, name: str = "ct") -> dict[str, Any]:
     return {"dataset": name, "version": "1", "tier": tier, "source": source}
 
 
-REFUSED: list[tuple[str, dict[str, Any], str]] = [
+Case = tuple[str, dict[str, Any], str]
+REFUSED: list[Case] = [
     ("azure", {"machine_type": "m7i.large"}, "machine_type must be a size of Azure's"),
     ("azure", {"image": "ami-0123456789"}, "image must be the id of an image"),
     ("azure", {"home_gib": 40000}, "home_gib must be a whole number from 1 to 32767"),
@@ -152,16 +153,29 @@ def values(folder: Path) -> Any:
     return json.loads(terraform(folder, "output", "-json", "values").stdout)
 
 
-@pytest.mark.parametrize(("place", "change", "words"), REFUSED)
-def test_what_a_place_cannot_do_is_refused_in_words(
-    folders: dict[str, Path], place: str, change: dict[str, Any], words: str
-) -> None:
-    given(place, change, folders[place])
+def rounds() -> list[list[Case]]:
+    """Return the cases in groups of one place and different variables: one run of Terraform finds all their faults."""
+    groups: list[list[Case]] = []
+    for case in REFUSED:
+        for group in groups:
+            taken = {name for _, change, _ in group for name in change}
+            if group[0][0] == case[0] and not taken & set(case[1]):
+                group.append(case)
+                break
+        else:
+            groups.append([case])
+    return groups
+
+
+@pytest.mark.parametrize("cases", rounds(), ids=lambda cases: f"{cases[0][0]}-{len(cases)}")
+def test_what_a_place_cannot_do_is_refused_in_words(folders: dict[str, Path], cases: list[Case]) -> None:
+    place = cases[0][0]
+    given(place, {name: value for _, change, _ in cases for name, value in change.items()}, folders[place])
     planned = terraform(folders[place], "plan", "-input=false", "-no-color", "-lock=false")
     assert planned.returncode == 1
     said = " ".join(planned.stderr.replace("│", " ").split())
-    assert said.count("Invalid value for variable") == 1, said
-    assert words in said
+    assert [words for _, _, words in cases if said.count(words) != 1] == []
+    assert said.count("Invalid value for variable") == len(cases), said
 
 
 def test_an_azure_machine_is_told_what_it_needs_and_no_more(folders: dict[str, Path]) -> None:

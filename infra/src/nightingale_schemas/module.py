@@ -101,9 +101,13 @@ def read_module(folder: Path) -> Module:  # noqa: C901, PLR0912 - one case for e
 
 def find_modules(root: Path, providers: frozenset[str]) -> list[Path]:
     """Return the folders below `root` whose modules ask for some of these providers and for no other."""
-    folders = sorted({path.parent for path in root.rglob("*.tf") if ".terraform" not in path.parts})
+    folders: dict[Path, bool] = {}
+    for path in sorted(path for path in root.rglob("*.tf") if ".terraform" not in path.parts):
+        text = path.read_text(encoding="utf-8")  # looked at before it is parsed: most modules are of other providers
+        is_near = "required_providers" in text and any(provider in text for provider in providers)
+        folders[path.parent] = folders.get(path.parent, False) or is_near
     found = []
-    for folder in folders:
+    for folder in (folder for folder, is_near in folders.items() if is_near):
         asked = {name for name in read_module(folder).required_providers() if name != "terraform"}
         if asked and asked <= providers:
             found.append(folder)
