@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it has no types
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no types
 
 ROOT = Path(__file__).parents[2]
 BUILDSPEC = ROOT / "infra" / "buildspec.yml"

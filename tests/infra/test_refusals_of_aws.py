@@ -43,7 +43,7 @@ class Account:
             "region": REGION,
             "availability_zone": f"{REGION}a",
             "max_retries": 3,
-            "endpoint": self.proxy.url,
+            "endpoint": {"ec2": self.proxy.url},
         }
         told = {"machine_type": "m7i.large", "image": self._image, "home_gib": 1, "network": network, **more}
         return self.place.spec(number, action=action, state=state, place="machine", timeout_seconds=600, **told)

@@ -12,7 +12,7 @@ In the clouds a plan is saved first, read here (`terraform show -json`), and the
     everything else      always: networks, attachments and rules hold no work
 
 A home is what is of a type that keeps data, and whatever is named `home` or lies in a module of that name, other than
-what only attaches. So a type that nobody thought of is guarded too.
+what only attaches, and other than the copies of datasets. So a type that nobody thought of is guarded too.
 """
 
 from __future__ import annotations
@@ -58,16 +58,19 @@ RUNS = frozenset(
 )
 """Types whose resources run a person's work."""
 
-ATTACHES = frozenset(
-    {
-        "aws_volume_attachment",
-        "aws_efs_mount_target",
-        "azurerm_virtual_machine_data_disk_attachment",
-        "google_compute_attached_disk",
-        "google_storage_bucket_iam_member",
-    }
+ATTACHES = (
+    "_attachment",
+    "_attached_disk",
+    "_association",
+    "_mount_target",
+    "_iam_binding",
+    "_iam_member",
+    "_iam_policy",
 )
-"""Types that stand between a home and a machine and keep nothing themselves."""
+"""Ends of the types that stand between a home and who uses it, and keep nothing themselves."""
+
+DATASETS = frozenset({"dataset", "datasets"})
+"""Names of copies of datasets: made of a snapshot for one machine, mounted read-only, and gone with it."""
 
 LOSING = frozenset({"delete", "forget"})
 """Actions of a plan after which Terraform no longer has the resource. A replacement has `delete` among its actions."""
@@ -129,9 +132,9 @@ class Loss:
 def what_holds(change: Mapping[str, Any]) -> Holds:
     """Return what work the resource of one entry of `resource_changes` holds."""
     kind = str(change.get("type", ""))
-    if change.get("mode", "managed") != "managed" or kind in ATTACHES:
-        return Holds.NOTHING
     name = str(change.get("name", ""))
+    if change.get("mode", "managed") != "managed" or kind.endswith(ATTACHES) or name in DATASETS:
+        return Holds.NOTHING
     modules = _MODULE.findall(str(change.get("module_address", change.get("address", ""))))
     if kind in KEEPS_DATA or name == "home" or "home" in modules:
         return Holds.HOME

@@ -21,7 +21,7 @@ variable "network" {
     region            = string
     availability_zone = string
     max_retries       = number
-    endpoint          = string
+    endpoint          = map(string)
   })
 }
 
@@ -33,7 +33,7 @@ provider "aws" {
   skip_metadata_api_check     = true
 
   endpoints {
-    ec2 = var.network.endpoint
+    ec2 = var.network.endpoint["ec2"]
   }
 }
 
