@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract.errors import ErrorCode
+from nightingale.contract.machines import Door
 from nightingale.contract.operations import BY_NAME, Operation
 from nightingale.contract.schemas import ChannelOut, Empty, ErrorOut, GatewayKeyOut
 
@@ -65,6 +66,9 @@ class FakeApi:
     token: str = TOKEN
     lease_seconds: int = 30
     byte_limit: int | None = None
+    address: str | None = None
+    """Where channels lead to in place of the socket, with what `door` says is shown there."""
+    door: Door | None = None
     calls: Diary = field(default_factory=Diary)
     opened: int = 0
     open_channels: set[str] = field(default_factory=set)
@@ -101,6 +105,7 @@ class FakeApi:
         """Forget the test before."""
         self.refused_targets.clear()
         self.refused_renewal, self.byte_limit = None, None
+        self.address = self.door = None
         self.token = TOKEN
         self.speak()
         self.calls.clear()
@@ -153,7 +158,10 @@ class FakeApi:
                 channel_id=f"c-{self.opened}",
                 instance_id="i-aaaaaaaaaa",
                 lease_seconds=self.lease_seconds,
-                socket=self.socket_path,
+                socket=self.socket_path if self.address is None else None,
+                address=self.address,
+                door_certificate=self.door.certificate if self.door is not None else None,
+                door_key=self.door.key if self.door is not None else None,
                 byte_limit=self.byte_limit,
             )
         if operation.name == "renew_channel" and self.refused_renewal is not None:

@@ -22,7 +22,7 @@ import pytest
 
 from chalicelib import container
 from doubles.loops import run_apart
-from doubles.machine_proofs import ADDRESS
+from doubles.machine_proofs import start_of, token_of
 from doubles.platforms import given
 from infra.boot.cloud import Cloud, open_cloud, told_to, write_told
 from infra.local_place import needs_root, needs_sandbox, wait_until
@@ -32,10 +32,12 @@ from nightingale.contract.door_tls import client_context
 from nightingale.contract.vocabulary import AuditTag, ReasonCode
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.services.starts import StoredStarts
+from nightingale_build.boot.identity import Prover
 from nightingale_build.boot.keeper import Keeper
 from nightingale_build.boot.metadata import Metadata
 from nightingale_build.launcher.folders import InstanceFolders
 from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.wall_time import now
 
 pytestmark = [pytest.mark.e2e, needs_root, needs_sandbox, pytest.mark.timeout(120)]
 
@@ -71,7 +73,7 @@ class Machine:
     def boot(self, instance_id: str, **changes: Any) -> Keeper:
         """Begin to be this instance."""
         (self.root / "disks.json").write_text('{"is_ok": true}', encoding="ascii")
-        self.data.mkdir(exist_ok=True)
+        self.data.mkdir(exist_ok=True, parents=True)
         self.keeper = keeper = Keeper(
             told=told_to(self.root, instance_id, self.cloud.api.url, **changes),
             api=self.cloud.api,
@@ -229,20 +231,17 @@ def test_without_its_disk_nothing_starts_and_the_platform_hears_why(cloud: Cloud
 
 def test_a_machine_that_rebooted_tells_so_and_starts_nothing(cloud: Cloud, machine: Machine) -> None:
     instance_id = cloud.launch()
-    keeper = machine.boot(instance_id)
-    assert keeper.is_open.wait(PATIENT_S), machine.failed
-    wait_until(lambda: given(cloud.start_of(instance_id)).launcher is not None)
-    begun = machine.folders(instance_id).root / "start.json"
-    kept = begun.read_bytes()
-    keeper.ask_to_end()
-    machine.wait_for_its_end()
-    other = cloud.launch("other", address=ADDRESS)
-    assert other != instance_id
-    begun.write_bytes(kept.replace(b'"boot_id":"', b'"boot_id":"another-'))
+    told = told_to(machine.root, instance_id, cloud.api.url)
+    Prover(cloud.api, Metadata(cloud.metadata.url), now).become(told, start_of(instance_id))
+    folders = machine.folders(instance_id)
+    folders.root.mkdir(parents=True)
+    begun = folders.root / "start.json"
+    begun.write_text('{"generation": 1, "boot_id": "the run of the system before this"}', encoding="ascii")
+    folders.shipper_token.write_text(token_of(instance_id), encoding="ascii")
     machine.boot(instance_id)
     machine.wait_for_its_end()
-    [refusal] = machine.failed
-    assert "was made already" in str(refusal)
+    assert ["was made already" in str(refusal) for refusal in machine.failed] == [True]
+    assert given(given(cloud.start_of(instance_id)).exit).code is ReasonCode.MACHINE_REBOOTED
     assert not begun.exists()
 
 
