@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from backend_lambda.doctor.good_account import KINDS, GoodAccount, watch
+from backend_lambda.doctor.good_account import KINDS, REGION, GoodAccount, watch
+from nightingale.adapters.dynamodb import DynamoStore
+from nightingale.adapters.dynamodb_table import create_table
 from nightingale.ports.store import Key
 from nightingale_local.doctor.storage import JOBS
 
@@ -126,3 +128,22 @@ def test_a_job_that_does_not_run_or_is_not_there_is_seen(aws: GoodAccount) -> No
     aws.functions.names = ["other-close_hours"]
     assert found["schedule watch_first"].verdict == "ok"
     assert aws.look()["schedule close_hours"].seen == "it has not run for 10 minutes"
+
+
+def test_a_table_restored_to_a_moment_is_well_once_recovery_and_expiry_are_put_back(aws: GoodAccount) -> None:
+    """As docs/how-to/disaster-recovery.md says: what a restored table lacks is seen, and nothing else is amiss."""
+    aws.spoil_own_table()
+    kept = aws.store.get(Key("SHARD#5", "LEASE"))
+    restored = f"{aws.table}-look"
+    aws.dynamodb.restore_table_to_point_in_time(
+        SourceTableName=aws.table, TargetTableName=restored, UseLatestRestorableTime=True
+    )
+    aws.told = replace(aws.told, table=restored)
+    assert "no recovery to a point in time, nothing expires" in aws.look()["table"].seen
+    create_table(restored, region=REGION)
+    aws.dynamodb.update_table(TableName=restored, DeletionProtectionEnabled=True)
+    assert aws.look()["table"].verdict == "ok"
+    assert kept is not None
+    found = DynamoStore(restored, region=REGION).get(kept.key)
+    assert found is not None
+    assert (found.document, found.version) == (kept.document, kept.version)
