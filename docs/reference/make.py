@@ -18,6 +18,7 @@ from nightingale.contract.vocabulary import Permission, Reach, ReasonCode, Role,
 from nightingale.domain.access import ADMIN_GRANTS, ROLE_GRANTS, InstanceIdentity, Principal
 from nightingale_local import check_report
 from nightingale_local.commands import DEMO, LOCAL
+from nightingale_local.doctor.commands import DOCTOR
 from nightingale_tui.api.errors import BadAnswerError, UnreachableError, refusal
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.exit_codes import MEANINGS, UsageError, exit_code_of
@@ -190,7 +191,7 @@ def _cli() -> str:
             "`nightingale` alone opens the app. The result of a command goes to stdout, progress and errors to stderr.",
             "Durations are written `10m`, `2h`, `1d`.\n",
             *_section("nightingale", BUILT_IN),
-            *_section("nightingale admin", ADMIN),
+            *_section("nightingale admin", (*ADMIN, DOCTOR)),
             *_section("nightingale", (LOCAL, DEMO)),
             "See also [exit statuses](exit-codes.md), [the JSON of every command](json/) and",
             "[the schema of the cluster file](cluster.schema.json).\n",

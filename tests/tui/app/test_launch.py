@@ -164,3 +164,18 @@ async def test_what_speaks_against_a_place_is_said_before_the_launch(parts: Part
         parts.app.screen.query_one("#place", Select).value = "aws-eu"
         await until(pilot, lambda: "not possible in aws-eu: dataset acdc" in said(parts, "#price"))
         assert "possible too: local $0.031/h" in said(parts, "#price")
+
+
+async def test_sizes_show_the_prices_of_the_place_that_was_chosen(parts: Parts):
+    async with parts.app.run_test() as pilot:
+        await loaded(pilot)
+        await pilot.press("l")
+
+        def shown() -> str:
+            return str(parts.app.screen.query_one("#cpu SelectCurrent #label").content)
+
+        assert "$0.020/h" in shown()
+        parts.app.screen.query_one("#place", Select).value = "aws-eu"
+        await until(pilot, lambda: "$0.040/h" in shown())
+        parts.app.screen.query_one("#place", Select).value = "auto"
+        await until(pilot, lambda: "$" not in shown())

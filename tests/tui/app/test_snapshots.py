@@ -88,6 +88,17 @@ def test_the_launch_form(looks_the_same, size):
 
 
 @SIZES
+@pytest.mark.parametrize("place", ["auto", "aws-eu"])
+def test_the_launch_form_in_other_places(looks_the_same, size, place):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        await pilot.press("l", *"unet-baseline")
+        parts.app.screen.query_one("#place").value = place
+        await until(pilot, lambda: "possible too" in str(parts.app.screen.query_one("#price").content))
+
+    assert looks_the_same(make_parts(), size, steps)
+
+
+@SIZES
 def test_the_launch_form_with_everything_wrong(looks_the_same, size):
     async def steps(pilot: Pilot[int], parts: Parts) -> None:
         await pilot.press("l", *"Unet")

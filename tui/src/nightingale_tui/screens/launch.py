@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -136,6 +136,9 @@ class LaunchScreen(ModalScreen[str | None]):
                 select.set_options(options)
                 if any(name == kept for _, name in options):
                     select.value = kept
+            # A value that stays is not drawn anew by itself, and its price is another place's.
+            shown: Any = select.query_one("SelectCurrent")
+            shown.update(next((text for text, name in options if name == select.value), ""))
             self._change(resource, str(select.value))
 
     def _price(self) -> None:
