@@ -35,10 +35,7 @@ class Api:
         transport: httpx.BaseTransport | None = None,
         timeout_s: float = 10.0,
     ) -> None:
-        """Talk to `url`, and to one of the `others` when it does not answer; `transport` replaces the network in tests.
-
-        Opens no connection yet.
-        """
+        """Talk to `url`, or one of `others` when it is gone; `transport` replaces the network in tests. Opens nothing."""
         self._token = token
         self._endpoints = Endpoints((url, *others), transport=transport, timeout_s=timeout_s)
 
