@@ -82,7 +82,7 @@ def test_the_package_answers_from_its_own_folder(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, str(HOST / "package.py"), str(out)]
+    command = [sys.executable, str(HOST / "pack_functions.py"), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     package = out / "functions.zip"

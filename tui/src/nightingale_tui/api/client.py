@@ -35,7 +35,7 @@ class Api:
         transport: httpx.BaseTransport | None = None,
         timeout_s: float = 10.0,
     ) -> None:
-        """Talk to `url`, or one of `others` when it is gone; `transport` replaces the network in tests. Opens nothing."""
+        """Talk to `url`, or to `others` when it is gone; `transport` replaces the network. Opens no connection yet."""
         self._token = token
         self._endpoints = Endpoints((url, *others), transport=transport, timeout_s=timeout_s)
 

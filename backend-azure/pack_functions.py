@@ -1,4 +1,4 @@
-"""Packs the function app for deployment: `python backend-azure/package.py FOLDER` leaves `functions.zip` there.
+"""Packs the function app for deployment: `python backend-azure/pack_functions.py FOLDER` leaves `functions.zip` there.
 
     function_app.py, host.json, azurelib/            the app
     .python_packages/lib/site-packages/              the core and every library, for Azure's Linux
@@ -61,7 +61,7 @@ def _pack(project: Path, path: Path) -> Path:
 def main(arguments: list[str]) -> int:
     """Pack into the folder named on the command line; return the exit status."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python backend-azure/package.py FOLDER\n")
+        sys.stderr.write("usage: python backend-azure/pack_functions.py FOLDER\n")
         return 2
     try:
         made = package(Path(arguments[0]))
