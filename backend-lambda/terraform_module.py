@@ -60,6 +60,10 @@ _VARIABLES: dict[str, dict[str, Any]] = {
         "description": "The network's execute-api endpoint: the private API's only door.",
     },
     "codebuild_project": {"type": "string", "description": "Whose builds' ends are listened to."},
+    "access_log_role": {
+        "type": "string",
+        "description": "As whom API Gateway writes logs, in this account and region.",
+    },
     "kms_key_arn": {"type": "string", "description": "Encrypts the functions' settings and all logs."},
     "log_days": {"type": "number", "description": "So long logs are kept."},
     "requests_per_second": {"type": "number", "description": "Requests above are answered 429, by each API."},
@@ -206,6 +210,7 @@ def _apis(media_types: list[str]) -> dict[str, Any]:
         "endpoint_configuration": {"types": ["PRIVATE"], "vpc_endpoint_ids": ["${var.endpoint_id}"]},
     }
     return {
+        "aws_api_gateway_account": {"logs": {"cloudwatch_role_arn": "${var.access_log_role}"}},
         "aws_api_gateway_rest_api": {"public": public, "private": private},
         "aws_api_gateway_deployment": {api: _deployment(api) for api in ("public", "private")},
         "aws_api_gateway_stage": {api: _stage(api) for api in ("public", "private")},
@@ -231,6 +236,7 @@ def _stage(api: str) -> dict[str, Any]:
             "destination_arn": "${aws_cloudwatch_log_group.access.arn}",
             "format": json.dumps(_ACCESS_LOG),
         },
+        "depends_on": ["aws_api_gateway_account.logs"],
     }
 
 

@@ -103,27 +103,22 @@ locals {
   other_alarms = {
     "api-faults" = {
       words      = "The API answered with a fault of its own"
-      namespace  = "AWS/ApiGateway", metric = "5XXError", statistic = "Sum", threshold = 5, missing = "notBreaching"
+      namespace  = "AWS/ApiGateway", metric = "5XXError", statistic = "Sum", threshold = 5
       dimensions = { ApiName = module.api.api_name }
     }
     "table-throttles" = {
       words      = "DynamoDB throttles reads of the table: a hot key, or the account's limit"
-      namespace  = "AWS/DynamoDB", metric = "ReadThrottleEvents", statistic = "Sum", threshold = 1, missing = "notBreaching"
+      namespace  = "AWS/DynamoDB", metric = "ReadThrottleEvents", statistic = "Sum", threshold = 1
       dimensions = { TableName = aws_dynamodb_table.platform.name }
     }
     "table-write-throttles" = {
       words      = "DynamoDB throttles writes to the table: a hot key, or the account's limit"
-      namespace  = "AWS/DynamoDB", metric = "WriteThrottleEvents", statistic = "Sum", threshold = 1, missing = "notBreaching"
+      namespace  = "AWS/DynamoDB", metric = "WriteThrottleEvents", statistic = "Sum", threshold = 1
       dimensions = { TableName = aws_dynamodb_table.platform.name }
-    }
-    "gateway-is-down" = {
-      words      = "No SSH gateway answers the load balancer"
-      namespace  = "AWS/NetworkELB", metric = "UnHealthyHostCount", statistic = "Minimum", threshold = 1, missing = "notBreaching"
-      dimensions = { LoadBalancer = aws_lb.gateway.arn_suffix, TargetGroup = aws_lb_target_group.gateway.arn_suffix }
     }
     "builds-fail" = {
       words      = "Builds fail: look at the instances' reasons"
-      namespace  = "AWS/CodeBuild", metric = "FailedBuilds", statistic = "Sum", threshold = 5, missing = "notBreaching"
+      namespace  = "AWS/CodeBuild", metric = "FailedBuilds", statistic = "Sum", threshold = 5
       dimensions = { ProjectName = local.builds_name }
     }
   }
@@ -141,7 +136,23 @@ resource "aws_cloudwatch_metric_alarm" "other" {
   evaluation_periods  = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = each.value.threshold
-  treat_missing_data  = each.value.missing
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "gateway" {
+  alarm_name          = "${var.name}-gateway-is-down"
+  alarm_description   = "No SSH gateway answers the load balancer: nobody reaches an instance."
+  namespace           = "AWS/NetworkELB"
+  metric_name         = "HealthyHostCount"
+  dimensions          = { LoadBalancer = aws_lb.gateway.arn_suffix, TargetGroup = aws_lb_target_group.gateway.arn_suffix }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 3
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 }

@@ -93,3 +93,21 @@ resource "aws_iam_instance_profile" "instance" {
   name = "${var.name}-instance"
   role = aws_iam_role.instance.name
 }
+
+locals {
+  # The `network` variable of infra/instance/aws, by zone.
+  networks = {
+    for subnet in aws_subnet.instances : subnet.availability_zone => {
+      region                    = var.region
+      vpc_id                    = aws_vpc.platform.id
+      subnet_id                 = subnet.id
+      availability_zone         = subnet.availability_zone
+      gateway_security_group_id = aws_security_group.gateway.id
+      api_security_group_id     = aws_security_group.watchers.id
+      api_cidrs                 = [aws_subnet.inside[0].cidr_block] # where the private API's endpoint is
+      api_url                   = module.api.private_url
+      instance_profile          = aws_iam_instance_profile.instance.name
+      max_retries               = 3
+    }
+  }
+}

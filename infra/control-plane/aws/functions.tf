@@ -9,7 +9,15 @@ locals {
   }
   identity_of = merge([for who, functions in local.identities : { for one in functions : one => who }]...)
 
-  environment = {
+  # What the place `aws` is: without an image nothing can be launched, so nothing is said of it.
+  place = var.instance_image == null ? {} : {
+    NIGHTINGALE_AWS_NETWORK       = jsonencode(local.networks[var.zones[0]])
+    NIGHTINGALE_AWS_IMAGE         = var.instance_image
+    NIGHTINGALE_AWS_ACCOUNT       = local.account
+    NIGHTINGALE_AWS_INSTANCE_ROLE = aws_iam_role.instance.name
+  }
+
+  environment = merge(local.place, {
     NIGHTINGALE_TABLE             = aws_dynamodb_table.platform.name
     NIGHTINGALE_AUDIT_BUCKET      = module.audit.bucket
     NIGHTINGALE_BUILDS_BUCKET     = aws_s3_bucket.kept["builds"].id
@@ -18,14 +26,15 @@ locals {
     NIGHTINGALE_GATEWAY_HOST      = aws_lb.gateway.dns_name
     NIGHTINGALE_GATEWAY_PORT      = "22"
     NIGHTINGALE_GATEWAY_HOST_KEY  = var.gateway_host_key
-  }
+  })
 }
 
 module "api" {
   source              = "./api"
   name                = var.name
   package             = var.functions_package
-  roles               = { for function, who in local.identity_of : function => aws_iam_role.function[who].arn }
+  access_log_role     = local.role_arns.access_log
+  roles               = { for function, who in local.identity_of : function => local.role_arns[who] }
   environment         = local.environment
   endpoint_id         = aws_vpc_endpoint.api.id
   codebuild_project   = local.builds_name
@@ -38,8 +47,6 @@ module "api" {
     subnet_ids         = aws_subnet.inside[*].id
     security_group_ids = [aws_security_group.watchers.id]
   }
-
-  depends_on = [aws_iam_role_policy.function, aws_api_gateway_account.logs]
 }
 
 data "aws_iam_policy_document" "assumed_by" {
@@ -73,6 +80,17 @@ resource "aws_iam_role_policy" "function" {
   policy   = templatefile("${path.module}/policies/${each.key}.json", local.facts)
 }
 
+locals {
+  # By their policies, so that nothing takes a role before it may do anything: a function inside the network could not be
+  # made. A dependency of the whole module would leave its routes unknown in every plan.
+  role_arns = {
+    for who, name in merge(
+      { for who, policy in aws_iam_role_policy.function : who => policy.role },
+      { access_log = aws_iam_role_policy_attachment.access_log.role },
+    ) : who => "arn:${local.partition}:iam::${local.account}:role/${name}"
+  }
+}
+
 # API Gateway has one setting for the whole account and region: as whom it writes access logs.
 resource "aws_iam_role" "access_log" {
   name               = "${var.name}-access-log"
@@ -82,11 +100,6 @@ resource "aws_iam_role" "access_log" {
 resource "aws_iam_role_policy_attachment" "access_log" {
   role       = aws_iam_role.access_log.name
   policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
-}
-
-resource "aws_api_gateway_account" "logs" {
-  cloudwatch_role_arn = aws_iam_role.access_log.arn
-  depends_on          = [aws_iam_role_policy_attachment.access_log]
 }
 
 resource "aws_iam_role" "flows" {

