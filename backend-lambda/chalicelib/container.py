@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from nightingale.hosting.wired import Held, NotWiredError, Wired
 
-_NEXT = "On one machine: `nightingale local up`. In AWS: set them on the function, see docs/how-to/deploy-to-lambda.md."
+_NEXT = "On one machine: `nightingale local up`. In AWS: set them on the function, see docs/how-to/deploy-to-aws.md."
 
 
 def make(environment: Mapping[str, str]) -> Wired:

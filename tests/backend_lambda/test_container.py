@@ -82,7 +82,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     with pytest.raises(NotWiredError) as raised:
         container.make({})
     assert all(name in str(raised.value) for name in ENVIRONMENT)
-    assert "deploy-to-lambda" in raised.value.next_step
+    assert "deploy-to-aws" in raised.value.next_step
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""What is uploaded: the functions, what builds run from, the gateway with its libraries. Same sources, same zips."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from nightingale_deploy.refusal import DeployError
+
+_LONG_AGO = (2020, 1, 1, 0, 0, 0)
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "terraform.tfstate*")
+_GATEWAY_NEEDS = ("asyncssh", "httpx", "msgspec", "pqcrypto")
+GATEWAY_PYTHON = "3.11"
+"""As infra/control-plane/aws/gateway.sh installs it."""
+_GLIBC = ("2014", "_2_17", "_2_28", "_2_34")
+"""Up to that of Amazon Linux 2023."""
+
+
+def pack_functions(checkout: Path, module: Path, package: Path) -> None:
+    """Leave the API's Terraform module in `module` and the functions' zip at `package`. Raises DeployError."""
+    out = package.parent / "functions"
+    _run([sys.executable, str(checkout / "backend-lambda" / "package.py"), str(out)], "the functions")
+    module.mkdir(parents=True, exist_ok=True)
+    shutil.move(out / "main.tf.json", module / "main.tf.json")
+    shutil.move(out / "deployment.zip", package)
+
+
+def make_module(checkout: Path, module: Path) -> None:
+    """Leave the API's Terraform module in `module`, without packing anything. Raises DeployError."""
+    command = [sys.executable, str(checkout / "backend-lambda" / "package.py"), "--module-only", str(module)]
+    _run(command, "the API's Terraform module")
+
+
+def pack_platform(checkout: Path, package: Path) -> None:
+    """Zip infra/ and core/, from which builds run."""
+    staged = package.parent / "platform"
+    for name in ("core", "infra"):
+        shutil.copytree(checkout / name, staged / name, ignore=_LEFT_OUT)
+    _zip(staged, package)
+
+
+def pack_gateway(checkout: Path, package: Path) -> None:
+    """Zip the gateway with its libraries, for Linux on x86_64. Raises DeployError."""
+    staged = package.parent / "gateway"
+    staged.mkdir(parents=True)
+    pinned = package.parent / "gateway.txt"
+    lines = requirements(checkout / "uv.lock", _GATEWAY_NEEDS)
+    pinned.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:"]
+    command += [part for glibc in _GLIBC for part in ("--platform", f"manylinux{glibc}_x86_64")]
+    command += ["--implementation", "cp", "--python-version", GATEWAY_PYTHON, "--target", str(staged)]
+    _run([*command, "--requirement", str(pinned)], "the gateway's libraries")
+    core, infra = checkout / "core" / "src" / "nightingale", checkout / "infra" / "src"
+    shutil.copytree(infra / "nightingale_gateway", staged / "nightingale_gateway", ignore=_LEFT_OUT)
+    shutil.copytree(core / "contract", staged / "nightingale" / "contract", ignore=_LEFT_OUT)
+    shutil.copy(core / "__init__.py", staged / "nightingale" / "__init__.py")
+    _zip(staged, package)
+
+
+def requirements(lock: Path, names: Iterable[str]) -> list[str]:
+    """Return `name==version` of these and of all that they need on Linux, as uv.lock has them, in order."""
+    packages = {one["name"]: one for one in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]}
+    found, wanted = dict[str, str](), list(names)
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        found[name] = packages[name]["version"]
+        wanted += [one["name"] for one in packages[name].get("dependencies", ()) if _is_for_linux(one)]
+    return [f"{name}=={version}" for name, version in sorted(found.items())]
+
+
+def _is_for_linux(dependency: dict[str, str]) -> bool:
+    marker = dependency.get("marker", "")
+    return "win32" not in marker and "python_full_version < '3.11'" not in marker
+
+
+def _zip(folder: Path, package: Path) -> None:
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(one for one in folder.rglob("*") if one.is_file() and "__pycache__" not in one.parts):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
+            entry.external_attr = (path.stat().st_mode & 0o777) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    shutil.rmtree(folder)
+
+
+def _run(command: list[str], what: str) -> None:
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    if ended.returncode != 0:
+        raise DeployError(f"{what} could not be packed", "its own words are above; is the package index reachable?")

@@ -1,0 +1,65 @@
+"""What is uploaded at a deployment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra.control_plane.terraform_runs import ROOT
+from nightingale_deploy import packing
+
+
+def test_builds_run_from_a_zip_that_the_same_sources_make_again(tmp_path: Path) -> None:
+    sums = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        package = tmp_path / name / "platform.zip"
+        packing.pack_platform(ROOT, package)
+        sums.add(hashlib.sha256(package.read_bytes()).hexdigest())
+        assert [one.name for one in package.parent.iterdir()] == ["platform.zip"]
+    assert len(sums) == 1
+    with zipfile.ZipFile(package) as archive:
+        names = set(archive.namelist())
+    assert {"infra/instance/local/main.tf", "infra/src/nightingale_build/__main__.py"} <= names
+    assert "core/src/nightingale/contract/build.py" in names
+    assert not [name for name in names if "__pycache__" in name or "tfstate" in name or "/.terraform" in name]
+
+
+def test_the_gateways_libraries_are_those_of_the_lock_file() -> None:
+    found = dict(line.split("==") for line in packing.requirements(ROOT / "uv.lock", ("asyncssh", "httpx")))
+    locked = {
+        one["name"]: one.get("version")
+        for one in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    }
+    assert {"asyncssh", "httpx", "cryptography", "anyio"} <= found.keys()
+    assert all(locked[name] == version for name, version in found.items())
+
+
+START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import nightingale_gateway.gateway as made
+assert made.__file__.startswith(sys.argv[1]), made.__file__
+assert not [name for name in sys.modules if name.startswith("nightingale.") and ".contract" not in name]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11) or os.uname().machine != "x86_64", reason="packed for this only")
+def test_the_gateway_starts_from_its_zip_alone(tmp_path: Path) -> None:
+    package = tmp_path / "gateway.zip"
+    packing.pack_gateway(ROOT, package)
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(tmp_path / "task")
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", START, str(tmp_path / "task")], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
