@@ -11,6 +11,7 @@ import sys
 from datetime import timedelta
 
 from chalicelib import container
+from nightingale.hosting.wired import NotWiredError
 
 _MOST_DAYS = 365
 
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     try:
         login = container.wired().platform.services.login
         token = login.create_service_session(told.service, timedelta(days=told.days))
-    except container.NotWiredError as error:
+    except NotWiredError as error:
         sys.stderr.write(f"error: {error}\nhint: set them in this shell as on the functions\n")
         return 1
     sys.stdout.write(token)
