@@ -122,6 +122,7 @@ class CloudPlace:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
             "NIGHTINGALE_BUILD_ID": spec.build_id,
             "NIGHTINGALE_INSTANCE_ID": spec.instance_id,
             "NIGHTINGALE_GENERATION": str(spec.generation),

@@ -15,7 +15,7 @@ from infra.cloud_place import BUILDS, INSTANCE, STATES, CloudPlace, open_cloud_p
 from infra.local_place import needs_terraform, wait_until
 from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode
 
-pytestmark = [pytest.mark.slow, pytest.mark.terraform, needs_terraform]
+pytestmark = [pytest.mark.slow, pytest.mark.terraform, pytest.mark.timeout(420), needs_terraform]
 
 LOCK = f"instances/{INSTANCE}/terraform.tfstate.tflock"
 
@@ -37,7 +37,7 @@ def kill_all_of(process: Any) -> None:
         one.suspend()
     for one in every:
         one.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def test_an_instance_is_launched_stopped_resized_and_removed_with_its_state_in_s3(place: CloudPlace):
@@ -91,14 +91,14 @@ def test_a_build_that_is_delivered_twice_does_its_work_once(place: CloudPlace):
     gate = str(place.folder / "gate")
     spec = place.spec(gate=gate)
     first = place.begin(spec, "builds:first")
-    wait_until(Path(f"{gate}.begun").exists, 40)
+    wait_until(Path(f"{gate}.begun").exists, 120)
     with place.begin(spec, "builds:second") as second:
-        said, _ = second.communicate(timeout=40)
+        said, _ = second.communicate(timeout=120)
     assert second.returncode == 0
     assert "runs already, as builds:first" in said
     assert f"builds/{spec.build_id}/result.json" not in place.objects(BUILDS)
     Path(f"{gate}.go").touch()
-    first.communicate(timeout=40)
+    first.communicate(timeout=120)
     result = place.result(spec)
     assert result.is_ok, result
     assert not place.claim().is_held
@@ -113,7 +113,7 @@ def test_what_a_killed_build_left_is_unlocked_and_finished_by_the_next_once_code
 ):
     gate = str(place.folder / "gate")
     killed = place.begin(place.spec(gate=gate), "builds:first")
-    wait_until(Path(f"{gate}.begun").exists, 40)
+    wait_until(Path(f"{gate}.begun").exists, 120)
     kill_all_of(killed)
     assert LOCK in place.objects()
     Path(f"{gate}.go").touch()
@@ -141,9 +141,9 @@ def test_a_build_that_is_told_to_end_leaves_its_state_written_and_unlocked(place
     gate = str(place.folder / "gate")
     spec = place.spec(gate=gate)
     process = place.begin(spec, "builds:first")
-    wait_until(Path(f"{gate}.begun").exists, 40)
+    wait_until(Path(f"{gate}.begun").exists, 120)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=40)
+    process.communicate(timeout=120)
     ended = place.result(spec)
     assert ended.code is ReasonCode.BUILD_TIMEOUT
     assert LOCK not in place.objects()
@@ -156,7 +156,7 @@ def test_a_build_that_is_told_to_end_leaves_its_state_written_and_unlocked(place
 def test_a_build_without_a_specification_says_so(place: CloudPlace):
     spec = place.spec()
     with place.begin(spec, "builds:first", NIGHTINGALE_BUILD_ID="b-zzzzzzzzzz") as process:
-        process.communicate(timeout=40)
+        process.communicate(timeout=120)
     assert process.returncode == 1
     other = json.loads(place.read(BUILDS, "builds/b-zzzzzzzzzz/result.json"))
     assert other["code"] == "build_not_started"
@@ -165,6 +165,6 @@ def test_a_build_without_a_specification_says_so(place: CloudPlace):
 def test_an_environment_that_says_too_little_is_told(place: CloudPlace):
     for missing in ("NIGHTINGALE_STATE_BUCKET", "NIGHTINGALE_BUILD_ID"):
         with place.begin(place.spec(), "builds:first", **{missing: ""}) as process:
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=120)
         assert process.returncode == 2
         assert missing in errors

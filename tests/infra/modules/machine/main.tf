@@ -56,6 +56,11 @@ resource "aws_ec2_instance_state" "machine" {
   count       = var.desired_state == "absent" ? 0 : 1
   instance_id = aws_instance.machine[0].id
   state       = var.desired_state
+
+  # The provider starts a machine whose type it changed, stopped or not: made anew, this stops it again.
+  lifecycle {
+    replace_triggered_by = [aws_instance.machine[count.index].instance_type]
+  }
 }
 
 output "resource_ids" {
