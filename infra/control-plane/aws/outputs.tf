@@ -46,3 +46,8 @@ output "data_key" {
   description = "What they are encrypted with."
   value       = aws_kms_key.data.arn
 }
+
+output "azure_role" {
+  description = "NIGHTINGALE_AWS_ROLE of the second backend; null without one."
+  value       = one(aws_iam_role.azure[*].arn)
+}

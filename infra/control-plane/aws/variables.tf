@@ -145,6 +145,17 @@ variable "builds_at_once" {
   default     = null
 }
 
+variable "azure" {
+  description = "The second backend's identity: the tenant, whom its token is made out to, and its object id. Null: none."
+  type        = object({ tenant = string, audience = string, subject = string })
+  default     = null
+
+  validation {
+    condition     = var.azure == null ? true : can(regex("^[0-9a-f-]{36}$", var.azure.tenant)) && can(regex("^[0-9a-f-]{36}$", var.azure.subject)) && var.azure.audience != ""
+    error_message = "azure needs the ids of tenant and identity (subject), and an audience: without one of them others could open the role."
+  }
+}
+
 variable "is_ending" {
   description = "True while the platform is taken down: the table and the buckets of state and builds may then go."
   type        = bool

@@ -121,3 +121,31 @@ run "one_zone_is_not_enough" {
   }
   expect_failures = [var.zones]
 }
+
+run "the_second_backend_is_one_identity_of_one_tenant" {
+  command = plan
+  variables {
+    azure = {
+      tenant   = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+      audience = "api://nightingale"
+      subject  = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
+    }
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.azure[0].url == "https://sts.windows.net/3f2504e0-4f89-11d3-9a0c-0305e82c3301/"
+    error_message = "The issuer is the tenant's own."
+  }
+  assert {
+    condition     = toset([for one in data.aws_iam_policy_document.azure[0].statement[0].condition : one.variable]) == toset(["sts.windows.net/3f2504e0-4f89-11d3-9a0c-0305e82c3301/:aud", "sts.windows.net/3f2504e0-4f89-11d3-9a0c-0305e82c3301/:sub"])
+    error_message = "Audience and subject are both asked for."
+  }
+}
+
+run "a_second_backend_without_a_subject_is_refused" {
+  command = plan
+  variables {
+    azure = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale", subject = "" }
+  }
+  expect_failures = [var.azure]
+}
