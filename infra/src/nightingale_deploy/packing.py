@@ -41,6 +41,7 @@ def pack_platform(checkout: Path, package: Path) -> None:
     staged = package.parent / "platform"
     for name in ("core", "infra"):
         shutil.copytree(checkout / name, staged / name, ignore=_LEFT_OUT)
+    shutil.rmtree(staged / "infra" / "control-plane")  # a build makes instances
     _zip(staged, package)
 
 

@@ -29,6 +29,7 @@ def test_builds_run_from_a_zip_that_the_same_sources_make_again(tmp_path: Path) 
         names = set(archive.namelist())
     assert {"infra/instance/local/main.tf", "infra/src/nightingale_build/__main__.py"} <= names
     assert "core/src/nightingale/contract/build.py" in names
+    assert not [name for name in names if name.startswith("infra/control-plane")]
     assert not [name for name in names if "__pycache__" in name or "tfstate" in name or "/.terraform" in name]
 
 
