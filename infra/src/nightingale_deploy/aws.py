@@ -73,7 +73,8 @@ def deploy(orders: Orders) -> dict[str, Any]:
     told = work.outputs()
     host_key.keep(told["data_key"])
     write_token(account, orders.checkout, told["settings"], told["parameters"], told["data_key"])
-    shown = {name: told[name] for name in ("api_url", "gateway", "buckets", "settings", "azure_role") if name in told}
+    told_of = ("api_url", "gateway", "buckets", "settings", "azure_role")
+    shown: dict[str, Any] = {name: told[name] for name in told_of if name in told}
     return {"is_changed": is_changed, "is_applied": is_changed, **shown}
 
 
