@@ -3,8 +3,8 @@
 Run it beside Terraform with `python -m doubles.aws_server`; the first line printed is the endpoint for all services.
 
 moto forgets some of what RunInstances was told, so that the provider would replace the machine each time: the groups
-of a machine whose network interface is given, its protection from termination, the request behind a spot machine. And
-it shows an empty public address where EC2 shows none. `mend` makes these whole.
+of a machine whose network interface is given, its protection from termination, the request behind a spot machine. It
+shows an empty public address where EC2 shows none, and leaves the interface behind. `mend` makes these whole.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def mend() -> None:
             machine.disable_api_termination = bool(self._get_param("DisableApiTermination"))
             if self._get_param("NetworkInterfaces", []):
                 machine.security_groups = list(machine.nics[0].group_set)
+                machine.nics[0].delete_on_termination = True  # of one that RunInstances makes; nobody asks for less
             if market.get("MarketType") == "spot":
                 request = RequestOfMachine(machine, market.get("SpotOptions", {}))
                 self.ec2_backend.spot_instance_requests[request.id] = request

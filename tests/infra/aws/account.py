@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def is_provider_required() -> bool:
     return os.environ.get("NIGHTINGALE_AWS_PROVIDER") == "required"
 
 
-def terraform(folder: Path, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def terraform(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run Terraform in `folder` and return how it ended."""
     environment = {**os.environ, **ENVIRONMENT}
     # Where the provider comes from a registry, it is fetched once for all.
@@ -72,10 +71,10 @@ class Account:
         made = self.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)
         return str(made["GroupId"])
 
-    def variables(self) -> dict[str, Any]:
+    def variables(self, instance_id: str) -> dict[str, Any]:
         """Return what the module is told of a first launch."""
         return {
-            "instance_id": "i-0123456789",
+            "instance_id": instance_id,
             "name": "brain",
             "owner": "ada",
             "project": "demo",
@@ -107,24 +106,10 @@ class Account:
             },
         }
 
-    def machines(self) -> list[dict[str, Any]]:
+    def machines(self, *filters: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the machines that are not terminated."""
-        found = [m for r in self.ec2.describe_instances()["Reservations"] for m in r["Instances"]]
+        found = [m for r in self.ec2.describe_instances(Filters=filters)["Reservations"] for m in r["Instances"]]
         return [machine for machine in found if machine["State"]["Name"] != "terminated"]
-
-    def machine(self) -> dict[str, Any]:
-        """Return the only machine."""
-        (found,) = self.machines()
-        return found
-
-    def volumes(self, part: str) -> list[dict[str, Any]]:
-        """Return the volumes that the module tagged as this part."""
-        return list(self.ec2.describe_volumes(Filters=[{"Name": "tag:nightingale:part", "Values": [part]}])["Volumes"])
-
-    def home(self) -> dict[str, Any]:
-        """Return the only home."""
-        (found,) = self.volumes("home")
-        return found
 
     def calls_of_terraform(self) -> set[str]:
         """Return what Terraform asked of this account so far, as an IAM policy calls it: `ec2:RunInstances`."""
@@ -152,37 +137,53 @@ class Account:
         }
 
 
-class Module:
-    """The module with a state of its own, as a build would run it."""
+class Instance:
+    """One instance: the module with a state of its own, as builds run it, and what there is of it in the account."""
 
-    def __init__(self, prepared: Path, folder: Path, variables: Mapping[str, Any]) -> None:
+    def __init__(self, prepared: Path, folder: Path, account: Account, instance_id: str) -> None:
         shutil.copytree(prepared, folder, symlinks=True)
-        self.folder = folder
-        self._variables = dict(variables)
-
-    def _tell(self, changes: Mapping[str, Any]) -> None:
-        self._variables |= changes
-        (self.folder / "terraform.tfvars.json").write_text(json.dumps(self._variables), encoding="utf-8")
+        self.account = account
+        self._folder = folder
+        self._variables = account.variables(instance_id)
+        self._mine = {"Name": "tag:nightingale:instance", "Values": [instance_id]}
 
     def apply(self, **changes: Any) -> dict[str, Any]:
         """Apply with these variables changed from now on; return the outputs, without those that are null."""
-        self._tell(changes)
-        ended = terraform(self.folder, "apply", "-auto-approve", "-json")
+        self._variables |= changes
+        (self._folder / "terraform.tfvars.json").write_text(json.dumps(self._variables), encoding="utf-8")
+        ended = terraform(self._folder, "apply", "-auto-approve", "-json")
         said = [json.loads(line) for line in ended.stdout.splitlines()]
-        assert ended.returncode == 0, "\n".join(
-            [line["@message"] for line in said if line.get("@level") == "error"] + [ended.stderr]
-        )
+        wrong = [line["@message"] for line in said if line.get("@level") == "error"]
+        assert ended.returncode == 0, "\n".join([*wrong, ended.stderr])
         outputs = [line["outputs"] for line in said if line["type"] == "outputs"][-1]  # the plan's come first
         return {name: output["value"] for name, output in outputs.items() if "value" in output}
 
     def changes_left(self) -> str:
         """Plan again and return what would be changed: empty when nothing would be."""
-        ended = terraform(self.folder, "plan", "-detailed-exitcode", "-no-color", "-lock=false")
+        ended = terraform(self._folder, "plan", "-detailed-exitcode", "-no-color")
         return "" if ended.returncode == 0 else ended.stdout + ended.stderr
 
-    def refused(self, **changes: Any) -> str:
-        """Plan with these variables changed and return the words of the refusal."""
-        self._tell(changes)
-        ended = terraform(self.folder, "plan", "-no-color", "-lock=false")
-        assert ended.returncode == 1, ended.stdout
-        return " ".join(ended.stderr.replace("│", " ").split())
+    def machines(self) -> list[dict[str, Any]]:
+        """Return its machines that are not terminated."""
+        return self.account.machines(self._mine)
+
+    def machine(self) -> dict[str, Any]:
+        """Return its only machine."""
+        (found,) = self.machines()
+        return found
+
+    def volumes(self, part: str) -> list[dict[str, Any]]:
+        """Return its volumes that the module tagged as this part."""
+        filters = [self._mine, {"Name": "tag:nightingale:part", "Values": [part]}]
+        return list(self.account.ec2.describe_volumes(Filters=filters)["Volumes"])
+
+    def home(self) -> dict[str, Any]:
+        """Return its only home."""
+        (found,) = self.volumes("home")
+        return found
+
+    def home_is_at(self) -> str:
+        """Return the machine that its home is attached to, as the home's device."""
+        (attachment,) = self.home()["Attachments"]
+        assert attachment["Device"] == "/dev/sdf"
+        return str(attachment["InstanceId"])

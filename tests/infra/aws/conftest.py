@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from doubles import aws_server
-from infra.aws.account import BACKEND, MODULE, Account, Module, is_provider_required, terraform
+from infra.aws.account import BACKEND, MODULE, Account, is_provider_required, terraform
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +32,3 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def account() -> Iterator[Account]:
     with aws_server.running() as endpoint:
         yield Account(endpoint)
-
-
-@pytest.fixture
-def module_with(prepared: Path, account: Account, tmp_path: Path) -> Callable[..., Module]:
-    """Make the module in this account, with these variables in place of the first launch's."""
-
-    def make(**changes: Any) -> Module:
-        return Module(prepared, tmp_path / "build", {**account.variables(), **changes})
-
-    return make
