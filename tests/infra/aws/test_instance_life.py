@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.aws.account import MODULE, Account, Instance
+from infra.aws.account import MODULE, REGION, Account, Instance
+
+OTHER_KEY = f"arn:aws:kms:{REGION}:123456789012:key/00000000-a97e-4b2e-8c0c-0b1a0d1b0c0d"
 
 # All that a machine is told, so that nobody adds a secret unseen.
 TOLD = {
@@ -94,7 +96,8 @@ def it_is_resized_while_it_runs_and_retried(instance: Instance) -> None:
     resized = instance.machine()
     assert (resized["InstanceId"], resized["InstanceType"]) == (first["InstanceId"], "g6.xlarge")
     assert resized["State"]["Name"] == "running"
-    retried = instance.apply(generation=2)
+    # The home is the one that was there, whatever the next one would be made of.
+    retried = instance.apply(generation=2, home_snapshot_id=instance.account.dataset, kms_key=OTHER_KEY)
     second = instance.machine()
     assert second["InstanceId"] != first["InstanceId"]
     assert retried["resource_ids"] == {"home": home_id, "instance": second["InstanceId"]}

@@ -202,22 +202,6 @@ run "spot_is_one_time" {
   }
 }
 
-run "a_home_that_is_there_is_kept_whatever_snapshot_zone_or_key_is_named_later" {
-  command = plan
-
-  variables {
-    desired_state    = "stopped"
-    generation       = 3
-    home_snapshot_id = "snap-0fedcba9876543210"
-    kms_key          = "arn:aws:kms:eu-central-1:123456789012:key/other"
-    home_gib         = 20
-  }
-  assert {
-    condition     = output.home_id == run.running_is_a_private_machine_with_a_home.home_id
-    error_message = "The home must be the one that was there."
-  }
-}
-
 run "absent_leaves_nothing" {
   command = apply
 
