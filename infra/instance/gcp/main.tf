@@ -158,7 +158,7 @@ resource "google_cloud_run_v2_service" "instance" {
       # There is no disk to write the file on before the start: the container writes it for itself.
       command = ["/bin/sh", "-ec"]
       args = [
-        "mkdir -p /etc/nightingale && printf %s \"$NIGHTINGALE_TOLD\" >/etc/nightingale/instance.json && exec python -m nightingale_instance.boot /etc/nightingale/instance.json",
+        "mkdir -p /etc/nightingale && printf %s \"$NIGHTINGALE_TOLD\" >/etc/nightingale/instance.json && exec python -m nightingale_build.boot /etc/nightingale/instance.json",
       ]
 
       env {

@@ -63,7 +63,7 @@ def test_the_units_read_the_file_that_it_writes_and_the_disks_come_first():
     disks = (UNITS / "nightingale-disks.service").read_text(encoding="utf-8")
     for unit in (instance, disks):
         assert "ConditionPathExists=/etc/nightingale/instance.json" in unit
-    assert "-m nightingale_instance.boot /etc/nightingale/instance.json" in instance
+    assert "-m nightingale_build.boot /etc/nightingale/instance.json" in instance
     (after,) = [line for line in instance.splitlines() if line.startswith("After=")]
     assert "nightingale-disks.service" in after
     assert "Requires=" not in instance  # it must start without its disks too: only it can tell the platform why
