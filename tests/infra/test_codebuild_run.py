@@ -15,7 +15,7 @@ from infra.cloud_place import BUILDS, INSTANCE, STATES, CloudPlace, open_cloud_p
 from infra.local_place import needs_terraform, wait_until
 from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode
 
-pytestmark = [pytest.mark.slow, pytest.mark.terraform, pytest.mark.timeout(420), needs_terraform]
+pytestmark = [pytest.mark.slow, pytest.mark.cloud, pytest.mark.terraform, pytest.mark.timeout(420), needs_terraform]
 
 LOCK = f"instances/{INSTANCE}/terraform.tfstate.tflock"
 

@@ -33,7 +33,14 @@ from nightingale.contract.schemas import PlaceIn
 from nightingale.domain.instance import Instance
 from nightingale.ports.builder import Builder
 
-pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.terraform, pytest.mark.timeout(1500), needs_terraform]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.cloud,
+    pytest.mark.e2e,
+    pytest.mark.terraform,
+    pytest.mark.timeout(1500),
+    needs_terraform,
+]
 
 REGION, ZONE = "eu-central-1", "eu-central-1a"
 BUILDS, STATES = "ng-builds", "ng-states"

@@ -16,7 +16,7 @@ from infra.local_place import needs_terraform
 from nightingale.contract.build import BuildSpec
 from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode
 
-pytestmark = [pytest.mark.slow, pytest.mark.terraform, pytest.mark.timeout(900), needs_terraform]
+pytestmark = [pytest.mark.slow, pytest.mark.cloud, pytest.mark.terraform, pytest.mark.timeout(900), needs_terraform]
 
 CAPACITY = Refusal(
     "InsufficientInstanceCapacity",

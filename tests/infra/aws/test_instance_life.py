@@ -143,6 +143,7 @@ LIVES: tuple[Callable[[Instance], None], ...] = (
 
 
 @pytest.mark.slow
+@pytest.mark.cloud
 @pytest.mark.terraform
 @pytest.mark.timeout(1200)
 def test_instances_keep_their_home_over_all_that_happens_to_them_and_absent_leaves_nothing(

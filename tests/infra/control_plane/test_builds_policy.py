@@ -114,6 +114,7 @@ def _account(endpoint: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.cloud
 @pytest.mark.terraform
 @pytest.mark.timeout(1200)
 def test_builds_may_do_what_the_provider_asks_and_nothing_more(recorded: set[str]) -> None:

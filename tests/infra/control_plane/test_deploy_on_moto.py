@@ -25,7 +25,7 @@ from nightingale_deploy.choices import Choices
 from nightingale_deploy.packing import make_module
 from nightingale_deploy.terraform import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.terraform, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.cloud, pytest.mark.terraform, pytest.mark.timeout(2400)]
 
 WITHOUT = """
 terraform {

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.terraform]
 
 
 @pytest.mark.slow
+@pytest.mark.cloud
 @pytest.mark.timeout(600)
 def test_todays_terraform_and_provider_take_the_whole_without_a_warning(prepared: Path) -> None:
     ended = terraform(prepared, "validate", "-json")
@@ -25,6 +26,7 @@ def test_todays_terraform_and_provider_take_the_whole_without_a_warning(prepared
 
 
 @pytest.mark.slow
+@pytest.mark.cloud
 @pytest.mark.timeout(600)
 def test_the_modules_own_tests_pass(prepared: Path) -> None:
     ended = terraform(prepared, "test", "-no-color")
@@ -53,6 +55,7 @@ def test_the_gateways_first_start_is_a_script_that_shellcheck_likes(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.cloud
 @pytest.mark.timeout(600)
 def test_checkov_finds_nothing_and_every_skip_has_a_reason(packed: Path) -> None:
     checkov = os.environ.get("NIGHTINGALE_CHECKOV") or shutil.which("checkov")
