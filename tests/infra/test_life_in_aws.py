@@ -46,8 +46,7 @@ REGION, ZONE = "eu-central-1", "eu-central-1a"
 BUILDS, STATES = "ng-builds", "ng-states"
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
-MODULES = {"small": Path(__file__).parent / "modules" / "machine"}
-"""Modules of a place that the whole is played with."""
+MODULE = Path(__file__).parents[2] / "infra" / "instance" / "aws"
 
 TYPES = {"s": "m7i.large", "m": "m7i.xlarge"}
 
@@ -202,11 +201,10 @@ def open_account(
         containers.join()
 
 
-@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
 async def test_an_instance_lives_and_leaves_nothing_behind(
-    module: Path, tmp_path: Path, terraform_settings: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, terraform_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_account(tmp_path, module, terraform_settings, monkeypatch) as (made, account, containers):
+    with open_account(tmp_path, MODULE, terraform_settings, monkeypatch) as (made, account, containers):
         before = account.left()
         launched = made.launch(place="aws", size={"cpu": "s", "memory": "s", "disk": "s"})
         made.instance_id = launched.id
