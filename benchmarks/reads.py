@@ -76,8 +76,9 @@ def make_dataset(folder: Path) -> Path:
 @contextmanager
 def unwatched(folder: Path, source: Path) -> Iterator[int]:
     """Yield the pid of a process in whose mount namespace the image is mounted at `folder`/mount."""
-    device = f"$(losetup --find --show --read-only {source}.ext4)"  # its own: `-o loop` may take the watched one
-    script = f"mount -t ext4 -o ro,noatime {device} {folder}/mount && echo up && exec sleep infinity"
+    # A loop device of its own: `-o loop` may take the watched one. Let go at once, it ends with the mount.
+    script = f"""device=$(losetup --find --show --read-only {source}.ext4) &&
+        mount -t ext4 -o ro,noatime $device {folder}/mount && losetup -d $device && echo up && exec sleep infinity"""
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         if process.stdout is None or process.stdout.readline() != b"up\n":
