@@ -191,7 +191,7 @@ def open_account(
             monotonic=lambda: next(looks) * 10.0,  # nothing is looked at too often: builds are waited for
         )
         cluster = team_cluster(
-            places=(PlaceIn(name="aws", kind="local"),),
+            places=(PlaceIn(name="aws", kind="aws"),),
             rates=(rate("2026-01-01", place="aws", cpu={"s": "0.05", "m": "0.1", "xl": "1.7"}),),
         )
         made = AwsPlatform(store=fresh_store(endpoint, clock), clock=clock, cluster=cluster)

@@ -249,7 +249,10 @@ struct process {
 	char program[1024]; /* its path, of so many bytes */
 };
 
-/* Answers on the CPU of the reader, which sleeps meanwhile: waking another CPU costs several times the answer. */
+static _Atomic pid_t looking_after; /* the thread that does, see below */
+
+/* Answers on the CPU of the reader, which sleeps meanwhile: waking another CPU costs several times the answer. The second
+ * thread comes along: a CPU that woke for it alone would take the reader over before it sleeps again. */
 static void follow(int cpu)
 {
 	static int at = -1;
@@ -260,6 +263,8 @@ static void follow(int cpu)
 	CPU_SET(cpu, &only);
 	if (sched_setaffinity(0, sizeof only, &only) == 0)
 		at = cpu;
+	if (looking_after)
+		sched_setaffinity(looking_after, sizeof only, &only);
 }
 
 /* Returns the process of a pid that stands still or has just ended. Looked at anew after some hundredths of a second:
@@ -345,6 +350,7 @@ static void *look_after(void *nothing)
 	/* Only who may take the policy back, may give way. */
 	if (!set_policy(0, SCHED_IDLE) || !set_policy(0, SCHED_OTHER))
 		return nothing;
+	looking_after = gettid();
 	may_give_way = true;
 	for (;;) {
 		unsigned before;
