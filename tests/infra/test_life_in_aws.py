@@ -29,7 +29,7 @@ from infra.local_place import needs_terraform
 from nightingale.adapters.codebuild import CodeBuildBuilder
 from nightingale.app.wiring import Adapters, platform
 from nightingale.contract.build import BuildSpec
-from nightingale.contract.schemas import PlaceIn
+from nightingale.contract.schemas import ImageIn, MachineIn, PlaceIn
 from nightingale.domain.instance import Instance
 from nightingale.ports.builder import Builder
 
@@ -55,18 +55,15 @@ DOWNLOADS = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "PIP_INDEX_UR
 """What a machine may need to reach the package index."""
 
 
-class Typed:
-    """The builder with sizes as EC2 calls them."""
+class WithRootDisk:
+    """The builder, which says how large the system disk is: moto wants to be told what EC2 takes from the image."""
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
         self.look, self.cancel, self.read_log = builder.look, builder.cancel, builder.read_log
 
     def start(self, spec: BuildSpec) -> None:
-        cores = spec.variables["machine_type"].partition("-")[0]
-        machine_type = {"c1": TYPES["s"], "c2": TYPES["m"]}.get(cores, spec.variables["machine_type"])
-        told = {"machine_type": machine_type, "root_gib": 8}  # moto wants to be told what EC2 takes from the image
-        self._builder.start(msgspec.structs.replace(spec, variables={**spec.variables, **told}))
+        self._builder.start(msgspec.structs.replace(spec, variables={**spec.variables, "root_gib": 8}))
 
 
 @dataclass
@@ -191,12 +188,22 @@ def open_account(
             monotonic=lambda: next(looks) * 10.0,  # nothing is looked at too often: builds are waited for
         )
         cluster = team_cluster(
-            places=(PlaceIn(name="aws", kind="aws"),),
+            images=(ImageIn(name="default", sources={"aws": "default"}),),
+            places=(
+                PlaceIn(
+                    name="aws",
+                    kind="aws",
+                    machines=(
+                        MachineIn(type=TYPES["s"], cores=1, gib=1),
+                        MachineIn(type=TYPES["m"], cores=2, gib=4),
+                    ),
+                ),
+            ),
             rates=(rate("2026-01-01", place="aws", cpu={"s": "0.05", "m": "0.1", "xl": "1.7"}),),
         )
         made = AwsPlatform(store=fresh_store(endpoint, clock), clock=clock, cluster=cluster)
         image = ec2.register_image(Name="nightingale", RootDeviceName="/dev/xvda")["ImageId"]
-        made.become(Typed(builder), network_of(ec2, iam, endpoint), image)
+        made.become(WithRootDisk(builder), network_of(ec2, iam, endpoint), image)
         yield made, Account(ec2), containers
         containers.join()
 
