@@ -118,6 +118,30 @@ def test_botos_own_documentation_is_there_for_who_asks_later() -> None:
     assert "boto3" in loaded_after(TEXTS_LATER, SETTINGS)
 
 
+PATHS_LATER = """
+import nightingale.adapters.dynamodb_items
+import sys
+assert "jmespath" not in sys.modules and "urllib3.contrib.pyopenssl" not in sys.modules
+from botocore import paginate, waiter
+assert paginate.jmespath.search("a.b", {"a": {"b": 7}}) == 7
+assert waiter.jmespath.compile("a[*].b").search({"a": [{"b": 1}, {"b": 2}]}) == [1, 2]
+assert sys.modules["jmespath"].search is paginate.jmespath.search
+import boto3
+from botocore.stub import Stubber
+client = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="s")
+with Stubber(client) as stub:
+    first = {"IsTruncated": True, "NextContinuationToken": "t", "Contents": [{"Key": "1"}]}
+    stub.add_response("list_objects_v2", first)
+    stub.add_response("list_objects_v2", {"IsTruncated": False, "Contents": [{"Key": "2"}]})
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="b")
+    assert list(pages.search("Contents[].Key")) == ["1", "2"]
+"""
+
+
+def test_paginators_fetch_their_query_language_when_they_need_it() -> None:
+    assert "jmespath" in loaded_after(PATHS_LATER, SETTINGS)
+
+
 @pytest.mark.parametrize("program", [IMPORT, "import nightingale_tui.cli.main"], ids=["api", "command line"])
 def test_msgspec_comes_without_typing_extensions(program: str) -> None:
     loaded = loaded_after(program, {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from nightingale.ports.store import Check, InvalidCursorError, Item, Key, Page, Put, Store, StoreUnavailableError, Write
@@ -164,7 +163,7 @@ class FailingStore(WrappedStore):
 
     def put(self, item: Item) -> Item:
         self.transact([Put(item)])
-        return replace(item, version=item.version + 1)
+        return item.written()
 
     def _call(self, name: str, ask: Callable[[], T]) -> T:
         if self.is_away:

@@ -8,11 +8,11 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from doubles.dynamo_faults import Answers, LostReplies, cancelled, client_of, refusal
 from doubles.dynamo_server import running
@@ -86,7 +86,7 @@ def test_twenty_threads_lose_and_double_no_increment_while_replies_get_lost(
                 seen = dynamo.query(HERE).items
             except StoreUnavailableError:  # of a reading it does not matter
                 continue
-            writes = [Put(replace(old, document={"n": old.document["n"] + 1})) for old in seen]
+            writes = [Put(structs.replace(old, document={"n": old.document["n"] + 1})) for old in seen]
             try:
                 if len(writes) == 1:
                     dynamo.put(writes[0].item)

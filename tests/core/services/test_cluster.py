@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 from typing import Any
 
@@ -394,7 +393,7 @@ def test_a_cluster_that_is_none_or_is_being_changed_is_not_given(store, service)
     assert none_yet.value.code is ErrorCode.NOT_FOUND
     apply_cluster(store)
     item = store.get(records.CLUSTER_META)
-    store.put(dataclasses.replace(item, document=records.encode(ClusterMeta(1, "EUR", is_applying=True))))
+    store.put(replace(item, document=records.encode(ClusterMeta(1, "EUR", is_applying=True))))
     with pytest.raises(RefusedError) as changing:
         service.get(ADMIN)
     assert changing.value.code is ErrorCode.CLUSTER_CHANGED

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nightingale.adapters import store_rules as rules
@@ -98,7 +97,7 @@ class DynamoStore:
     def put(self, item: Item) -> Item:
         """Write one item under its version condition; return it with its new version."""
         self.transact([Put(item)])
-        return replace(item, version=item.version + 1)
+        return item.written()
 
     def delete(self, key: Key, version: int) -> None:
         """Delete one item under its version condition. Raises ConditionFailedError, StoreUnavailableError."""

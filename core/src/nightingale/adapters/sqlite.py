@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ class SqliteStore:
     def put(self, item: Item) -> Item:
         """Write one item under its version condition; return it with its new version."""
         self.transact([Put(item)])
-        return replace(item, version=item.version + 1)
+        return item.written()
 
     def delete(self, key: Key, version: int) -> None:
         """Delete one item under its version condition. Raises ConditionFailedError, StoreUnavailableError."""

@@ -7,10 +7,11 @@ every acknowledged write; `query_index` may lag, so a decision re-reads by key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
+
+import msgspec
 
 ABSENT = 0
 """Expected version of an item that must not exist yet."""
@@ -33,16 +34,14 @@ class InvalidCursorError(Exception):
     """The cursor was not one of this query's."""
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(msgspec.Struct, frozen=True, order=True):
     """Primary key."""
 
     partition: str
     sort: str
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One item. `version` is 0 before its first write and grows by one with each.
 
     `indexes` maps the index name ("index1" or "index2") to its key; a missing name keeps the item out of that index.
@@ -52,28 +51,29 @@ class Item:
 
     key: Key
     document: Mapping[str, Any]
-    indexes: Mapping[str, Key] = field(default_factory=lambda: MappingProxyType({}))
+    indexes: Mapping[str, Key] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     version: int = 0
     expires_at: datetime | None = None
 
+    def written(self) -> Item:
+        """Return it as it stands after its write: one version higher."""
+        return msgspec.structs.replace(self, version=self.version + 1)
 
-@dataclass(frozen=True)
-class Put:
+
+class Put(msgspec.Struct, frozen=True):
     """Write `item`, if the stored one has version `item.version` (0: is absent). Its new version is one higher."""
 
     item: Item
 
 
-@dataclass(frozen=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Delete, if the stored one has this version."""
 
     key: Key
     version: int
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """Write nothing, but fail the transaction unless the stored one has this version (0: is absent)."""
 
     key: Key
@@ -86,8 +86,7 @@ MAX_TRANSACTION = 100
 """DynamoDB's limit, kept by every adapter: more writes are refused with ValueError."""
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """A page of items in order of sort key; `cursor` asks for the next, None at the end."""
 
     items: tuple[Item, ...]

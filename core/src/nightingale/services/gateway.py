@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import structs
 
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import (
@@ -146,7 +148,7 @@ class GatewayService:
         if item.expires_at is None or item.expires_at - now > _CHANNEL_KEPT / 2:
             return
         with contextlib.suppress(ConditionFailedError):  # renewed or closed twice at once
-            self.store.put(replace(item, expires_at=now + _CHANNEL_KEPT))
+            self.store.put(structs.replace(item, expires_at=now + _CHANNEL_KEPT))
 
     def close_channel(self, channel_id: str, body: ChannelCloseIn) -> Empty:
         """Record how much went through the channel; a second call changes nothing."""

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from nightingale.contract.vocabulary import Status
 from nightingale.domain.billing import (
     HOUR,
@@ -193,7 +195,7 @@ class MeteringService:
         if item is None or records.INDEX1 not in item.indexes:
             return []
         indexes = {name: at for name, at in item.indexes.items() if name != records.INDEX1}
-        return [Put(replace(item, indexes=indexes))]
+        return [Put(structs.replace(item, indexes=indexes))]
 
 
 def open_records(
