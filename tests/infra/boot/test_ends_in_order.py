@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -115,20 +116,27 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
+def short_path() -> Iterator[Path]:
+    """A folder whose sockets' paths stay under 108 bytes, as pytest's own does not."""
+    with tempfile.TemporaryDirectory(prefix="ends-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def kept(short_path: Path) -> Iterator[Kept]:
     with open_cloud() as cloud:
         instance_id = cloud.launch()
-        (tmp_path / "disks.json").write_text('{"is_ok": true}', encoding="ascii")
-        folders = InstanceFolders(tmp_path / "data" / "instances" / instance_id)
+        (short_path / "disks.json").write_text('{"is_ok": true}', encoding="ascii")
+        folders = InstanceFolders(short_path / "data" / "instances" / instance_id)
         folders.root.mkdir(parents=True)
         launcher = Launcher(folders, leaves=ended(ReasonCode.ASKED))
         api = Told(cloud.api.url, folders.root / "start.json")
         keeper = Keeper(
-            told=told_to(tmp_path, instance_id, cloud.api.url),
+            told=told_to(short_path, instance_id, cloud.api.url),
             api=api,
             metadata=Metadata(cloud.metadata.url),
-            data=tmp_path / "data",
-            disks=tmp_path / "disks.json",
+            data=short_path / "data",
+            disks=short_path / "disks.json",
             ask_launcher=launcher.ask,
             listen_host="127.0.0.1",
         )
