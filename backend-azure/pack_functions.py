@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
+
+from nightingale_deploy.zips import zip_folder
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent / "core" / "src" / "nightingale"
@@ -21,8 +22,6 @@ LIBRARIES = Path(".python_packages/lib/site-packages")
 PYTHON = "3.11"
 """As the function app is told to run; libraries with compiled parts are for this version alone."""
 
-_LONG_AGO = (2020, 1, 1, 0, 0, 0)
-"""The time of every file in the package: the same sources make the same package."""
 _PIP = ("install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-compile", "--no-deps")
 _PLATFORMS = ("--platform=manylinux_2_28_x86_64", "--platform=manylinux_2_17_x86_64", "--platform=manylinux2014_x86_64")
 
@@ -36,7 +35,7 @@ def package(out: Path) -> Path:
         command = [sys.executable, "-m", "pip", *_PIP, *_PLATFORMS, *target, "-r", str(HERE / "requirements.txt")]
         subprocess.run(command, check=True)
         out.mkdir(parents=True, exist_ok=True)
-        return _pack(project, out / "functions.zip")
+        return zip_folder(project, out / "functions.zip")
 
 
 def _gather(project: Path) -> None:
@@ -46,16 +45,6 @@ def _gather(project: Path) -> None:
         shutil.copy(HERE / name, project / name)
     shutil.copytree(HERE / "azurelib", project / "azurelib", ignore=without)
     shutil.copytree(CORE, project / LIBRARIES / "nightingale", ignore=without)
-
-
-def _pack(project: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(one for one in project.rglob("*") if one.is_file()):
-            entry = zipfile.ZipInfo(file.relative_to(project).as_posix(), _LONG_AGO)
-            entry.external_attr = (0o755 if file.suffix == ".so" else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, file.read_bytes())
-    return path
 
 
 def main(arguments: list[str]) -> int:

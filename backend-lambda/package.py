@@ -22,14 +22,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from nightingale_deploy.zips import zip_folder
 from terraform_module import module_of
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent / "core" / "src" / "nightingale"
 STAGE = "prod"
-
-_LONG_AGO = (2020, 1, 1, 0, 0, 0)
-"""The time of every file in the package: the same sources make the same package."""
 
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 """Chalice's command by this interpreter: what stands on PATH may be another environment's."""
@@ -74,12 +72,7 @@ def _compile(package: Path, folder: Path) -> None:
         prependdir="/var/task",
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
-    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
-            entry.external_attr = (0o755 if path.suffix == ".so" else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+    zip_folder(folder, package)
 
 
 def _gather(project: Path, *, is_whole: bool) -> None:

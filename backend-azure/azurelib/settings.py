@@ -29,13 +29,13 @@ class AzureSettings:
         missing = [name for name in _NEEDED if not environment.get(name, "").strip()]
         services: Settings | None = None
         words = [f"not set: {', '.join(missing)}"] if missing else []
+        role = environment.get(ROLE, "").strip()
+        if role and not role.startswith("arn:"):
+            words.append(f"{ROLE} is no role's ARN: {role[:60]!r}")
         try:
             services = Settings.read(environment)
         except SettingsError as error:
             words.insert(0, str(error))
         if words or services is None:
             raise SettingsError("; ".join(words))
-        role = environment[ROLE].strip()
-        if not role.startswith("arn:"):
-            raise SettingsError(f"{ROLE} is no role's ARN: {role[:60]!r}")
         return AzureSettings(services, role, environment[AUDIENCE].strip(), environment.get(CLIENT_ID) or None)

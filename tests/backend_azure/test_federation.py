@@ -66,6 +66,14 @@ def test_all_that_is_missing_is_named_at_once_with_the_page_to_read() -> None:
     assert "run-on-functions" in raised.value.next_step
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    environment = {**ENVIRONMENT, "NIGHTINGALE_ADDRESSES": "nowhere", "NIGHTINGALE_AWS_ROLE": "a-name"}
+    with pytest.raises(SettingsError) as raised:
+        AzureSettings.read({k: v for k, v in environment.items() if k != "NIGHTINGALE_AWS_AUDIENCE"})
+    told = str(raised.value)
+    assert all(name in told for name in ("NIGHTINGALE_ADDRESSES", "NIGHTINGALE_AWS_ROLE", "NIGHTINGALE_AWS_AUDIENCE"))
+
+
 def test_a_role_that_is_none_is_refused() -> None:
     with pytest.raises(SettingsError, match="no role"):
         AzureSettings.read(ENVIRONMENT | {"NIGHTINGALE_AWS_ROLE": "nightingale"})

@@ -104,6 +104,23 @@ def test_a_setting_that_says_nothing_is_refused_in_words(wrong: Mapping[str, str
         Settings.read({**ENVIRONMENT, **wrong})
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    wrong = {
+        "NIGHTINGALE_ADDRESSES": "api.example.org",
+        "NIGHTINGALE_TABLE": "",
+        "NIGHTINGALE_GATEWAY_HOST": "gateway.example.org",
+        "NIGHTINGALE_GATEWAY_PORT": "ssh",
+        "NIGHTINGALE_AWS_NETWORK": "[]",
+        "NIGHTINGALE_AWS_ACCOUNT": "12",
+        "NIGHTINGALE_AWS_INSTANCE_ROLE": "path/role",
+    }
+    with pytest.raises(SettingsError) as raised:
+        Settings.read({**ENVIRONMENT, **wrong})
+    told = str(raised.value)
+    names = ("TABLE", "ADDRESSES", "GATEWAY_HOST_KEY", "GATEWAY_PORT", "AWS_NETWORK", "AWS_IMAGE", "AWS_ACCOUNT")
+    assert [name for name in (*names, "AWS_INSTANCE_ROLE") if f"NIGHTINGALE_{name}" not in told] == []
+
+
 # --- the API on AWS's services, without any place ---------------------------------------------------------------------
 
 

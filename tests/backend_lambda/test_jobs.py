@@ -19,11 +19,13 @@ from nightingale.adapters.sqlite import SqliteStore
 from nightingale.app.watching import SECONDS
 from nightingale.contract.schemas import InstanceOut
 from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.domain.deadlines import Deadlines
 from nightingale.hosting.wired import NotWiredError
 from nightingale.ports.builder import BuilderUnavailableError
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.ports.store import StoreUnavailableError
 from nightingale.services import records
+from nightingale.services.leases import lease_key
 from nightingale.services.metering import read_mark
 
 JOBS = {"watch_first", "watch_second", "close_hours", "end_orphans", "build_ended"}
@@ -158,6 +160,30 @@ def test_a_store_that_is_away_for_a_while_ends_no_watch() -> None:
     lambdas.pace.at(20, lambda: away(is_away=False))
     assert lambdas.invoke("watch_first") == {"beats": SECONDS}
     assert lambdas.platform.get().status == Status.RUNNING
+    container.use_nothing()
+
+
+def test_a_host_without_machines_takes_no_shard_and_fails_nobody(lambdas: Invoking) -> None:
+    platform = lambdas.platform
+    launched = platform.launch()
+    platform.clock.advance(Deadlines().provisioning + timedelta(seconds=1))
+    standby = FakePlatform(store=platform.store, clock=platform.clock, more_places=())
+    standby.machines_at.clear()
+    standing_by = Invoking(standby)
+    assert standing_by.invoke("watch_first") == {"beats": 0}
+    assert all(platform.store.get(lease_key(shard)) is None for shard in range(records.SHARDS))
+    assert platform.get().status == Status.PROVISIONING
+    assert platform.stored(launched.id).instance.build_id not in standby.builder.cancelled
+
+
+def test_what_another_host_runs_is_not_failed_by_this_ones_deadlines() -> None:
+    platform = FakePlatform(more_places=("attic",))
+    lambdas = Invoking(platform)
+    platform.launch(place="attic")
+    platform.machines_at.pop("attic")
+    platform.clock.advance(Deadlines().provisioning + timedelta(seconds=1))
+    lambdas.invoke("watch_first")
+    assert platform.get().status == Status.PROVISIONING
     container.use_nothing()
 
 

@@ -4,7 +4,8 @@ Run it beside Terraform with `python -m doubles.aws_server`; the first line prin
 
 moto forgets some of what RunInstances was told, so that the provider would replace the machine each time: the groups
 of a machine whose network interface is given, its protection from termination, the request behind a spot machine. It
-shows an empty public address where EC2 shows none, and leaves the interface behind. `mend` makes these whole.
+shows an empty public address where EC2 shows none, leaves the interface behind, and lets the protection of a spot
+machine be changed. `mend` makes these whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,20 @@ from doubles.dynamo_server import Faults, OneAtATime
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def refuses_protection_of_spot(modify: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return moto's ModifyInstanceAttribute with EC2's refusal to speak of a spot machine's protection."""
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415 - see serve
+
+    def modify_instance_attribute(self: Any) -> Any:
+        machine = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+        if machine.lifecycle == "spot" and self._get_param("DisableApiTermination") is not None:
+            words = "Modifying 'disableApiTermination' is not supported for spot instances."
+            raise EC2ClientError("UnsupportedOperation", words)
+        return modify(self)
+
+    return modify_instance_attribute
 
 
 def mend() -> None:
@@ -98,6 +113,9 @@ def mend() -> None:
     instance_response: Any = InstanceResponse
     instance_response._security_grp_instance_attribute_handler = modify_groups
     instance_response.run_instances = run_instances
+    instance_response.modify_instance_attribute = refuses_protection_of_spot(
+        instance_response.modify_instance_attribute
+    )
     network_interface.association = property(lambda self: association_as_moto_says(self) or None)
 
 

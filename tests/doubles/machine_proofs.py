@@ -48,8 +48,8 @@ def start_of(instance_id: str, number: int = 1) -> StartIn:
         instance_token_hash=hashes[0],
         shipper_token_hash=hashes[1],
         jupyter_token=f"{number:064x}",
-        door_certificate="certificate ".ljust(64, "c"),
-        door_key="key ".ljust(64, "k"),
+        door_certificate="-----BEGIN CERTIFICATE-----\n".ljust(64, "c"),
+        door_key="-----BEGIN PRIVATE KEY-----\n".ljust(64, "k"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
@@ -35,6 +36,10 @@ class FakeMachines:
         self.image_digest = "sha256:" + "1" * 64
         self.image_checks: dict[str, ImageCheck] = {}
         self.homes: dict[str, HomeSeen] = {}
+        self.address_fault: Exception | None = None
+        """What `address` raises, where it lies in a store."""
+        self.asked_in: set[int] = set()
+        """Threads in which addresses and tokens were asked for."""
         self.starts: Starts | None = None
         """What machines showed of their starts; where it is set, their tokens are those."""
         self.doors: dict[str, Door] = {}
@@ -62,6 +67,9 @@ class FakeMachines:
         return self.sandbox_seen
 
     def address(self, instance_id: str) -> str:
+        self.asked_in.add(threading.get_ident())
+        if self.address_fault is not None:
+            raise self.address_fault
         return f"unix:/instances/{instance_id}/run/jupyter.sock"
 
     def door(self, instance_id: str) -> Door | None:
@@ -69,6 +77,7 @@ class FakeMachines:
         return self.doors.get(instance_id)
 
     def token(self, instance_id: str) -> str:
+        self.asked_in.add(threading.get_ident())
         self._refuse_when_down()
         if instance_id not in self.find_all():
             message = f"{instance_id} is not up, it has no token"

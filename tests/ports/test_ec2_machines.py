@@ -11,9 +11,11 @@ import boto3  # type: ignore[import-untyped] # no types
 import msgspec
 import pytest
 from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped] # no types
-from botocore.exceptions import ConnectTimeoutError  # type: ignore[import-untyped] # no types
+from botocore.exceptions import ClientError, ConnectTimeoutError  # type: ignore[import-untyped] # no types
 from moto import mock_aws
+from moto.ec2.responses.instances import InstanceResponse
 
+from doubles.aws_server import refuses_protection_of_spot
 from doubles.clocks import START
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.ec2_seen import GENERATION_TAG, INSTANCE_TAG
@@ -67,7 +69,7 @@ class Account:
     def machines(self) -> Ec2Machines:
         return Ec2Machines(self.starts, vpc_id=self.vpc, client=self.client, monotonic=lambda: self.now)
 
-    def run(self, instance_id: str = INSTANCE, generation: int = 1, subnet: str | None = None) -> str:
+    def run(self, instance_id: str = INSTANCE, generation: int = 1, subnet: str | None = None, **more: Any) -> str:
         """Run a machine with the tags that infra/instance/aws gives it; return EC2's id."""
         tags = [{"Key": INSTANCE_TAG, "Value": instance_id}, {"Key": GENERATION_TAG, "Value": str(generation)}]
         made = self.client.run_instances(
@@ -77,6 +79,7 @@ class Account:
             MaxCount=1,
             SubnetId=subnet or self.subnet,
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+            **more,
         )
         return str(made["Instances"][0]["InstanceId"])
 
@@ -112,6 +115,8 @@ def aws() -> Iterator[None]:
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # it reads megabytes of them
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
+        modify = refuses_protection_of_spot(InstanceResponse.modify_instance_attribute)
+        patch.setattr(InstanceResponse, "modify_instance_attribute", modify)
         with mock_aws():
             yield
 
@@ -273,6 +278,34 @@ def test_a_machine_that_is_looked_at_without_end_is_asked_for_now_and_then(
     assert account.starts.asked <= 11
 
 
+def test_what_was_read_together_is_not_read_together_for_ever(account: Account, machines: Ec2Machines) -> None:
+    account.start("i-1")
+    names = [f"i-{number:010d}" for number in range(400)]
+    account.starts.kept |= {name: replace(account.starts.kept[INSTANCE], instance_id=name) for name in names}
+    a_second: list[int] = []
+    for _ in range(60):
+        account.starts.asked = 0
+        for name in names:
+            machines.address(name)
+        a_second.append(account.starts.asked)
+        account.now += 1
+    assert a_second[0] == 400
+    assert max(a_second[1:]) < 200
+    assert max(a_second[30:]) < 130  # a read of each in 5 to 10 s is 40 to 80 a second, spread evenly
+
+
+def test_starts_that_nobody_asks_for_are_forgotten(account: Account, machines: Ec2Machines) -> None:
+    account.start("i-1")
+    machines.address(INSTANCE)
+    account.now += 21
+    with pytest.raises(MachineUnavailableError):
+        machines.address("i-0000000001")
+    account.starts.kept.clear()
+    account.now -= 20.9  # had it been kept, it would still be good
+    with pytest.raises(MachineUnavailableError):
+        machines.address(INSTANCE)
+
+
 def test_when_ec2_throttles_it_is_left_alone_for_a_while(account: Account, machines: Ec2Machines) -> None:
     def throttled(**_more: Any) -> Any:
         account.calls.append("asked")
@@ -317,15 +350,27 @@ def test_an_orphan_is_stopped_or_ended_for_good(
     assert machines.find_all() == {}
 
 
-def test_an_orphan_that_cannot_be_ended_is_told(account: Account, machines: Ec2Machines) -> None:
+def test_a_spot_orphan_whose_protection_ec2_will_not_speak_of_ends_too(account: Account, machines: Ec2Machines) -> None:
+    machine = account.run(InstanceMarketOptions={"MarketType": "spot"})
+    machines.end_orphan(INSTANCE, is_for_good=True)
+    assert account.state(machine) == "terminated"
+
+
+@pytest.mark.parametrize(("call", "is_for_good"), [("StopInstances", False), ("ModifyInstanceAttribute", True)])
+def test_an_orphan_that_cannot_be_ended_is_told(
+    account: Account,
+    machines: Ec2Machines,
+    call: str,
+    is_for_good: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     account.run()
 
     def refused(**_more: Any) -> Any:
-        raise ConnectTimeoutError(endpoint_url="https://ec2.invalid")
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation"}}, call)
 
-    account.client.meta.events.register_first("before-call.ec2.StopInstances", refused)
-    with pytest.raises(MachineUnavailableError, match="could not be ended"):
-        machines.end_orphan(INSTANCE, is_for_good=False)
+    account.client.meta.events.register_first(f"before-call.ec2.{call}", refused)
+    with pytest.raises(MachineUnavailableError, match=r"could not be ended.*UnauthorizedOperation"):
+        machines.end_orphan(INSTANCE, is_for_good=is_for_good)
 
 
 # --- the way in -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from nightingale.adapters.jupyter_probe import JupyterProber
+from nightingale.contract.machines import Door
 from nightingale.ports.prober import ProbeOutcome
 
 PATIENT_S = 5.0
@@ -224,12 +225,13 @@ async def test_a_server_that_stops_in_the_middle_of_its_answer_is_silent(prober:
         http(b'["version"]'),
         http(b"{}"),
         http(b"\xff\xfe"),
+        http(b"[" * 4000),
         http(b'{"version": "2"}', status="503 Service Unavailable"),
         http(b"", status="302 Found\r\nLocation: /login"),
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"",
     ],
-    ids=["html", "number", "list", "empty", "binary", "503", "redirect", "ssh", "hang up"],
+    ids=["html", "number", "list", "empty", "binary", "brackets", "503", "redirect", "ssh", "hang up"],
 )
 async def test_an_answer_unlike_jupyter_is_odd(prober: JupyterProber, folder: Path, answer: bytes) -> None:
     async with talking(folder / "odd.sock", saying(answer)) as address:
@@ -291,6 +293,28 @@ async def test_activity_with_a_wrong_token_or_a_time_without_a_zone_is_none(
     assert await prober.activity(jupyter.address, "wrong", PATIENT_S) is None
     jupyter.last_activity = "2026-11-21T08:00:00"
     assert await prober.activity(jupyter.address, TOKEN, PATIENT_S) is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [b'{"kernels": Infinity}', b"[" * 4000, b"[]", b'{"kernels": []}', b'{"kernels": 0}', b'"kernels"', b"7"],
+    ids=["no end", "brackets", "list", "many", "half", "text", "number"],
+)
+async def test_activity_that_is_none_harms_nobody(prober: JupyterProber, folder: Path, status: bytes) -> None:
+    async with talking(folder / "odd.sock", saying(http(status))) as address:
+        assert await prober.activity(address, TOKEN, PATIENT_S) is None
+
+
+async def test_a_time_at_the_end_of_all_times_is_no_activity(prober: JupyterProber, jupyter: FakeJupyter) -> None:
+    jupyter.last_activity = "0001-01-01T00:00:00+14:00"
+    assert await prober.activity(jupyter.address, TOKEN, PATIENT_S) is None
+
+
+async def test_a_door_that_is_no_text_of_ours_is_odd_and_not_an_exception() -> None:
+    prober = JupyterProber(door_at=lambda _: Door(certificate="\u20ac" * 64, key="\u20ac" * 64))
+    assert await prober.probe("tcp:127.0.0.1:9", PATIENT_S) in {ProbeOutcome.ODD, ProbeOutcome.SILENT}
+    assert await prober.activity("tcp:127.0.0.1:9", TOKEN, PATIENT_S) is None
+    await prober.close()
 
 
 async def test_more_addresses_than_are_kept_close_the_longest_unused(folder: Path) -> None:

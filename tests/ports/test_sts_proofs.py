@@ -231,6 +231,14 @@ def test_an_answer_that_is_none_says_nothing_of_the_proof(
         check(proofs, signed())
 
 
+@pytest.mark.parametrize("code", ["Throttling", "ThrottlingException", "RequestLimitExceeded"])
+def test_a_throttled_question_says_nothing_of_the_proof(clock: FixedClock, code: str) -> None:
+    body = f'{{"Error":{{"Code":"{code}","Message":"Rate exceeded","Type":"Sender"}}}}'.encode()
+    proofs = StsProofs(account=ACCOUNT, role=ROLE, region=REGION, clock=clock, send=lambda _: (400, body))
+    with pytest.raises(MachineProofUnavailableError, match=code):
+        check(proofs, signed())
+
+
 def test_no_answer_at_all_says_nothing_of_the_proof(clock: FixedClock) -> None:
     def silent(headers: dict[str, str]) -> tuple[int, bytes]:
         assert headers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightingale.contract.build import BuildSpec
+from nightingale.contract.build import BUILD_VARIABLE, GENERATION_VARIABLE, INSTANCE_VARIABLE, BuildSpec
 from nightingale_functions_local.queues import Messages
 
 _LOG = logging.getLogger(__name__)
@@ -69,9 +69,9 @@ def _event(folder: Path) -> bytes | None:
         _LOG.exception("a build's own file cannot be read", extra={"build_id": folder.name})
         return None
     told = {
-        "NIGHTINGALE_BUILD_ID": spec.build_id,
-        "NIGHTINGALE_INSTANCE_ID": spec.instance_id,
-        "NIGHTINGALE_GENERATION": str(spec.generation),
+        BUILD_VARIABLE: spec.build_id,
+        INSTANCE_VARIABLE: spec.instance_id,
+        GENERATION_VARIABLE: str(spec.generation),
     }
     variables = [{"name": name, "value": value} for name, value in told.items()]
     detail = {"additional-information": {"environment": {"environment-variables": variables}}}

@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from nightingale_deploy.refusal import DeployError
+from nightingale_deploy.zips import zip_folder
 
-_LONG_AGO = (2020, 1, 1, 0, 0, 0)
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "terraform.tfstate*")
 _GATEWAY_NEEDS = ("asyncssh", "httpx", "msgspec", "pqcrypto")
 GATEWAY_PYTHON = "3.11"
@@ -82,12 +81,7 @@ def _is_for_linux(dependency: dict[str, str]) -> bool:
 
 
 def _zip(folder: Path, package: Path) -> None:
-    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(one for one in folder.rglob("*") if one.is_file() and "__pycache__" not in one.parts):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
-            entry.external_attr = (path.stat().st_mode & 0o777) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+    zip_folder(folder, package)
     shutil.rmtree(folder)
 
 

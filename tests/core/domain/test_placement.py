@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,6 +73,18 @@ def made_cluster(
             if price is not None
         ],
     )
+
+
+class Counted(dict[str, RefusedError]):
+    """No place is unready; counts how often each is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked[key] += 1
+        return super().get(key, default)
 
 
 def wish(*, tier: int | None = None, cpu: str = "s") -> Wish:
@@ -192,3 +206,21 @@ def test_what_is_no_place_and_no_kind_is_refused_with_what_there_is():
         choose(made_cluster({"here": 1}), wish(), "moon", {})
     with pytest.raises(RefusedError, match="no place of kind azure of brain can take this: it has none"):
         choose(made_cluster({"here": 1}), wish(), "azure", {})
+
+
+@pytest.mark.parametrize("wanted", ["auto", "aws"])
+def test_each_place_is_asked_once_however_many_are_tried_after_it(wanted: str) -> None:
+    cluster = made_cluster({"here": 3, "fra": 2, "dub": 1})
+    unready = Counted()
+    assert choose(cluster, wish(), wanted, unready, is_elsewhere=True).elsewhere
+    assert unready.asked == {"here": 1, "fra": 1, "dub": 1}
+
+
+def test_offers_that_were_made_before_are_not_made_again() -> None:
+    cluster = made_cluster({"here": 3, "fra": 2, "dub": 1})
+    unready = Counted()
+    every = offers(cluster, wish(), unready)
+    assert choose(cluster, wish(), "auto", unready, is_elsewhere=True, every=every) == choose(
+        cluster, wish(), "auto", {}, is_elsewhere=True
+    )
+    assert unready.asked == {"here": 1, "fra": 1, "dub": 1}

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from doubles.machine_claims import ask, code_of, identify, launch, report, start_in
 from doubles.machine_proofs import ADDRESS, MACHINE, OTHER_MACHINE, FakeProofs, claim, start_of, token_of
 from doubles.platforms import URL, FakePlatform, given
-from nightingale.app.dispatch import Request, Response
+from nightingale.app.dispatch import Request
 from nightingale.contract.build import ExitRecord, LauncherRecord
-from nightingale.contract.machines import AwsProof, IdentifyMachineIn, StartIn, start_digest
+from nightingale.contract.machines import AwsProof, StartIn, start_digest
 from nightingale.contract.vocabulary import AuditTag, ReasonCode
-from nightingale.domain.machine import MachineStart
 from nightingale.ports.audit_log import PLATFORM_STREAM
 from nightingale.services import records
 from nightingale.services.starts import StoredStarts
@@ -29,44 +29,6 @@ def proofs() -> FakeProofs:
 @pytest.fixture
 def platform(proofs: FakeProofs) -> FakePlatform:
     return FakePlatform(proofs={"local": proofs})
-
-
-async def launch(platform: FakePlatform, machine: str = MACHINE, name: str = "scan") -> str:
-    """Launch an instance whose build made this machine, and return its id: it is starting."""
-    launched = platform.launch(name)
-    platform.builder.finish(
-        given(launched.build_id), address=ADDRESS, resource_ids={"home": "vol-1", "instance": machine}
-    )
-    platform.machines.remove(launched.id)  # nothing of it has been heard of yet
-    platform.watch.refresh()
-    await platform.watch.beat_in_flight()
-    assert platform.get(name).status == "starting"
-    return launched.id
-
-
-def ask(platform: FakePlatform, body: IdentifyMachineIn, client: str = "192.0.2.9") -> Response:
-    return platform.dispatcher.handle("identify_machine", Request(body=msgspec.json.encode(body), client=client))
-
-
-def identify(platform: FakePlatform, instance_id: str, machine: str = MACHINE, **changes: Any) -> Response:
-    nonce = platform.services.login.create_challenge().nonce
-    return ask(platform, claim(instance_id, nonce, URL, machine, **changes))
-
-
-def code_of(answer: Response) -> tuple[int, str]:
-    return answer.status, msgspec.json.decode(answer.body).get("code", "")
-
-
-def start_in(platform: FakePlatform, instance_id: str) -> MachineStart:
-    return given(StoredStarts(platform.store).find(instance_id))
-
-
-def report(platform: FakePlatform, instance_id: str, body: dict[str, Any], number: int = 1) -> Response:
-    token = token_of(instance_id, number=number)
-    platform.machines.own_tokens[instance_id, True] = token
-    return platform.dispatcher.handle(
-        "report_machine", Request(body=msgspec.json.encode(body), authorization=f"Bearer {token}")
-    )
 
 
 # --- the right machine ------------------------------------------------------------------------------------------------

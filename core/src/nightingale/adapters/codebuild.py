@@ -32,16 +32,18 @@ import msgspec
 from nightingale.adapters.aws_clients import Credentials, LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.codebuild_log import CodeBuildLog
 from nightingale.adapters.codebuild_outcomes import lost, result_of
-from nightingale.contract.build import BuildResult, BuildSpec
+from nightingale.contract.build import (
+    BUILD_VARIABLE,
+    GENERATION_VARIABLE,
+    INSTANCE_VARIABLE,
+    BuildResult,
+    BuildSpec,
+)
 from nightingale.contract.vocabulary import BuildState
 from nightingale.ports.builder import BuilderFullError, BuilderUnavailableError, BuildSeen
 from nightingale.ports.clock import Clock
 
 BUILD_ID = re.compile(r"b-[a-z0-9]{10}")
-
-BUILD_VARIABLE = "NIGHTINGALE_BUILD_ID"
-INSTANCE_VARIABLE = "NIGHTINGALE_INSTANCE_ID"
-GENERATION_VARIABLE = "NIGHTINGALE_GENERATION"
 
 TOKEN_LIVES = timedelta(minutes=4)
 """AWS keeps an idempotency token for five minutes; the last one is left for a request on its way."""

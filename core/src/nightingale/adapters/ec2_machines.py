@@ -36,7 +36,8 @@ LOOK_EVERY_S = 0.5
 """And after so long where its end is."""
 
 _GONE = frozenset({"InvalidInstanceID.NotFound", "IncorrectInstanceState"})
-_CANNOT_STOP = frozenset({"UnsupportedOperation"})
+_NOT_OF_SPOT = "UnsupportedOperation"
+"""What EC2 says where a machine cannot be stopped, or protected, because it is a spot one."""
 
 
 class Ec2Machines:
@@ -61,6 +62,7 @@ class Ec2Machines:
         self._memory = threading.Lock()
         self._doors: dict[str, Door] = {}
         self._kept: dict[str, tuple[float, MachineStart | None]] = {}
+        self._pruned_at = monotonic()
 
     def look(self, instance_id: str, generation: int) -> MachineSeen:
         """Return what is seen of the machine for this generation. Raises MachineUnavailableError."""
@@ -118,13 +120,18 @@ class Ec2Machines:
         try:
             self._client().stop_instances(InstanceIds=[machine_id])
         except Exception as error:
-            if code_of(error) not in _CANNOT_STOP:
+            if code_of(error) != _NOT_OF_SPOT:
                 raise
             self._terminate(machine_id)  # a spot machine has no other end
 
     def _terminate(self, machine_id: str) -> None:
         # Machines are protected from an accident in the console; this is none.
-        self._client().modify_instance_attribute(InstanceId=machine_id, DisableApiTermination={"Value": False})
+        try:
+            self._client().modify_instance_attribute(InstanceId=machine_id, DisableApiTermination={"Value": False})
+        except Exception as error:
+            if code_of(error) != _NOT_OF_SPOT:
+                raise
+            # A spot machine is never protected, and EC2 refuses to speak of it.
         self._client().terminate_instances(InstanceIds=[machine_id])
 
     def sandbox(self) -> SandboxSeen:
@@ -191,24 +198,35 @@ class Ec2Machines:
         return max(0, len(start.exit.last_lines) - lines) if start.exit is not None else 0
 
     def _known(self, instance_id: str, kept_s: float = START_KEPT_S) -> MachineStart:
-        start = self._start(instance_id, kept_s) if INSTANCE_ID.fullmatch(instance_id) else None
+        start = self._start(instance_id, kept_s, is_spread=True) if INSTANCE_ID.fullmatch(instance_id) else None
         if start is None:
             raise MachineUnavailableError(f"{instance_id} has not started yet.")
         return start
 
-    def _start(self, instance_id: str, kept_s: float) -> MachineStart | None:
-        """Return the latest start, as it was so many seconds ago at the most."""
+    def _start(self, instance_id: str, kept_s: float, *, is_spread: bool = False) -> MachineStart | None:
+        """Return the latest start, as it was so many seconds ago at the most.
+
+        `is_spread`: some are read after half of that already, so that what was read together, by a watcher that had
+        only begun, is not read together for ever.
+        """
         now = self._monotonic()
         with self._memory:
             kept = self._kept.get(instance_id)
-        if kept is not None and now - kept[0] < kept_s:
+        if kept is not None and now - kept[0] < kept_s * (_share(instance_id, kept[0]) if is_spread else 1.0):
             return kept[1]
         found = self._starts.find(instance_id)
         with self._memory:
             self._kept[instance_id] = (now, found)
-            for old in [one for one, (at, _) in self._kept.items() if now - at >= START_KEPT_S]:
-                del self._kept[old]
+            if now - self._pruned_at >= START_KEPT_S:  # not at each reading: it looks at all of them
+                self._pruned_at = now
+                for old in [one for one, (at, _) in self._kept.items() if now - at >= START_KEPT_S]:
+                    del self._kept[old]
         return found
+
+
+def _share(instance_id: str, read_at: float) -> float:
+    """Return a number from 0.5 up to 1, the same each time for one reading."""
+    return 0.5 + (hash((instance_id, read_at)) & 0xFFFF) / 2**17
 
 
 def _door(start: MachineStart) -> Door:

@@ -35,6 +35,10 @@ class _UnlikeJupyterError(Exception):
     """The answer is not what a Jupyter server says."""
 
 
+_BAD_ANSWERS = (_UnlikeJupyterError, TypeError, ValueError, OverflowError, RecursionError)
+"""What a server can bring about by what it says: JSON of another shape, an endless number, brackets without end."""
+
+
 @dataclass
 class _Kept:
     """A session of one address and how many requests it serves right now."""
@@ -97,7 +101,7 @@ class JupyterProber:
                     kernels=kernels,
                     connections=int(status["connections"]),
                 )
-        except (TimeoutError, OSError, aiohttp.ClientError, _UnlikeJupyterError, KeyError, TypeError, ValueError):
+        except (TimeoutError, OSError, aiohttp.ClientError, KeyError, *_BAD_ANSWERS):
             return None
         finally:
             _give_back(kept)
@@ -122,7 +126,7 @@ class JupyterProber:
             return ProbeOutcome.SILENT
         except OSError as error:  # before ClientError: what fails to connect is both
             return _outcome_of(error)
-        except (aiohttp.ClientError, _UnlikeJupyterError, ValueError):
+        except (aiohttp.ClientError, *_BAD_ANSWERS):
             return ProbeOutcome.ODD
         finally:
             _give_back(kept)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from nightingale.adapters.aws_clients import THROTTLED
 from nightingale.contract.machines import (
     IDENTITY_BODY,
     IDENTITY_CONTENT_TYPE,
@@ -127,10 +128,11 @@ class StsProofs:
             status, body = self._send(headers)
         except (OSError, http.client.HTTPException) as error:
             raise MachineProofUnavailableError(f"AWS STS gives no answer ({type(error).__name__})") from error
-        if status in _REFUSED:
-            raise MachineProofError(f"AWS STS does not take the signature ({_code(body)})")
+        code = _code(body)
+        if status in _REFUSED and code not in THROTTLED:  # which STS says with the status of a bad request
+            raise MachineProofError(f"AWS STS does not take the signature ({code})")
         if status != http.client.OK or len(body) > MOST_BYTES:
-            raise MachineProofUnavailableError(f"AWS STS answered {status}")
+            raise MachineProofUnavailableError(f"AWS STS answered {status} ({code})")
         return body
 
     def _post(self, headers: dict[str, str]) -> tuple[int, bytes]:

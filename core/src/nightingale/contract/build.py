@@ -12,6 +12,11 @@ import msgspec
 
 from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode
 
+BUILD_VARIABLE = "NIGHTINGALE_BUILD_ID"
+INSTANCE_VARIABLE = "NIGHTINGALE_INSTANCE_ID"
+GENERATION_VARIABLE = "NIGHTINGALE_GENERATION"
+"""What a build in CodeBuild is told by its environment, and what the event of its end repeats."""
+
 
 class BuildSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`builds/<build_id>/spec.json`: one Terraform run. Carries no secret."""

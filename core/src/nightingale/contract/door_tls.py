@@ -35,7 +35,8 @@ def _context(protocol: int, door: Door) -> ssl.SSLContext:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(f"{door.certificate}\n{door.key}\n".encode())
-        context.load_cert_chain(name)
+        # Without a password OpenSSL asks a terminal for the one of an encrypted key, and waits.
+        context.load_cert_chain(name, password="")
     finally:
         Path(name).unlink()
     return context

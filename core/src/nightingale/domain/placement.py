@@ -114,28 +114,35 @@ def offers(cluster: Cluster, wish: Wish, unready: Mapping[str, RefusedError]) ->
 
 
 def choose(
-    cluster: Cluster, wish: Wish, wanted: str, unready: Mapping[str, RefusedError], *, is_elsewhere: bool = False
+    cluster: Cluster,
+    wish: Wish,
+    wanted: str,
+    unready: Mapping[str, RefusedError],
+    *,
+    is_elsewhere: bool = False,
+    every: Sequence[Offer] | None = None,
 ) -> Placement:
     """Return where to launch: `wanted` is a place's name, a kind, or `auto`.
 
-    `is_elsewhere` asks for places to try after it; with `auto` they are there always. Raises RefusedError: of the one
-    place that was asked for, or `invalid` with what each place said.
+    `is_elsewhere` asks for places to try after it; with `auto` they are there always. `every` are the offers, where
+    they were made before. Raises RefusedError: of the one place that was asked for, or `invalid` with what each said.
     """
     if wanted in cluster.places:
         price = cluster.price(wanted, wish.size, wish.at)
         _require(cluster, wish, wanted, unready.get(wanted))
         why = f"asked for by name ({price.total.normalize():f} {cluster.currency} an hour)"
-        return Placement(wanted, why, _others(cluster, wish, wanted, unready) if is_elsewhere else ())
+        others = _others(offers(cluster, wish, unready) if every is None else every, wanted) if is_elsewhere else ()
+        return Placement(wanted, why, others)
     if wanted != AUTO and wanted not in KINDS:
         cluster.place(wanted)  # raises, with what there is
-    every = offers(cluster, wish, unready)
+    every = offers(cluster, wish, unready) if every is None else every
     fitting = [offer for offer in every if wanted in {AUTO, offer.place.kind}]
     possible = [offer for offer in fitting if offer.refusal is None]
     if not possible:
         raise _nowhere(wish, wanted, fitting)
     why = _why(cluster, wish, wanted, fitting)
     taken = possible[0].place.name
-    others = _others(cluster, wish, taken, unready, first=wanted) if is_elsewhere or wanted == AUTO else ()
+    others = _others(every, taken, first=wanted) if is_elsewhere or wanted == AUTO else ()
     return Placement(taken, why, others)
 
 
@@ -167,11 +174,9 @@ def _order(offer: Offer) -> tuple[object, ...]:
     return (offer.refusal is not None, offer.rank, no_price, amount, offer.place.name)
 
 
-def _others(
-    cluster: Cluster, wish: Wish, taken: str, unready: Mapping[str, RefusedError], first: str = ""
-) -> tuple[str, ...]:
+def _others(every: Sequence[Offer], taken: str, first: str = "") -> tuple[str, ...]:
     """Return the other places that can take it; those of the kind `first` before the others."""
-    possible = [offer.place for offer in offers(cluster, wish, unready) if offer.refusal is None]
+    possible = [offer.place for offer in every if offer.refusal is None]
     rest = [place for place in possible if place.name != taken]
     return tuple(place.name for place in sorted(rest, key=lambda place: place.kind != first))
 

@@ -17,7 +17,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def watch(wired: Wired, number: int) -> dict[str, int]:
-    """Watch for most of a minute as watcher `number`, from 0; return how many beats there were."""
+    """Watch for most of a minute as watcher `number`, from 0; return how many beats there were.
+
+    A host that has no machines (one that stands by in another cloud) watches nothing, and takes no shard from those
+    that do.
+    """
+    if not wired.platform.adapters.machines:
+        return {"beats": 0}
     # Loaded by the jobs that need them: the API's cold start does not pay for a watcher.
     import asyncio  # noqa: PLC0415 - see above
 
@@ -42,14 +48,19 @@ def end_build(platform: Platform, detail: Mapping[str, Any]) -> str:
 
     The event only says where to look: what happened is what the builder says, and what it is worth the store.
     """
-    from nightingale.domain.build import Build  # noqa: PLC0415 - see `watch`
+    from nightingale.contract.build import (  # noqa: PLC0415 - see `watch`
+        BUILD_VARIABLE,
+        GENERATION_VARIABLE,
+        INSTANCE_VARIABLE,
+    )
+    from nightingale.domain.build import Build  # noqa: PLC0415 - same
     from nightingale.domain.errors import RefusedError  # noqa: PLC0415 - same
     from nightingale.ports.store import ConditionFailedError  # noqa: PLC0415 - same
     from nightingale.services import records  # noqa: PLC0415 - same
 
     told = _variables(detail)
-    build_id, instance_id = told.get("NIGHTINGALE_BUILD_ID", ""), told.get("NIGHTINGALE_INSTANCE_ID", "")
-    generation = told.get("NIGHTINGALE_GENERATION", "")
+    build_id, instance_id = told.get(BUILD_VARIABLE, ""), told.get(INSTANCE_VARIABLE, "")
+    generation = told.get(GENERATION_VARIABLE, "")
     lifecycle = platform.lifecycle
     if not build_id or not instance_id or not generation.isdecimal():
         _LOG.warning("a build ended that is none of ours", extra={"build": str(detail.get("build-id", ""))[:200]})

@@ -75,16 +75,21 @@ class Settings:
     @staticmethod
     def read(environment: Mapping[str, str]) -> Settings:
         """Return the settings. Raises SettingsError that names whatever is missing or wrong, all at once."""
+        faults: list[str] = []
         missing = [name for name in _NEEDED if not environment.get(name, "").strip()]
         region = next((environment[name] for name in _REGIONS if environment.get(name)), "")
         if not region:
             missing.append(_REGIONS[0])
         if missing:
-            raise SettingsError(f"not set: {', '.join(missing)}")
-        addresses = frozenset(one.strip().rstrip("/") for one in environment[ADDRESSES].split(",") if one.strip())
+            faults.append(f"not set: {', '.join(missing)}")
+        told = environment.get(ADDRESSES, "")
+        addresses = frozenset(one.strip().rstrip("/") for one in told.split(",") if one.strip())
         odd = sorted(one for one in addresses if not one.startswith(("https://", "http://")))
-        if odd or not addresses:
-            raise SettingsError(f"{ADDRESSES} holds URLs with commas between them, and this is none: {', '.join(odd)}")
+        if odd or (told.strip() and not addresses):
+            faults.append(f"{ADDRESSES} holds URLs with commas between them, and this is none: {', '.join(odd)}")
+        gateway, place = _gateway(environment, faults), _place(environment, faults)
+        if faults:
+            raise SettingsError("; ".join(faults))
         return Settings(
             table=environment[TABLE],
             audit_bucket=environment[AUDIT_BUCKET],
@@ -92,40 +97,49 @@ class Settings:
             codebuild_project=environment[CODEBUILD_PROJECT],
             addresses=addresses,
             region=region,
-            gateway=_gateway(environment),
-            place=_place(environment),
+            gateway=gateway,
+            place=place,
             endpoint=environment.get(ENDPOINT) or None,
         )
 
 
-def _place(environment: Mapping[str, str]) -> PlaceSettings | None:
+def _place(environment: Mapping[str, str], faults: list[str]) -> PlaceSettings | None:
+    """Return the place, None where it is not told, or not well: then `faults` has got what is wrong."""
     names = (NETWORK, IMAGE, ACCOUNT, INSTANCE_ROLE)
     told = [environment.get(name, "").strip() for name in names]
     if not any(told):
         return None
     missing = [name for name, value in zip(names, told, strict=True) if not value]
+    before = len(faults)
     if missing:
-        raise SettingsError(f"the place aws is told whole or not at all, and these are not set: {', '.join(missing)}")
+        faults.append(f"the place aws is told whole or not at all, and these are not set: {', '.join(missing)}")
     try:
         network = json.loads(told[0])
     except ValueError:
         network = None
-    if not isinstance(network, dict) or not all(isinstance(network.get(name), str) for name in _OF_NETWORK):
-        raise SettingsError(f"{NETWORK} is JSON, an object with {', '.join(_OF_NETWORK)}: see infra/instance/aws")
-    if not re.fullmatch(r"[0-9]{12}", told[2]):
-        raise SettingsError(f"{ACCOUNT} is no account's number: {told[2][:20]!r}")
-    if not re.fullmatch(r"[\w+=,.@-]{1,64}", told[3]):
-        raise SettingsError(f"{INSTANCE_ROLE} is a role's name, without its path: {told[3][:80]!r}")
+    is_network = isinstance(network, dict) and all(isinstance(network.get(name), str) for name in _OF_NETWORK)
+    if told[0] and not is_network:
+        faults.append(f"{NETWORK} is JSON, an object with {', '.join(_OF_NETWORK)}: see infra/instance/aws")
+    if told[2] and not re.fullmatch(r"[0-9]{12}", told[2]):
+        faults.append(f"{ACCOUNT} is no account's number: {told[2][:20]!r}")
+    if told[3] and not re.fullmatch(r"[\w+=,.@-]{1,64}", told[3]):
+        faults.append(f"{INSTANCE_ROLE} is a role's name, without its path: {told[3][:80]!r}")
+    if len(faults) > before:
+        return None
     return PlaceSettings(network=network, image=told[1], account=told[2], instance_role=told[3])
 
 
-def _gateway(environment: Mapping[str, str]) -> GatewaySettings | None:
+def _gateway(environment: Mapping[str, str], faults: list[str]) -> GatewaySettings | None:
+    """Return the gateway, as `_place` does the place."""
     names = (GATEWAY_HOST, GATEWAY_PORT, GATEWAY_HOST_KEY)
     host, port, host_key = (environment.get(name, "").strip() for name in names)
     if not host and not port and not host_key:
         return None
+    before = len(faults)
     if not host or not host_key:
-        raise SettingsError(f"a gateway is told whole or not at all: {', '.join(names)}")
-    if not port.isdecimal() or not 0 < int(port) <= _MOST_PORTS:
-        raise SettingsError(f"{GATEWAY_PORT} is no port: {port[:20]!r}")
+        faults.append(f"a gateway is told whole or not at all: {', '.join(names)}")
+    if not port.isdecimal() or not 0 < int(port[:6]) <= _MOST_PORTS:
+        faults.append(f"{GATEWAY_PORT} is no port: {port[:20]!r}")
+    if len(faults) > before:
+        return None
     return GatewaySettings(host, int(port), host_key)

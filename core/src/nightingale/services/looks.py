@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from nightingale.domain.instance import Instance
 from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 from nightingale.ports.machines import Machines, MachineSeen, MachineUnavailableError
+from nightingale.ports.store import StoreUnavailableError
 
 _LOG = logging.getLogger(__name__)
 _TAIL_LINES = 20
@@ -17,7 +18,7 @@ def look_at(machines: Mapping[str, Machines], instance: Instance) -> MachineSeen
     """Return what is seen of its machine; None when its place cannot be asked now, which says nothing about it."""
     try:
         return machines[instance.place].look(instance.id, instance.generation)
-    except MachineUnavailableError as error:
+    except (MachineUnavailableError, StoreUnavailableError) as error:
         _LOG.warning("a machine cannot be looked at", extra={"instance": instance.id, "why": str(error)})
         return None
 
@@ -39,5 +40,5 @@ def tail_of(machines: Mapping[str, Machines], instance: Instance) -> tuple[str, 
     place = machines[instance.place]
     try:
         return place.read_log(instance.id, place.log_tail_offset(instance.id, _TAIL_LINES), _TAIL_LINES)[0]
-    except MachineUnavailableError:
+    except (MachineUnavailableError, StoreUnavailableError):
         return ()

@@ -17,9 +17,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta
 from typing import Any
 
-from msgspec.structs import replace as changed
-
-from nightingale.contract.build import ExitRecord, LauncherRecord
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.machines import (
     CodeTakenOut,
@@ -45,8 +42,8 @@ from nightingale.ports.machine_proofs import MachineProofError, MachineProofs, M
 from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
 from nightingale.services.lifecycle import Lifecycle
+from nightingale.services.machine_reports import cut_exit, cut_launcher, require_limits, require_small
 from nightingale.services.nonces import spend
-from nightingale.services.own_instance import plain
 from nightingale.services.rate_limit import Bucket, Rate, RateLimiter, source_of
 from nightingale.services.starts import StoredStarts
 
@@ -57,9 +54,6 @@ _STARTED = frozenset({Status.STARTING, Status.RUNNING})
 _AGAIN_S = 5
 _TRIES = 5
 
-_MOST_WORDS = 500
-_MOST_LINES = 40
-_MOST_LIMITS = 16
 _REPORTS = Rate(30, timedelta(seconds=2))
 _CODES = Rate(30, timedelta(seconds=2))
 
@@ -106,10 +100,12 @@ class MachineService:
             identity = self._prove(body, stored.instance if stored is not None else None)
             if stored is None:
                 raise _not_its_own(identity)
-            limiter.give_back(buckets)
             instance, build = self._built(stored.instance, identity)
             self._begin(instance, build, body.start)
+            limiter.give_back(buckets)
         except RefusedError as refusal:
+            if refusal.code is ErrorCode.NOT_ALLOWED_NOW:
+                limiter.give_back(buckets)  # it is asked to come again
             if refusal.code in {ErrorCode.INVALID_SIGNATURE, ErrorCode.FORBIDDEN}:
                 detail = {"instance": body.instance_id, "project": body.project, "client": client}
                 self._record(
@@ -192,17 +188,20 @@ class MachineService:
         RateLimiter(self.store, self.clock).take(
             "reports were sent", (Bucket(f"report#{own.id}", _REPORTS, "by this machine"),)
         )
+        if body.launcher is not None:
+            require_limits(body.launcher)
         was_told: list[bool] = []
 
         def reported(start: MachineStart) -> MachineStart:
             after = start
             if body.launcher is not None:
-                after = after.with_launcher(_cut_launcher(body.launcher))
+                after = after.with_launcher(cut_launcher(body.launcher))
             if body.exit is not None:
-                after = after.with_exit(_cut_exit(body.exit))
+                after = after.with_exit(cut_exit(body.exit))
             if body.interrupted_at is not None:
                 after = after.with_interruption(body.interrupted_at.astimezone(UTC))
             was_told[:] = [start.interrupted_at is None and after.interrupted_at is not None]
+            require_small(after)
             return after
 
         records_match = all(one is None or one.generation == body.generation for one in (body.launcher, body.exit))
@@ -260,21 +259,6 @@ def _told(instance: Instance, build: Build) -> MachineOut:
         datasets=tuple(
             MachineMountOut(dataset=one.dataset, version=one.version, tier=one.tier) for one in instance.mounts
         ),
-    )
-
-
-def _cut_launcher(record: LauncherRecord) -> LauncherRecord:
-    """Return the record cut to what an item of the store takes."""
-    words = plain(record.observer_words[:_MOST_WORDS])
-    return changed(record, observer_words=words, limits=record.limits[:_MOST_LIMITS])
-
-
-def _cut_exit(record: ExitRecord) -> ExitRecord:
-    return changed(
-        record,
-        words=plain(record.words[:_MOST_WORDS]),
-        next_step=plain(record.next_step[:_MOST_WORDS]),
-        last_lines=tuple(plain(line[:_MOST_WORDS]) for line in record.last_lines[-_MOST_LINES:]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 
@@ -17,8 +17,16 @@ Keep = Callable[[Instance, Callable[[], Instance]], None]
 """Runs a change and remembers the instance as it is afterwards."""
 
 
-def fail_overdue(lifecycle: Lifecycle, known: KnownInstances, steps: ClockSteps, now: datetime, keep: Keep) -> None:
-    """Fail every instance whose status has lasted for as long as it may.
+def fail_overdue(
+    lifecycle: Lifecycle,
+    known: KnownInstances,
+    steps: ClockSteps,
+    now: datetime,
+    keep: Keep,
+    *,
+    places: Collection[str],
+) -> None:
+    """Fail every instance of these places whose status has lasted for as long as it may.
 
     One whose build nobody has taken yet is offered to the builder once more (a watcher that has only begun has not
     asked): while the builder says that others are in front, it may wait longer.
@@ -26,7 +34,7 @@ def fail_overdue(lifecycle: Lifecycle, known: KnownInstances, steps: ClockSteps,
     deadlines = lifecycle.deadlines
     for instance in known.in_flight():
         lasted = steps.lasted(f"{instance.id}/{instance.seq}", instance.status_at, now)
-        if lasted < deadlines.of(instance.status):
+        if lasted < deadlines.of(instance.status) or instance.place not in places:
             continue
         is_queued = False
         if instance.status is Status.REQUESTED:

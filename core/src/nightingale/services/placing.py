@@ -56,9 +56,10 @@ def estimate(
     mounts = cluster.mounts(project, wanted.datasets)
     wish = Wish(project, wanted.size, mounts, at, wanted.image)
     unready = find_unready(cluster, run, tier_of(mounts))
+    every = offers(cluster, wish, unready)
     place, why = wanted.place, ""
     if place not in cluster.places:
-        chosen = choose(cluster, wish, place, unready)
+        chosen = choose(cluster, wish, place, unready, every=every)
         place, why = chosen.place, chosen.why
     price = cluster.price(place, wanted.size, at)
     total = cost_of(wanted.for_seconds, price.compute) + cost_of(wanted.for_seconds, price.disk)
@@ -76,7 +77,7 @@ def estimate(
         plan=plan,
         place=place,
         place_why=why,
-        places=tuple(_present(cluster, offer) for offer in offers(cluster, wish, unready)),
+        places=tuple(_present(cluster, offer) for offer in every),
     )
 
 

@@ -25,11 +25,12 @@ from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import Uses
 from nightingale.ports.clock import Clock
-from nightingale.ports.machines import Machines, MachineSeen, MachineState, MachineUnavailableError
+from nightingale.ports.machines import Machines, MachineSeen, MachineState
 from nightingale.ports.prober import ProbeOutcome, Prober
 from nightingale.ports.store import ConditionFailedError, Store
 from nightingale.services import records
 from nightingale.services.activity import active_at, activity_edge
+from nightingale.services.addresses import Addresses
 from nightingale.services.clock_steps import ClockSteps
 from nightingale.services.known_instances import KnownInstances
 from nightingale.services.last_good import LastGood
@@ -75,6 +76,7 @@ class Watch:
         """Make what it remembers."""
         self._last_good = LastGood(self.store, self.shards)
         self._known = KnownInstances(self.store, self.clock, self.shards)
+        self._addresses = Addresses(self.machines)
         self._probing = Probing(self.clock, self._probe)
 
     # --- what is there ------------------------------------------------------------------------------------------------
@@ -85,6 +87,7 @@ class Watch:
             return
         ids = self._known.ids()
         self._last_good.forget_all_but(ids)
+        self._addresses.forget_all_but(ids)
         self._asked_builder_at = {key: at for key, at in tuple(self._asked_builder_at.items()) if key in ids}
         self._suspects &= ids
 
@@ -143,6 +146,7 @@ class Watch:
             if seen is None:
                 continue
             if seen.state is MachineState.UP:
+                self._addresses.look_up((instance,))
                 up.append((instance, seen))
             elif seen.state in {MachineState.EXITED, MachineState.GONE}:
                 self._crashed(instance, seen)
@@ -166,14 +170,14 @@ class Watch:
         self._last_good.note(instance.id, self.clock.now())
 
     def _enforce_deadlines(self) -> None:
-        fail_overdue(self.lifecycle, self._known, self._steps, self.clock.now(), self._keep)
+        fail_overdue(self.lifecycle, self._known, self._steps, self.clock.now(), self._keep, places=self.machines)
 
     def _enforce_policy(self, instances: Iterable[Instance], uses: Uses | None = None) -> None:
         """Stop and start what the times of these instances ask for; idleness counts where `uses` were just seen."""
         cluster = self.lifecycle.policies.catalog.load()
         times = Times(cluster, self.machines, self.lifecycle.ids, self.clock.now())
         for instance in instances:
-            if (event := times.due(instance, uses)) is not None:
+            if instance.place in self.machines and (event := times.due(instance, uses)) is not None:
                 self._apply(instance, event)
 
     # --- the slow beat: what runs -------------------------------------------------------------------------------------
@@ -182,7 +186,8 @@ class Watch:
         """Probe every running server once, and keep to the times at which instances end."""
         self._steps.note(self.clock.now())
         running = self._in({Status.RUNNING})
-        seen, late = await self._probing.begin_round(running)
+        await asyncio.to_thread(self._addresses.look_up, running)
+        seen, late = await self._probing.begin_round([one for one in running if self._addresses.knows(one)])
         await asyncio.to_thread(self._take_outcomes, seen, late)
         await asyncio.to_thread(self._enforce_deadlines)
         await asyncio.to_thread(self._enforce_policy, self._known.all())
@@ -247,13 +252,11 @@ class Watch:
         await asyncio.gather(*(self._ask(instance, turn) for instance in self._in({Status.RUNNING})))
 
     async def _ask(self, instance: Instance, turn: asyncio.Semaphore) -> None:
-        machines = self.machines[instance.place]
         async with turn:
-            try:
-                token = await asyncio.to_thread(machines.token, instance.id)
-            except MachineUnavailableError:
+            way_in = await asyncio.to_thread(self._addresses.way_in, instance)
+            if way_in is None:
                 return
-            seen = await self.prober.activity(machines.address(instance.id), token, self.limits.probe_timeout)
+            seen = await self.prober.activity(*way_in, self.limits.probe_timeout)
         now = self.clock.now()
         change = activity_edge(instance, seen, now, self.limits.idle_after)
         if change is not None:
@@ -271,11 +274,8 @@ class Watch:
         return [one for one in found if one.status in wanted and one.place in self.machines]
 
     async def _probe(self, instance: Instance) -> ProbeOutcome:
-        try:
-            address = self.machines[instance.place].address(instance.id)
-        except MachineUnavailableError:
-            return ProbeOutcome.SILENT
-        return await self.prober.probe(address, self.limits.probe_timeout)
+        address = self._addresses.find(instance)
+        return ProbeOutcome.SILENT if address is None else await self.prober.probe(address, self.limits.probe_timeout)
 
     def _apply(self, instance: Instance, event: Event) -> None:
         self._keep(instance, partial(self.lifecycle.apply, instance.project, instance.id, event, seen=instance))
