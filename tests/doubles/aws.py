@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 from collections import defaultdict
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote_plus
 
 from botocore.exceptions import ClientError, ReadTimeoutError  # type: ignore[import-untyped] # no types
 
@@ -130,6 +132,49 @@ def _listing(keys: list[str], folders: list[str], following: str | None) -> dict
     if following is not None:
         found["NextContinuationToken"] = following
     return found
+
+
+class FakeQueue(_Faults):
+    """One queue, and the notices that S3 would put there. What was received stays until it is deleted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: dict[str, str] = {}
+        self._in_flight: set[str] = set()
+        self._count = 0
+
+    def tell(self, *keys: str) -> None:
+        """Be told of objects, by one message."""
+        self.say(json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key)}}} for key in keys]}))
+
+    def say(self, body: str) -> None:
+        """Get a message."""
+        self._count += 1
+        self.bodies[f"receipt-{self._count}"] = body
+
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: ARG002, N803 - boto3's names
+        MaxNumberOfMessages: int,  # noqa: N803 - same
+        WaitTimeSeconds: int,  # noqa: ARG002, N803 - same
+    ) -> dict[str, Any]:
+        self._begin("ReceiveMessage")
+        held = [one for one in self.bodies if one not in self._in_flight][:MaxNumberOfMessages]
+        self._in_flight |= set(held)
+        self._end("ReceiveMessage")
+        return {"Messages": [{"ReceiptHandle": one, "Body": self.bodies[one]} for one in held]} if held else {}
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: ARG002, N803 - boto3's names
+        self._begin("DeleteMessageBatch")
+        for entry in Entries:
+            self.bodies.pop(entry["ReceiptHandle"], None)
+        self._end("DeleteMessageBatch")
+        return {}
+
+    def time_passes(self) -> None:
+        """Let what was received and not deleted be received again."""
+        self._in_flight = set()
 
 
 class FakeCodeBuild(_Faults):

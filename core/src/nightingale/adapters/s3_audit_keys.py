@@ -49,7 +49,7 @@ class AuditKeys:
         low, high = 0, len(hours)
         while low < high:  # the first hour that begins above `after`; the one before it may hold some too
             middle = (low + high) // 2
-            if self._first_of(stream, hours[middle]) <= after:
+            if self.first_of(stream, hours[middle]) <= after:
                 low = middle + 1
             else:
                 high = middle
@@ -89,12 +89,24 @@ class AuditKeys:
         )
         return [folder.removeprefix(prefix).rstrip("/") for folder in folders]
 
-    def _first_of(self, stream: str, hour: str) -> int:
+    def in_hour(self, stream: str, hour: str, first: int) -> Iterator[Place]:
+        """Yield the places of one hour whose objects begin with record `first` or a later one, in order."""
+        start = self.key(stream, Place(hour, first - 1)) if first > 1 else ""
+        for page in self._pages(f"{self._prefix}{stream}/{hour}/", start):
+            for found in page.get("Contents", ()):
+                match = _NAME.fullmatch(found["Key"].removeprefix(f"{self._prefix}{stream}/"))
+                if match is not None:
+                    yield Place(match[1], int(match[2]))
+
+    def first_of(self, stream: str, hour: str) -> int:
+        """Return the number with which an hour begins; 0 for one that holds nothing of ours."""
         with self._memory:
             if (stream, hour) in self._firsts:
                 return self._firsts[stream, hour]
         prefix = f"{self._prefix}{stream}/{hour}/"
         page = self._client().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+        if not page.get("Contents"):
+            return 0
         match = _NAME.fullmatch(page["Contents"][0]["Key"].removeprefix(f"{self._prefix}{stream}/"))
         first = int(match[2]) if match is not None else 0
         with self._memory:
