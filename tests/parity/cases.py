@@ -89,11 +89,16 @@ CASES = (
     Case("a job that never was", "renew_job", 404, "not_found", "instance", path={"job": "j-0000000001"}),
     Case("the audit record, as a researcher", "list_audit_events", 403, "forbidden", path={"stream": "platform"}),
     Case("the audit record", "list_audit_events", 200, who="hedy", path={"stream": "platform"}),
+    Case("the findings, as a researcher", "list_findings", 403, "forbidden"),
+    Case("the findings", "list_findings", 200, who="hedy", query={"state": "unresolved", "severity": "high"}),
+    Case("findings in no state", "list_findings", 400, "bad_request", "hedy", query={"state": "lost"}),
+    Case("a finding that is none", "get_finding", 404, "not_found", "hedy", path={"finding": "f-0000000009"}),
     Case("logging out", "delete_session", 200),
     Case("the token is gone", "get_me", 401, "unauthenticated"),
 )
 
 _NAMED = {"project": "brain", "instance": "scan", "stream": "platform", "source": "jupyter", "job": "j-0000000001"}
+_NAMED |= {"finding": "f-0000000001"}
 
 
 def _of(name: str) -> Case:

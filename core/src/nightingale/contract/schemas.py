@@ -140,6 +140,16 @@ IndexUrl = Annotated[
 ]
 
 
+EmailAddress = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,189}$(?!\n)",
+        description="an e-mail address is name@host",
+    ),
+]
+
+
 class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A request body."""
 
@@ -1038,6 +1048,50 @@ class LoginIn(In, frozen=True, omit_defaults=True):
     ] = 2
 
 
+class FindingsIn(In, frozen=True, omit_defaults=True):
+    """What the platform does by itself about findings."""
+
+    max_auto_quarantines_per_hour: Annotated[
+        int,
+        Meta(ge=0, le=1_000, description="more than these in one hour are only told of; an administrator may confirm"),
+    ] = 5
+    automatic: Annotated[
+        tuple[Literal["quarantine", "revoke"], ...],
+        Meta(max_length=2, description="what needs no administrator's yes, where a rule or a tier asks for it"),
+    ] = ("quarantine",)
+
+
+class NotificationIn(In, frozen=True, omit_defaults=True):
+    """One channel to the outside for new findings. It tells rule, severity and where to look, nothing else."""
+
+    name: Annotated[Name, Meta(description="the channel's name")]
+    kind: Annotated[
+        Literal["smtp", "ses", "webhook", "slack"],
+        Meta(description="e-mail by SMTP or by Amazon SES, JSON to a web address, a message to a chat's web address"),
+    ]
+    min_severity: Annotated[
+        Literal["informational", "low", "medium", "high", "critical"],
+        Meta(description="findings below it are not told of here"),
+    ] = "high"
+    to: Annotated[
+        tuple[EmailAddress, ...], Meta(max_length=50, description="e-mail: who gets it, each as ada@example.org")
+    ] = ()
+    sender: Annotated[EmailAddress | None, Meta(description="e-mail: from whom it is")] = None
+    host: Annotated[HostName | None, Meta(description="smtp: the server, spoken to by TLS")] = None
+    port: Annotated[int, Meta(ge=1, le=65535, description="smtp: 465 for TLS at once, any other for STARTTLS")] = 465
+    user: Annotated[ShortText, Meta(description="smtp: the account's name; left out: without an account")] = ""
+    url: Annotated[
+        IndexUrl | None, Meta(description="webhook: an https address without a name, a password or a query in it")
+    ] = None
+    url_secret: Annotated[
+        Name | None, Meta(description="webhook, slack: the name of the secret that holds the address, if it is one")
+    ] = None
+    secret: Annotated[
+        Name | None,
+        Meta(description="the name of the secret: smtp the account's password, webhook the key that signs the body"),
+    ] = None
+
+
 class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
@@ -1062,6 +1116,12 @@ class ClusterIn(In, frozen=True):
     login: Annotated[LoginIn | None, Meta(description="what a login must be; left out: a FIDO2 key from tier 2 on")] = (
         None
     )
+    findings: Annotated[
+        FindingsIn | None, Meta(description="what the platform does by itself about findings; left out: as each says")
+    ] = None
+    notifications: Annotated[
+        tuple[NotificationIn, ...], Meta(max_length=20, description="who outside hears of new findings")
+    ] = ()
 
 
 class ClusterOut(Out, frozen=True):

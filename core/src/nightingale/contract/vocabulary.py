@@ -125,6 +125,9 @@ class Permission(StrEnum):
     CLUSTER_READ = "cluster:read"
     CLUSTER_WRITE = "cluster:write"
     AUDIT_READ = "audit:read"
+    FINDINGS_READ = "findings:read"  # what rules saw in the logs
+    PROJECT_FINDINGS_READ = "project:findings:read"  # of one project, for its auditors
+    FINDINGS_WRITE = "findings:write"  # acknowledge, close, say yes or no to an action
     GATEWAY = "gateway"  # the gateway's own identity
     INSTANCE_SELF = "instance:self"  # an instance about itself, by the token inside its sandbox
     AUDIT_SHIP = "audit:ship"  # what ships an instance's reads, outside its sandbox
@@ -202,3 +205,12 @@ class AuditTag(StrEnum):
     CHECKPOINT_MARKED = "checkpoint:mark:accepted"
     PACKAGE_SERVED = "package:get:served"
     PACKAGE_REFUSED = "package:get:refused"
+    FINDING_OPENED = "finding:open:recorded"
+    FINDING_UPDATED = "finding:update:accepted"
+    RESPONSE_DONE = "finding:respond:succeeded"
+    RESPONSE_FAILED = "finding:respond:failed"
+    RESPONSE_WITHHELD = "finding:respond:withheld"
+    RESPONSE_CONFIRMED = "finding:respond:confirmed"
+    RESPONSE_DISMISSED = "finding:respond:dismissed"
+    NOTICE_SENT = "notice:send:succeeded"
+    NOTICE_GIVEN_UP = "notice:send:failed"

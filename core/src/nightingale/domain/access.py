@@ -27,7 +27,12 @@ ROLE_GRANTS: dict[Role, dict[Permission, Reach]] = {
         _P.READS_READ: Reach.ANY,
         _P.USAGE_READ: Reach.ANY,
     },
-    Role.AUDITOR: {_P.INSTANCE_READ: Reach.ANY, _P.READS_READ: Reach.ANY, _P.USAGE_READ: Reach.ANY},
+    Role.AUDITOR: {
+        _P.INSTANCE_READ: Reach.ANY,
+        _P.READS_READ: Reach.ANY,
+        _P.USAGE_READ: Reach.ANY,
+        _P.PROJECT_FINDINGS_READ: Reach.ANY,
+    },
 }
 
 ADMIN_GRANTS: dict[Permission, Reach] = {
@@ -40,6 +45,9 @@ ADMIN_GRANTS: dict[Permission, Reach] = {
     _P.CLUSTER_READ: Reach.ANY,
     _P.CLUSTER_WRITE: Reach.ANY,
     _P.AUDIT_READ: Reach.ANY,
+    _P.FINDINGS_READ: Reach.ANY,
+    _P.PROJECT_FINDINGS_READ: Reach.ANY,
+    _P.FINDINGS_WRITE: Reach.ANY,
 }
 
 

@@ -15,6 +15,7 @@ from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
 from nightingale.ports.signatures import SignatureError, SignatureVerifier
+from nightingale.services.cluster_alerts import alert_mistakes
 from nightingale.services.cluster_packages import package_mistakes
 from nightingale.services.cluster_places import place_mistakes
 
@@ -43,6 +44,7 @@ def find_mistakes(cluster: ClusterIn, signatures: SignatureVerifier, people: Map
         *_dataset_mistakes(cluster),
         *_policy_mistakes("policy", cluster.policy),
         *package_mistakes(cluster),
+        *alert_mistakes(cluster),
     ]
 
 
