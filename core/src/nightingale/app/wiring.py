@@ -34,6 +34,7 @@ from nightingale.services.observer_facts import ObserverFacts
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
 from nightingale.services.starts import StoredStarts
@@ -92,6 +93,7 @@ class Platform:
             lifecycle=self.lifecycle,
             machines=adapters.machines,
             prober=prober,
+            quarantine=self.services.quarantine,
         )
 
     def reconcile(self) -> Reconcile:
@@ -130,6 +132,7 @@ def platform(adapters: Adapters) -> Platform:
         machines=adapters.machines,
         audit=audit,
     )
+    cluster = ClusterService(store, clock, audit, adapters.signatures)
     services = Services(
         store=store,
         audit=audit,
@@ -144,7 +147,7 @@ def platform(adapters: Adapters) -> Platform:
             addresses=adapters.addresses,
         ),
         catalog=catalog,
-        cluster=ClusterService(store, clock, audit, adapters.signatures),
+        cluster=cluster,
         views=views,
         instances=instances,
         own_instance=OwnInstanceService(
@@ -180,6 +183,15 @@ def platform(adapters: Adapters) -> Platform:
         ),
         reads=ReadsService(audit, ObserverFacts(store, lifecycle, audit)),
         packages=PackagesService(clock, lifecycle, catalog, audit),
+        quarantine=QuarantineService(
+            store=store,
+            clock=clock,
+            lifecycle=lifecycle,
+            machines=adapters.machines,
+            catalog=catalog,
+            cluster=cluster,
+            audit=audit,
+        ),
         usage=usage,
     )
     metering = MeteringService(store, catalog, clock)
