@@ -10,6 +10,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "launch_instance": {"name": "another"},
     "resize_instance": {"cpu": "m"},
     "extend_instance": {"seconds": 600},
+    "quarantine_instance": {"why": "a test"},
+    "release_instance": {"why": "a test"},
     "identify_key": {"public_key": "ssh-ed25519 bm9ib2R5"},
     "open_channel": {"person": "grace", "fingerprint": "SHA256:abc", "target": "scan", "port": 8888},
     "renew_channel": {"sent": 0, "received": 0},

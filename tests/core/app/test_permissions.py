@@ -30,6 +30,7 @@ ALLOWED: dict[Permission, set[str]] = {
     P.INSTANCE_LAUNCH: {"owner", "researcher", "lead"},
     P.INSTANCE_CONTROL: {"owner", "lead"} | ADMINS,
     P.INSTANCE_OPEN: {"owner"},
+    P.INSTANCE_QUARANTINE: ADMINS,
     P.LOG_READ: {"owner", "lead"} | ADMINS,
     P.READS_READ: {"owner", "lead", "auditor"} | ADMINS,
     P.USAGE_READ: MEMBERS | ADMINS,

@@ -25,6 +25,7 @@ from nightingale.services.login import LoginService
 from nightingale.services.machines import MachineService
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.responses import Responses
 from nightingale.services.usage import UsageService
@@ -49,6 +50,7 @@ class Services:
     gateway: GatewayService
     reads: ReadsService
     packages: PackagesService
+    quarantine: QuarantineService
     usage: UsageService
     findings: FindingsService
     finding_views: FindingViews
@@ -154,7 +156,16 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "retry_instance": lambda c: instances.retry(c.access, c.path["instance"]),
         "resize_instance": lambda c: instances.resize(c.access, c.path["instance"], c.body),
         "extend_instance": lambda c: instances.extend(c.access, c.path["instance"], c.body),
-        "delete_instance": lambda c: instances.delete(c.access, c.path["instance"]),
+        "delete_instance": lambda c: instances.delete(
+            c.access, c.path["instance"], destroy_evidence=bool(c.query["destroy_evidence"])
+        ),
+        "quarantine_instance": lambda c: views.present(
+            c.access,
+            services.quarantine.quarantine(c.principal.name, c.access.project, c.path["instance"], c.body.why),
+        ),
+        "release_instance": lambda c: views.present(
+            c.access, services.quarantine.release(c.principal.name, c.access.project, c.path["instance"], c.body.why)
+        ),
         "open_jupyter": lambda c: instances.open_jupyter(c.access, c.path["instance"]),
         "get_usage": lambda c: services.usage.usage(c.access, c.query["month"]),
         "list_usage_records": lambda c: services.usage.records(

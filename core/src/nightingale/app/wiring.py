@@ -39,9 +39,10 @@ from nightingale.services.observer_facts import ObserverFacts
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
-from nightingale.services.responses import NoQuarantines, Responses
+from nightingale.services.responses import Responses
 from nightingale.services.scanning import Scanning
 from nightingale.services.starts import StoredStarts
 from nightingale.services.usage import UsageService
@@ -101,6 +102,7 @@ class Platform:
             lifecycle=self.lifecycle,
             machines=adapters.machines,
             prober=prober,
+            quarantine=self.services.quarantine,
         )
 
     def reconcile(self) -> Reconcile:
@@ -148,6 +150,16 @@ def platform(adapters: Adapters) -> Platform:
     findings = FindingsService(store, clock, ids, audit, catalog, lifecycle)
     url = min(adapters.addresses, default="")
     notices = NoticeQueue(store, clock, audit, catalog, adapters.notifiers, url)
+    cluster = ClusterService(store, clock, audit, adapters.signatures)
+    quarantine = QuarantineService(
+        store=store,
+        clock=clock,
+        lifecycle=lifecycle,
+        machines=adapters.machines,
+        catalog=catalog,
+        cluster=cluster,
+        audit=audit,
+    )
     services = Services(
         store=store,
         audit=audit,
@@ -162,7 +174,7 @@ def platform(adapters: Adapters) -> Platform:
             addresses=adapters.addresses,
         ),
         catalog=catalog,
-        cluster=ClusterService(store, clock, audit, adapters.signatures),
+        cluster=cluster,
         views=views,
         instances=instances,
         own_instance=OwnInstanceService(
@@ -198,10 +210,11 @@ def platform(adapters: Adapters) -> Platform:
         ),
         reads=ReadsService(audit, ObserverFacts(store, lifecycle, audit)),
         packages=PackagesService(clock, lifecycle, catalog, audit),
+        quarantine=quarantine,
         usage=usage,
         findings=findings,
         finding_views=FindingViews(store, clock, audit),
-        responses=Responses(store, clock, audit, catalog, findings, notices, NoQuarantines()),
+        responses=Responses(store, clock, audit, catalog, findings, notices, quarantine),
     )
     metering = MeteringService(store, catalog, clock)
     return Platform(adapters, services, lifecycle, metering)

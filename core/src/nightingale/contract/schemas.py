@@ -500,6 +500,31 @@ class CheckpointOut(Out, frozen=True):
     note: str
 
 
+class QuarantineIn(In, frozen=True):
+    """Why an instance is put in quarantine, or released: shown to administrators only, in the platform."""
+
+    why: Note
+
+
+class QuarantineOut(Out, frozen=True):
+    """The quarantine of an instance. All after `next_step` is for administrators, who are told of the last one too."""
+
+    since: datetime
+    words: str
+    next_step: str = ""
+    by: str = ""
+    why: str = ""
+    by_rule: str = ""
+    """The rule for which the platform did it by itself."""
+    released_at: datetime | None = None
+    released_by: str = ""
+    released_why: str = ""
+    settled_at: datetime | None = None
+    """When its machine was seen to be cut off and frozen (or, released, to go on); null until then."""
+    trouble: str = ""
+    """Why that is not so yet; the platform tries again each second."""
+
+
 class InstanceOut(Out, frozen=True):
     """One instance as its people see it."""
 
@@ -523,6 +548,8 @@ class InstanceOut(Out, frozen=True):
     allowed_actions: tuple[Action, ...]
     is_idle: bool = False
     is_quarantined: bool = False
+    quarantine: QuarantineOut | None = None
+    """Since when; null where it is in none."""
     running_since: datetime | None = None
     last_activity_at: datetime | None = None
     unreachable_since: datetime | None = None
@@ -586,6 +613,8 @@ class HistoryEntryOut(Out, frozen=True):
     """Of the image that this start was made from, where the change is one."""
     place: str = ""
     """Where it was to be after the change; empty in entries of before places were recorded."""
+    note: str = ""
+    """Why it was put in quarantine, or released; for administrators."""
 
 
 class HistoryOut(Out, frozen=True):

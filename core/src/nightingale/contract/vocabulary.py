@@ -43,6 +43,8 @@ class Action(StrEnum):
     DELETE = "delete"
     EXTEND = "extend"
     OPEN = "open"
+    QUARANTINE = "quarantine"
+    RELEASE = "release"
 
 
 class DesiredState(StrEnum):
@@ -100,6 +102,8 @@ class ReasonCode(StrEnum):
     IDLE = "idle"
     SCHEDULE = "schedule"
     ASKED = "asked"
+    QUARANTINED = "quarantined"
+    RELEASED = "released"
 
 
 class Role(StrEnum):
@@ -118,6 +122,7 @@ class Permission(StrEnum):
     INSTANCE_READ = "instance:read"
     INSTANCE_LAUNCH = "instance:launch"
     INSTANCE_CONTROL = "instance:control"
+    INSTANCE_QUARANTINE = "instance:quarantine"  # put one in quarantine and release it: administrators only
     INSTANCE_OPEN = "instance:open"  # the Jupyter server itself: never anyone but its owner
     LOG_READ = "log:read"
     READS_READ = "reads:read"  # which files of a dataset an instance read
@@ -182,6 +187,13 @@ class AuditTag(StrEnum):
     INSTANCE_RETRY = "instance:retry:accepted"
     INSTANCE_EXTEND = "instance:extend:accepted"
     INSTANCE_DELETE = "instance:delete:accepted"
+    INSTANCE_QUARANTINED = "instance:quarantine:accepted"
+    INSTANCE_HELD = "instance:quarantine:succeeded"
+    INSTANCE_NOT_HELD = "instance:quarantine:failed"
+    INSTANCE_RELEASED = "instance:release:accepted"
+    INSTANCE_LET_GO = "instance:release:succeeded"
+    INSTANCE_NOT_LET_GO = "instance:release:failed"
+    PERSON_REVOKED = "person:revoke:accepted"
     JUPYTER_OPENED = "jupyter:open:accepted"
     CHANNEL_OPENED = "channel:open:accepted"
     CHANNEL_REFUSED = "channel:open:refused"

@@ -39,6 +39,7 @@ ADMIN_GRANTS: dict[Permission, Reach] = {
     # An administrator answers for the platform and need not see inside anyone's Jupyter server.
     _P.INSTANCE_READ: Reach.ANY,
     _P.INSTANCE_CONTROL: Reach.ANY,
+    _P.INSTANCE_QUARANTINE: Reach.ANY,
     _P.LOG_READ: Reach.ANY,
     _P.READS_READ: Reach.ANY,
     _P.USAGE_READ: Reach.ANY,

@@ -20,6 +20,7 @@ NETWORK = "NIGHTINGALE_AWS_NETWORK"
 IMAGE = "NIGHTINGALE_AWS_IMAGE"
 ACCOUNT = "NIGHTINGALE_AWS_ACCOUNT"
 INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
+QUARANTINE_GROUP = "NIGHTINGALE_QUARANTINE_GROUP"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
 
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
@@ -70,6 +71,8 @@ class Settings:
     gateway: GatewaySettings | None = None
     place: PlaceSettings | None = None
     """None: nothing launches in AWS, and the rest of the API works."""
+    quarantine_group: str | None = None
+    """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
     endpoint: str | None = None
 
     @staticmethod
@@ -94,6 +97,7 @@ class Settings:
             region=region,
             gateway=_gateway(environment),
             place=_place(environment),
+            quarantine_group=_quarantine_group(environment),
             endpoint=environment.get(ENDPOINT) or None,
         )
 
@@ -117,6 +121,13 @@ def _place(environment: Mapping[str, str]) -> PlaceSettings | None:
     if not re.fullmatch(r"[\w+=,.@-]{1,64}", told[3]):
         raise SettingsError(f"{INSTANCE_ROLE} is a role's name, without its path: {told[3][:80]!r}")
     return PlaceSettings(network=network, image=told[1], account=told[2], instance_role=told[3])
+
+
+def _quarantine_group(environment: Mapping[str, str]) -> str | None:
+    told = environment.get(QUARANTINE_GROUP, "").strip()
+    if told and not re.fullmatch(r"sg-[0-9a-f]{8,17}", told):
+        raise SettingsError(f"{QUARANTINE_GROUP} is no security group's id: {told[:30]!r}")
+    return told or None
 
 
 def _gateway(environment: Mapping[str, str]) -> GatewaySettings | None:

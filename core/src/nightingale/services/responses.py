@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from nightingale.contract.errors import ErrorCode
 from nightingale.contract.findings import ResponseKind, ResponseState
 from nightingale.contract.vocabulary import AuditTag
 from nightingale.domain.errors import RefusedError
@@ -40,20 +39,6 @@ class Quarantines(Protocol):
 
     def revoke_person(self, actor: str, person: str, why: str, by_rule: str | None = None) -> object:
         """Take a person out of the cluster: sessions and keys with them. Raises RefusedError, StoreUnavailableError."""
-
-
-class NoQuarantines:
-    """Of a platform that can neither."""
-
-    def quarantine(self, actor: str, project: str, instance: str, why: str, by_rule: str | None = None) -> object:
-        """Refuse."""
-        del actor, project, instance, why, by_rule
-        raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, "this platform cannot quarantine", "Stop the instance.")
-
-    def revoke_person(self, actor: str, person: str, why: str, by_rule: str | None = None) -> object:
-        """Refuse."""
-        del actor, person, why, by_rule
-        raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, "this platform cannot revoke", "Change the cluster file.")
 
 
 @dataclass(frozen=True)
