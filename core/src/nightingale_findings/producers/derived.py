@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 _TABLES = (
     "nightingale_told (event_id VARCHAR PRIMARY KEY)",
     "nightingale_producers (name VARCHAR PRIMARY KEY, batch BIGINT)",
-    "nightingale_first_uses (person VARCHAR, dataset VARCHAR, PRIMARY KEY (person, dataset))",
+    "nightingale_first_uses (person VARCHAR, dataset VARCHAR, at_ TIMESTAMP, PRIMARY KEY (person, dataset))",
     "nightingale_read_days (person VARCHAR, project VARCHAR, day DATE, bytes HUGEINT, PRIMARY KEY (person, project, day))",
     "nightingale_out_days (person VARCHAR, project VARCHAR, day DATE, bytes HUGEINT, PRIMARY KEY (person, project, day))",
-    "nightingale_hours (person VARCHAR, hour TIMESTAMP, first_at TIMESTAMP, is_at_work BOOLEAN, "
-    "PRIMARY KEY (person, hour))",
+    "nightingale_hours (person VARCHAR, hour TIMESTAMP, is_at_work BOOLEAN, PRIMARY KEY (person, hour))",
     "nightingale_starts (instance VARCHAR, at_ TIMESTAMP, tier BIGINT, PRIMARY KEY (instance, at_))",
     "nightingale_signs (instance VARCHAR, hour TIMESTAMP, at_ TIMESTAMP, PRIMARY KEY (instance, hour))",
     "nightingale_closed_hours (hour TIMESTAMP PRIMARY KEY)",

@@ -24,8 +24,8 @@ _HOUR = timedelta(hours=1)
 _UTC = ZoneInfo("UTC")
 
 _FRESH = """
-SELECT person, date_trunc('hour', "at") AS hour, min("at") AS first_at, arg_min(project, "at") AS project,
-       arg_min(instance, "at") AS instance, bool_or(is_person) AS is_person
+SELECT person, date_trunc('hour', "at") AS hour, min("at") AS first_at, min("at") FILTER (is_person) AS acted_at,
+       arg_min(project, "at") AS project, arg_min(instance, "at") AS instance
 FROM (
     SELECT person, project, instance, "at", false AS is_person FROM nightingale_reads
     WHERE batch > $after AND batch <= $batch
@@ -46,20 +46,20 @@ def produce(connection: duckdb.DuckDBPyConnection, after: int, batch: int) -> No
     zones = {name: ZoneInfo(zone) for name, zone in connection.execute("FROM nightingale_projects").fetchall()}
     known: dict[str, dict[datetime, bool]] = {}
     rows: list[tuple[object, ...]] = []
-    for person, hour, first_at, project, instance, is_person in connection.execute(_FRESH, span).fetchall():
+    for person, hour, first_at, acted_at, project, instance in connection.execute(_FRESH, span).fetchall():
         if person not in known:
             known[person] = _known(connection, person, hour - _LOOK_BACK)
         hours = known[person]
+        was_at_work = hours.get(hour, False)
         is_beginning = hour - _HOUR not in hours
-        is_new = hour not in hours
-        hours[hour] = hours.get(hour, False) or is_person or is_beginning
-        connection.execute(
-            "INSERT OR REPLACE INTO nightingale_hours VALUES (?, ?, ?, ?)", [person, hour, first_at, hours[hour]]
-        )
-        if is_new and is_beginning:
+        hours[hour] = was_at_work or acted_at is not None or (is_beginning and hour not in hours)
+        connection.execute("INSERT OR REPLACE INTO nightingale_hours VALUES (?, ?, ?)", [person, hour, hours[hour]])
+        goes_on = hours.get(hour - _HOUR, False)
+        if hours[hour] and not was_at_work and not goes_on:
             days, share = _share(hours, hour, zones.get(project, _UTC))
             if days >= _FEWEST_DAYS and share < _SELDOM:
-                rows.append((f"unusual_hour/{person}/{hour:%Y-%m-%dT%H}", first_at, person, instance, project, share))
+                when = first_at if is_beginning else acted_at
+                rows.append((f"unusual_hour/{person}/{hour:%Y-%m-%dT%H}", when, person, instance, project, share))
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE own_hours (event_id VARCHAR, first_at TIMESTAMP, person VARCHAR, "
         "instance VARCHAR, project VARCHAR, share DOUBLE)"

@@ -9,6 +9,7 @@ from nightingale_findings.producers.derived import tell
 if TYPE_CHECKING:
     import duckdb
 
+_BULK_FILES = 1000
 _FLOOR_BYTES = 20 << 30
 _TIMES = 3
 _DEVIATIONS = 6 * 1.4826
@@ -28,8 +29,26 @@ GROUP BY person, dataset
 """
 
 _KEEP_FIRST_USE = """
-INSERT OR IGNORE INTO nightingale_first_uses SELECT DISTINCT person, dataset FROM nightingale_reads
-WHERE batch > $after AND batch <= $batch AND person IS NOT NULL AND dataset IS NOT NULL
+INSERT OR IGNORE INTO nightingale_first_uses SELECT person, dataset, min("at") FROM nightingale_reads
+WHERE batch > $after AND batch <= $batch AND person IS NOT NULL AND dataset IS NOT NULL GROUP BY person, dataset
+"""
+
+_BULK = f"""
+WITH first AS (
+    SELECT person, dataset, at_ FROM nightingale_first_uses k WHERE at_ + INTERVAL 30 MINUTE >= (
+        SELECT min("at") FROM nightingale_reads WHERE batch > $after AND batch <= $batch)
+), files AS (
+    SELECT r.person, r.dataset, r.file, min(r."at") AS "at", arg_min(r.instance, r."at") AS instance,
+           arg_min(r.project, r."at") AS project
+    FROM nightingale_reads r JOIN first f ON f.person = r.person AND f.dataset = r.dataset
+         AND r."at" >= f.at_ AND r."at" <= f.at_ + INTERVAL 30 MINUTE
+    WHERE r.batch <= $batch GROUP BY r.person, r.dataset, r.file
+), counted AS (
+    SELECT *, row_number() OVER (PARTITION BY person, dataset ORDER BY "at", file) AS number FROM files
+)
+SELECT 'bulk_first_use/' || person || '/' || dataset AS event_id, "at", person, instance, project,
+       'bulk_first_use' AS kind, dataset, CAST({_BULK_FILES} AS DOUBLE) AS value, $batch AS batch
+FROM counted WHERE number = {_BULK_FILES}
 """
 
 _KEEP_DAYS = """
@@ -96,6 +115,7 @@ def produce(connection: duckdb.DuckDBPyConnection, after: int, batch: int) -> No
     span: dict[str, object] = {"after": after, "batch": batch}
     tell(connection, _FIRST_USE, span)
     connection.execute(_KEEP_FIRST_USE, span)
+    tell(connection, _BULK, span)
     connection.execute(_KEEP_DAYS, span)
     tell(connection, _BASELINE, span)
     tell(connection, _UNGRANTED, span)
