@@ -109,6 +109,15 @@ def test_two_people_are_never_one_finding() -> None:
     assert len(fold([hit(0), hit(0, person="mary")])) == 2
 
 
+def test_a_finding_over_several_instances_names_none_of_them_in_any_order() -> None:
+    by_person = ("person",)
+    first = hit(0, grouped_by=by_person)
+    both = hit(0, 5, instance=None, grouped_by=by_person, events=("reads-i-0000000001/1", "reads-i-0000000002/1"))
+    for order in ([first, both], [both, first]):
+        (found,) = fold(order).values()
+        assert (found.person, found.instance, found.project, found.event_count) == ("grace", None, "brain", 2)
+
+
 def test_a_late_firing_in_between_makes_one_finding_of_two_and_the_older_stays() -> None:
     found = fold([hit(0), hit(100), hit(50)])
     assert found["f-0001"].last_seen == NINE + timedelta(minutes=100)

@@ -36,8 +36,11 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Of all names and values together."""
 _ANONYMOUS = Principal(name="", is_person=False)
-_WATCHED = frozenset({"list_reads", "list_audit_events", "list_findings", "get_finding"})
-"""What looks into others' doings: each look by an administrator, lead or auditor is a fact; its further pages are not."""
+_WATCHED = frozenset({"list_reads", "list_audit_events", "get_finding"})
+"""What looks into others' doings: each look by an administrator, lead or auditor is a fact, no further page of it.
+
+The list of findings is none: who watches it asks for it every few seconds.
+"""
 _ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
 
 

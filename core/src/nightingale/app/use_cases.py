@@ -28,6 +28,7 @@ from nightingale.services.packages import PackagesService
 from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.responses import Responses
+from nightingale.services.scanning import scan_state
 from nightingale.services.usage import UsageService
 
 PAGE = 100
@@ -59,7 +60,8 @@ class Services:
     def health(self) -> HealthOut:
         """Return ok once the store has been read."""
         self.store.get(records.CLUSTER_META)
-        return HealthOut(status="ok", version=VERSION)
+        scan = scan_state(self.store, self.finding_views.clock)
+        return HealthOut(status="ok", version=VERSION, scan=scan.state)
 
     def audit_events(self, stream: str, cursor: str | None, limit: int) -> AuditEventsOut:
         """Return a page of a stream's sealed facts; the cursor is the last number seen."""

@@ -206,6 +206,8 @@ class HealthOut(Out, frozen=True):
 
     status: str
     version: str
+    scan: str = ""
+    """How the scan of the logs does: `ok`, `late`, `failing`, `never`; administrators are told more."""
 
 
 # --- login ------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@
     alarm
 
 Merging is the same for any order, any split and any repetition of the firings: spans take the least and the greatest,
-counts and values the greatest, events the first and last hundred. A firing between two findings of one group makes them
-one: the older stays, the other says which one it is part of.
+counts and values the greatest, events the first and last hundred; whom they are about is nobody once they differ. A
+firing between two findings of one group makes them one: the older stays, the other says which one it is part of.
 """
 
 from __future__ import annotations
@@ -68,11 +68,14 @@ class Hit:
     events: tuple[str, ...]
     group: tuple[tuple[str, str], ...] = ()
     value: float | None = None
+    grouped_by: tuple[str, ...] = ("person", "instance", "project")
+    """Which of these three the rule groups by. Another says whom all events name, and nobody once they differ."""
 
     @property
     def subject(self) -> str:
         """Return what tells this group of this rule from every other (64 hexadecimal digits)."""
-        parts = [self.rule.id, self.person, self.instance, self.project, sorted(self.group)]
+        named = [(name, getattr(self, name)) for name in sorted(self.grouped_by)]
+        parts = [self.rule.id, named, sorted(self.group)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def is_near(self, first: datetime, last: datetime) -> bool:
@@ -208,6 +211,9 @@ def _grown(finding: Finding, by: Hit | Finding) -> Finding:
         finding,
         first_seen=min(finding.first_seen, by.first_seen),
         last_seen=max(finding.last_seen, by.last_seen),
+        person=finding.person if finding.person == by.person else None,
+        instance=finding.instance if finding.instance == by.instance else None,
+        project=finding.project if finding.project == by.project else None,
         event_count=max(finding.event_count, by.event_count, len(kept)),
         events=kept,
         value=_greatest(finding.value, by.value),

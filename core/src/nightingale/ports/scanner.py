@@ -23,7 +23,9 @@ class Scanned:
     set_aside: int
     """Lines among them that could not be read as what they should be."""
     through: datetime | None
-    """Up to when events are known, None for no event yet."""
+    """Up to when firings are known, None for no firing yet."""
+    failed: tuple[str, ...] = ()
+    """Rules that could not be run, and why; the others went on."""
 
 
 class Scanner(Protocol):

@@ -81,8 +81,15 @@ class Scanning:
             raise
         taken = self.findings.take(scanned.firings)
         self._act()
-        self._tell(events_read=scanned.events_read, set_aside=scanned.set_aside, is_news=bool(taken.opened))
+        words = f"rules that could not be run: {'; '.join(scanned.failed)}"[:_MOST_WORDS] if scanned.failed else ""
+        self._tell(
+            words=words, events_read=scanned.events_read, set_aside=scanned.set_aside, is_news=bool(taken.opened)
+        )
         return taken
+
+    def failed(self, words: str) -> None:
+        """Write down that a scan broke off for a reason that is a fault of ours."""
+        self._tell(words=words[:_MOST_WORDS])
 
     def _act(self) -> None:
         self.responses.run()

@@ -150,9 +150,7 @@ def _lines(file: Path, start: int) -> Iterator[tuple[bytes, str]]:
                 yield line, "the line is too long for a record"
 
 
-def _changed(
-    connection: duckdb.DuckDBPyConnection, stream: str, folder: Path, files: list[str], chain: _Chain
-) -> str:
+def _changed(connection: duckdb.DuckDBPyConnection, stream: str, folder: Path, files: list[str], chain: _Chain) -> str:
     """Return in words what happened to files that were checked, or nothing."""
     rows = connection.execute(
         "SELECT path, size, changed_ns FROM nightingale_chain_files WHERE starts_with(path, ?)", [f"{stream}/"]

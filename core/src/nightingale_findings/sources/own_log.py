@@ -197,11 +197,11 @@ def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
         if not os.fstat(file.fileno()).st_size:
             return 0
         connection.execute(
-            "INSERT INTO own_staged SELECT stream, seq, \"at\", tag, actor, subject, detail FROM read_json(?, "
+            'INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?, '
             "format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = "
             "{stream: 'VARCHAR', seq: 'BIGINT', \"at\": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', "
             f"subject: 'VARCHAR', detail: 'STRUCT({details})'}}) "
-            "WHERE stream IS NOT NULL AND seq IS NOT NULL AND \"at\" IS NOT NULL AND tag IS NOT NULL "
+            'WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL '
             "AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL",
             [file.name],
         )

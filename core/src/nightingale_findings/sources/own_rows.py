@@ -15,14 +15,16 @@ DETAILS = (
 """Names in a record's `detail` that some field is made of."""
 
 STAGED = (
-    "CREATE OR REPLACE TEMP TABLE own_staged (stream VARCHAR, seq BIGINT, \"at\" TIMESTAMP, tag VARCHAR, actor VARCHAR, "
+    'CREATE OR REPLACE TEMP TABLE own_staged (stream VARCHAR, seq BIGINT, "at" TIMESTAMP, tag VARCHAR, actor VARCHAR, '
     "subject VARCHAR, detail STRUCT(" + ", ".join(f'"{name}" VARCHAR' for name in DETAILS) + "))"
 )
 
 _WHO = r"nullif(regexp_replace(actor, ' \(from [^()]*\)$', ''), '')"
 _NOBODY = "('unknown', 'platform', 'gateway', 'index', '')"
 _OF_INSTANCE = r"'i-[a-z0-9]{10}'"
-_DECOY = "(coalesce(detail.key, detail.fingerprint) IN (SELECT key FROM nightingale_decoy_keys) OR detail.decoy = 'true')"
+_DECOY = (
+    "(coalesce(detail.key, detail.fingerprint) IN (SELECT key FROM nightingale_decoy_keys) OR detail.decoy = 'true')"
+)
 
 _INSTANCES = """
 INSERT INTO nightingale_instances
