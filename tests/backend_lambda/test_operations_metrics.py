@@ -51,7 +51,7 @@ def dispatcher(folders: Folders) -> Iterator[ObservedDispatcher]:
 @pytest.fixture
 def page(folders: Folders, dispatcher: ObservedDispatcher) -> Iterator[MetricsPage]:
     platform = local_platform(folders)
-    yield MetricsPage(folders, platform.adapters.store, dispatcher)
+    yield MetricsPage(folders, platform.adapters.store, platform.adapters.clock, dispatcher)
     platform.adapters.store.close()  # type: ignore[attr-defined] # same
 
 
@@ -187,7 +187,7 @@ def test_a_store_that_cannot_be_read_is_said_and_no_number_invented(
     folders: Folders, dispatcher: ObservedDispatcher
 ) -> None:
     platform = local_platform(folders)
-    page = MetricsPage(folders, platform.adapters.store, dispatcher)
+    page = MetricsPage(folders, platform.adapters.store, platform.adapters.clock, dispatcher)
     platform.adapters.store.close()  # type: ignore[attr-defined] # the port has no close; this store is sqlite
     found = samples(page.text().decode())
     assert found["nightingale_store_up"] == 0

@@ -35,6 +35,9 @@ class FakeMachines:
         self.ended_for_good: set[str] = set()
         self.image_digest = "sha256:" + "1" * 64
         self.image_checks: dict[str, ImageCheck] = {}
+        self.quarantined: set[str] = set()
+        self.is_deaf = False
+        """Whether no machine does as quarantine and release tell it."""
         self.homes: dict[str, HomeSeen] = {}
         self.address_fault: Exception | None = None
         """What `address` raises, where it lies in a store."""
@@ -101,6 +104,18 @@ class FakeMachines:
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         self._refuse_when_down()
         self.admitted.append((instance_id, code_hash, expires_at))
+
+    def quarantine(self, instance_id: str) -> None:
+        self._refuse_when_down()
+        if self.is_deaf:
+            raise MachineUnavailableError("it does not freeze")
+        self.quarantined.add(instance_id)
+
+    def release(self, instance_id: str) -> None:
+        self._refuse_when_down()
+        if self.is_deaf:
+            raise MachineUnavailableError("it does not thaw")
+        self.quarantined.discard(instance_id)
 
     def home(self, instance_id: str) -> HomeSeen | None:
         self._refuse_when_down()

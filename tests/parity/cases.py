@@ -76,6 +76,13 @@ CASES = (
     Case("its builds", "list_builds", 200, path=SCAN),
     Case("stopping what is being built", "stop_instance", 409, "busy", path=SCAN),
     Case("another person's", "delete_instance", 403, "forbidden", "mary", path=SCAN),
+    Case("quarantine, as its owner", "quarantine_instance", 403, "forbidden", path=SCAN, body=b'{"why":"x"}'),
+    Case("quarantine without a reason", "quarantine_instance", 422, "invalid", "hedy", b"{}", path=SCAN),
+    Case("quarantine", "quarantine_instance", 200, who="hedy", body=b'{"why":"a look"}', path=SCAN),
+    Case("quarantine again", "quarantine_instance", 200, who="hedy", body=b'{"why":"again"}', path=SCAN),
+    Case("one in quarantine, as its owner sees it", "get_instance", 200, path=SCAN),
+    Case("the owner's command in quarantine", "stop_instance", 403, "forbidden", path=SCAN),
+    Case("release", "release_instance", 200, who="hedy", body=b'{"why":"nothing"}', path=SCAN),
     Case("opening what does not run", "open_jupyter", 409, "not_allowed_now", path=SCAN),
     Case("the usage", "get_usage", 200, path=BRAIN),
     Case("the usage of no month", "get_usage", 400, "bad_request", path=BRAIN, query={"month": "2026-13"}),
@@ -89,11 +96,16 @@ CASES = (
     Case("a job that never was", "renew_job", 404, "not_found", "instance", path={"job": "j-0000000001"}),
     Case("the audit record, as a researcher", "list_audit_events", 403, "forbidden", path={"stream": "platform"}),
     Case("the audit record", "list_audit_events", 200, who="hedy", path={"stream": "platform"}),
+    Case("the findings, as a researcher", "list_findings", 403, "forbidden"),
+    Case("the findings", "list_findings", 200, who="hedy", query={"state": "unresolved", "severity": "high"}),
+    Case("findings in no state", "list_findings", 400, "bad_request", "hedy", query={"state": "lost"}),
+    Case("a finding that is none", "get_finding", 404, "not_found", "hedy", path={"finding": "f-0000000009"}),
     Case("logging out", "delete_session", 200),
     Case("the token is gone", "get_me", 401, "unauthenticated"),
 )
 
 _NAMED = {"project": "brain", "instance": "scan", "stream": "platform", "source": "jupyter", "job": "j-0000000001"}
+_NAMED |= {"finding": "f-0000000001"}
 
 
 def _of(name: str) -> Case:

@@ -55,9 +55,9 @@ def log_to(process: str, logs: Path) -> None:
 
 
 def main() -> None:
-    """Run the API host, the scheduler or the index proxy."""
+    """Run the API host, the scheduler, the index proxy or the scan."""
     parser = argparse.ArgumentParser(prog="nightingale_local.child")
-    parser.add_argument("name", choices=["api", "scheduler", "index"])
+    parser.add_argument("name", choices=["api", "scheduler", "index", "scan"])
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--host", default="chalice", help="entry point of the group nightingale.hosts")
     arguments = parser.parse_args()
@@ -76,6 +76,11 @@ def main() -> None:
         from nightingale_local.index_proxy import run as serve_packages  # noqa: PLC0415 - same
 
         asyncio.run(serve_packages(folders, settings))
+        return
+    if arguments.name == "scan":
+        from nightingale_local.scan import run as scan  # noqa: PLC0415 - same: DuckDB is for this process only
+
+        scan(folders)
         return
     (host,) = entry_points(group="nightingale.hosts", name=arguments.host)
     serve = host.load()

@@ -28,7 +28,7 @@ from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.settings import DEFAULT_URL
 
-CHILDREN = ("api", "scheduler", "gateway", "index")
+CHILDREN = ("api", "scheduler", "gateway", "index", "scan")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _SUPERVISE = "from nightingale_local.control import supervise; import sys; supervise(sys.argv[1], sys.argv[2])"

@@ -81,6 +81,16 @@ class Folders:
         return self.root / "packages"
 
     @property
+    def findings(self) -> Path:
+        """The scan's working copy of the audit log; it can be removed while the platform is down."""
+        return self.root / "findings"
+
+    @property
+    def notify_secrets(self) -> Path:
+        """What channels of notifications need to keep secret, a file for each name."""
+        return self.root / "secrets" / "notify"
+
+    @property
     def counts(self) -> Path:
         """What the scheduler counted, for the API to show."""
         return self.run / "scheduler-counts.json"

@@ -18,8 +18,10 @@ from nightingale.contract.operations import Operation
 from nightingale.contract.vocabulary import Status
 from nightingale.domain.access import Access, Principal
 from nightingale.domain.instance import Instance
+from nightingale.ports.clock import Clock
 from nightingale.ports.store import Store, StoreUnavailableError
 from nightingale.services import records
+from nightingale.services.scanning import scan_state
 from nightingale_local import metrics
 from nightingale_local.folders import Folders, read_json
 
@@ -104,10 +106,11 @@ def observed(platform: Platform) -> ObservedDispatcher:
 class MetricsPage:
     """The text of `/metrics`. Threads may share it."""
 
-    def __init__(self, folders: Folders, store: Store, dispatcher: ObservedDispatcher) -> None:
+    def __init__(self, folders: Folders, store: Store, clock: Clock, dispatcher: ObservedDispatcher) -> None:
         """Take where the numbers are."""
         self._folders = folders
         self._store = store
+        self._clock = clock
         self._dispatcher = dispatcher
         self._turn = threading.Lock()
         self._made_at = 0.0
@@ -133,6 +136,7 @@ class MetricsPage:
         if is_up:
             values = {status.value: found[status.value] for status in Status if status is not Status.TERMINATED}
             yield from metrics.gauge("nightingale_instances", "Instances that live, by status.", "status", values)
+            yield from self._scan()
         yield from metrics.family("nightingale_open_channels", "gauge", "Channels that the gateway holds open.")
         yield metrics.sample("nightingale_open_channels", self._dispatcher.channels.count())
         counts = read_json(self._folders.counts, metrics.Counts) or metrics.Counts()
@@ -142,6 +146,20 @@ class MetricsPage:
         yield from metrics.counter("nightingale_failed_beats", words, "beat", counts.failed_beats)
         yield from metrics.histograms("nightingale_beat_seconds", "How long beats took.", "beat", counts.beats)
         yield from self._dispatcher.tally.families()
+
+    def _scan(self) -> Iterable[str]:
+        """Yield how the scan of the logs does; it is read from the store, where the scan's own process tells it."""
+        scan = scan_state(self._store, self._clock)
+        words = "Whether the scan of the logs went well when it was last heard of, of late."
+        yield from metrics.family("nightingale_scan_ok", "gauge", words)
+        yield metrics.sample("nightingale_scan_ok", int(scan.state == "ok"))
+        read, aside = "Events that scans have read.", "Lines of the log that were none."
+        for name, told, count in (("read", read, scan.events_read), ("set_aside", aside, scan.set_aside)):
+            yield from metrics.family(f"nightingale_scan_{name}", "counter", told)
+            yield metrics.sample(f"nightingale_scan_{name}_total", count)
+        words = "Notices to the outside that have not arrived."
+        yield from metrics.family("nightingale_undelivered_notices", "gauge", words)
+        yield metrics.sample("nightingale_undelivered_notices", scan.undelivered)
 
     def _by_status(self) -> Counter[str]:
         """Count what the index lists; it may lag, and a graph may too."""

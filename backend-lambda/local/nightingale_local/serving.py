@@ -31,7 +31,7 @@ def serve_api(
     platform = local_platform(folders)
     dispatcher = observed(platform)
     use(platform, dispatcher)
-    page = MetricsPage(folders, platform.adapters.store, dispatcher)
+    page = MetricsPage(folders, platform.adapters.store, platform.adapters.clock, dispatcher)
     platform.adapters.machines["local"].sandbox()  # tried once now, not in the first launch
     try:
         server = make_server(settings.host, settings.port, page)

@@ -86,7 +86,7 @@ class Supervisor:
             signal.signal(number, lambda *_: self.stop.set())
         prepare_store(self.settings)
         self._renew_service_tokens()
-        for name in ("api", "scheduler", "gateway", "index"):
+        for name in ("api", "scheduler", "gateway", "index", "scan"):
             self.folders.ready(name).unlink(missing_ok=True)
         write_json(self.folders.ready("supervisor"), Ready(pid=os.getpid()))
         children = [_Child(name, command) for name, command in self._commands().items()]
@@ -97,7 +97,7 @@ class Supervisor:
                 self.stop.wait(0.2)
         finally:
             _end(children)
-            for name in ("supervisor", "api", "scheduler", "gateway", "index"):
+            for name in ("supervisor", "api", "scheduler", "gateway", "index", "scan"):
                 self.folders.ready(name).unlink(missing_ok=True)
 
     def _commands(self) -> dict[str, list[str]]:
@@ -107,6 +107,7 @@ class Supervisor:
             "api": [*child, "api", *directory, "--host", self.host],
             "scheduler": [*child, "scheduler", *directory],
             "index": [*child, "index", *directory],
+            "scan": [*child, "scan", *directory],
             "gateway": [sys.executable, "-m", "nightingale_gateway", "--config", str(self._gateway_config())],
         }
 

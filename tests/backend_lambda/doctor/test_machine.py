@@ -154,6 +154,15 @@ def test_a_clock_that_differs_from_the_apis_is_seen() -> None:
     assert lines_of(up(Answer(200, VERSION, "")), "api")[1].verdict == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("scan", "verdict"), [("ok", "ok"), ("never", "warn"), ("late", "warn"), ("failing", "warn"), ("", "warn")]
+)
+def test_a_scan_of_the_logs_that_does_not_go_well_is_seen(scan: str, verdict: str) -> None:
+    (line,) = [line for line in lines_of(up(Answer(200, VERSION, DATE, scan)), "api") if line.check == "scan"]
+    assert line.verdict == verdict
+    assert bool(line.do) is (verdict == "warn")
+
+
 @pytest.mark.parametrize("key", ["ssh-ed25519 AAAAC3Other", "ssh-rsa AAAAC3Nz", "", ConnectionRefusedError()])
 def test_a_gateway_with_another_key_or_none_is_seen(key: str | Exception) -> None:
     assert lines_of(up(GOOD, key), "gateway")[0].verdict == "fail"

@@ -30,12 +30,16 @@ ALLOWED: dict[Permission, set[str]] = {
     P.INSTANCE_LAUNCH: {"owner", "researcher", "lead"},
     P.INSTANCE_CONTROL: {"owner", "lead"} | ADMINS,
     P.INSTANCE_OPEN: {"owner"},
+    P.INSTANCE_QUARANTINE: ADMINS,
     P.LOG_READ: {"owner", "lead"} | ADMINS,
     P.READS_READ: {"owner", "lead", "auditor"} | ADMINS,
     P.USAGE_READ: MEMBERS | ADMINS,
     P.CLUSTER_READ: ADMINS,
     P.CLUSTER_WRITE: ADMINS,
     P.AUDIT_READ: ADMINS,
+    P.FINDINGS_READ: ADMINS,
+    P.PROJECT_FINDINGS_READ: {"auditor"} | ADMINS,
+    P.FINDINGS_WRITE: ADMINS,
     P.GATEWAY: {"gateway"},
     P.INSTANCE_SELF: {"instance"},
     P.AUDIT_SHIP: {"shipper"},
@@ -76,9 +80,8 @@ def send(platform: FakePlatform, operation: Operation, caller: str) -> tuple[int
     who = None if caller == "nobody" else WHO[caller]
     cluster = {"version": 1, "currency": "EUR"}
     body = BODIES.get(operation.name, {"cluster": cluster, "base": 1} if "cluster" in operation.name else None)
-    answer = platform.handle(
-        operation.name, who, "scan", body, channel="c-0000000001", job="j-0000000001", stream="platform", source="build"
-    )
+    ids = {"channel": "c-0000000001", "job": "j-0000000001", "finding": "f-0000000001"}
+    answer = platform.handle(operation.name, who, "scan", body, stream="platform", source="build", **ids)
     assert answer.status < 500, answer.body
     return answer.status, "" if answer.status < 400 else platform.error(answer)["code"]
 

@@ -47,6 +47,8 @@ TABLE: dict[EventName, dict[Status, set[Status]]] = {
     E.RETRY: {S.FAILED: {S.REQUESTED, S.STOPPING, S.RESIZING, S.TERMINATING}},
     E.DELETE: {S.RUNNING: {S.TERMINATING}, S.STOPPED: {S.TERMINATING}, S.FAILED: {S.TERMINATING}},
     E.EXTEND: {S.RUNNING: {S.RUNNING}},
+    E.QUARANTINE: {status: {status} for status in Status if status is not S.TERMINATED},
+    E.RELEASE: {status: {status} for status in Status if status is not S.TERMINATED},
 }
 COMMANDS = {E.STOP, E.START, E.RESIZE, E.RETRY, E.DELETE, E.EXTEND}
 BUILDS = {S.REQUESTED, S.STOPPING, S.RESIZING, S.TERMINATING}
@@ -89,8 +91,16 @@ class InstanceLife(RuleBasedStateMachine):
             size=size if name is E.RESIZE else None,
             build_id=f"b-{self.builds + 1}",
             last_good_at=self.now - timedelta(seconds=ago),
+            is_despite_quarantine=ago % 2 == 0,
         )
+        if before.is_quarantined and name in COMMANDS and not (name in {E.STOP, E.DELETE} and ago % 2 == 0):
+            with pytest.raises(RefusedError) as refused:
+                before.apply(event, self.now)
+            assert refused.value.code is ErrorCode.FORBIDDEN
+            return
         may_move = name is not E.MOVED_ON or before.can_move_on
+        if name in {E.QUARANTINE, E.RELEASE}:
+            may_move = before.is_quarantined is (name is E.RELEASE)
         assert before.accepts(name) == (before.status in TABLE[name] and may_move)
         if not before.accepts(name):
             with pytest.raises(RefusedError) as caught:
@@ -110,7 +120,7 @@ class InstanceLife(RuleBasedStateMachine):
         )
         assert entry.at >= self.now
         assert after.status_at == (before.status_at if after.status is before.status else entry.at)
-        asks_for_build = after.status in BUILDS
+        asks_for_build = after.status in BUILDS and after.status is not before.status
         assert after.generation == before.generation + (1 if asks_for_build else 0)
         assert after.build_id == (event.build_id if asks_for_build else before.build_id)
         assert entry.build_id == (event.build_id if asks_for_build else None)
@@ -118,6 +128,10 @@ class InstanceLife(RuleBasedStateMachine):
         self.check_billing(before, entry.billed_until, entry.at, after)
         if name is E.RETRY:
             self.check_retry(before, after)
+        if name in {E.QUARANTINE, E.RELEASE}:
+            assert (after.reason, after.action) == (before.reason, before.action)
+        else:
+            assert after.quarantine == before.quarantine
         if after.status is S.FAILED:
             assert after.reason is not None
             assert after.reason.action is after.action
@@ -175,6 +189,18 @@ class InstanceLife(RuleBasedStateMachine):
         assert (*moving.left, self.instance.place, *moving.elsewhere) == ("local", "aws-eu", "gcp")
         if moving.is_leaving and self.instance.status is not S.FAILED:
             assert self.instance.desired_state is DesiredState.ABSENT
+
+    @invariant()
+    def it_is_in_quarantine_as_its_history_says(self) -> None:
+        changes = [entry for entry in self.history if entry.event in {E.QUARANTINE, E.RELEASE}]
+        assert [entry.event for entry in changes] == [E.QUARANTINE, E.RELEASE] * (len(changes) // 2) + (
+            [E.QUARANTINE] if len(changes) % 2 else []
+        )
+        assert self.instance.is_quarantined == (len(changes) % 2 == 1)
+        if self.instance.quarantine is not None:
+            since = [entry.at for entry in changes if entry.event is E.QUARANTINE][-1]
+            until = changes[-1].at if changes[-1].event is E.RELEASE else None
+            assert (self.instance.quarantine.since, self.instance.quarantine.released_at) == (since, until)
 
     @invariant()
     def terminated_is_the_end(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from doubles.platforms import FakePlatform, given
 from nightingale.contract.vocabulary import AuditTag, Permission
+from nightingale.domain.quarantine import Quarantine
 from nightingale.ports.machines import SandboxSeen
 from nightingale.services import records
 
@@ -21,7 +22,11 @@ def platform() -> FakePlatform:
 
 def quarantine(platform: FakePlatform, instance_id: str) -> None:
     stored = platform.stored(instance_id)
-    platform.store.put(records.instance_item(replace(stored.instance, is_quarantined=True), stored.version))
+    platform.store.put(
+        records.instance_item(
+            replace(stored.instance, quarantine=Quarantine(platform.clock.now(), "hedy")), stored.version
+        )
+    )
 
 
 # --- launch -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.schemas import MemberIn, PolicyIn
 from nightingale.contract.vocabulary import AuditTag, Permission, Role, Status
 from nightingale.domain.history import Event, EventName
+from nightingale.domain.quarantine import Quarantine
 from nightingale.ports.audit_log import PLATFORM_STREAM
 from nightingale.ports.prober import Activity
 from nightingale.services import records
@@ -99,7 +100,11 @@ async def test_who_left_the_project_commands_nothing_from_inside_and_is_still_re
 
 async def test_in_quarantine_commands_from_inside_are_refused(platform: FakePlatform) -> None:
     stored = platform.stored(instance_id(platform))
-    platform.store.put(records.instance_item(replace(stored.instance, is_quarantined=True), stored.version))
+    platform.store.put(
+        records.instance_item(
+            replace(stored.instance, quarantine=Quarantine(platform.clock.now(), "hedy")), stored.version
+        )
+    )
     assert platform.refusal("stop_own_instance", "instance") == "forbidden"
     assert platform.get().status is Status.RUNNING
 

@@ -13,6 +13,7 @@ from doubles.platforms import FakePlatform, given, pass_time, socket_of, team_cl
 from doubles.policies import HOUR, MONDAY, day_hours, platform_with, with_policy
 from nightingale.contract.schemas import MemberIn, PolicyIn
 from nightingale.contract.vocabulary import Role
+from nightingale.domain.quarantine import Quarantine
 from nightingale.ports.machines import SandboxSeen
 from nightingale.ports.prober import Activity, ProbeOutcome
 from nightingale.services import records
@@ -348,7 +349,7 @@ async def test_nothing_comes_up_by_itself_that_its_owner_could_not_start(why: st
         apply_cluster(platform.store, with_policy(day_hours(), projects=(others_only, *others)))
     elif why == "quarantine":
         stored = platform.stored(platform.get().id)
-        held = dataclasses.replace(stored.instance, is_quarantined=True)
+        held = dataclasses.replace(stored.instance, quarantine=Quarantine(platform.clock.now(), "hedy"))
         platform.store.put(records.instance_item(held, stored.version))
         platform.watch = platform.another_watch()
     else:

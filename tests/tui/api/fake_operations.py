@@ -11,11 +11,12 @@ from nightingale.contract.errors import ErrorCode
 from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, BuildState, LogSource, Plan, Status
 from tui.api import fake_world as world
+from tui.api.fake_findings import FakeFindings
 from tui.api.fake_signatures import signer_of
-from tui.api.fake_state import FakeState, Refused, page_of
+from tui.api.fake_state import Refused, page_of
 
 
-class FakeOperations(FakeState):
+class FakeOperations(FakeFindings):
     """One method per operation, named as the operation."""
 
     def on_get_health(self, _: None) -> s.HealthOut:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from nightingale.contract import findings as f
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS
@@ -86,6 +87,18 @@ def test_every_operation_reaches_its_own_route_and_returns_its_schema(api: Api, 
         "verify_audit": api.verify_audit("platform"),
         "list_reads": api.list_reads("heart", "scan", tail=5),
     }
+    platform.add_finding()
+    found = f.FindingUpdateIn(state=f.FindingState.ACKNOWLEDGED, revision=1)
+    decision = f.FindingDecisionIn(action=f.ResponseKind.QUARANTINE, revision=2)
+    answers |= {
+        "list_findings": api.list_findings(filters={"state": "open"}),
+        "list_project_findings": api.list_project_findings("heart"),
+        "get_finding": api.get_finding("f-0000000001"),
+        "update_finding": api.update_finding("f-0000000001", found),
+        "confirm_finding_action": api.confirm_finding_action("f-0000000001", decision),
+    }
+    decision = f.FindingDecisionIn(action=f.ResponseKind.QUARANTINE, revision=3)
+    answers["dismiss_finding_action"] = api.dismiss_finding_action("f-0000000001", decision)
     platform.settle()
     answers["start_instance"] = api.start_instance("heart", "scan")
     platform.settle()

@@ -36,6 +36,12 @@ ARGV: dict[str, tuple[tuple[str, ...], ...]] = {
     "sizes": (("sizes",),),
     "logs": (("logs", "scan"),),
     "reads": (("reads", "scan"), ("reads", "scan", "--since", "1h")),
+    "findings": (
+        ("findings",),
+        ("findings", "show", "f-0000000001"),
+        ("findings", "ack", "f-0000000001"),
+        ("findings", "export", "--opensearch", "FILE"),
+    ),
     "ssh-config": (("ssh-config", "--no-include"), ("ssh-config",), ("ssh-config", "--remove")),
     "stop": (("stop", "scan"),),
     "delete": (("delete", "scan", "-y"), ("delete", "scan", "--dry-run")),
@@ -90,6 +96,7 @@ async def test_json_is_as_its_schema_says(place: Place, at: CommandLine, name: s
     platform.add("still", status=Status.STOPPED)
     platform.add("broken")
     platform.fail("broken")
+    platform.add_finding()
     platform.logs["scan", LogSource.JUPYTER] = ["hello", "end"]
     platform.reads = dict.fromkeys(platform.instances, world.reads())
     file = at.folder / "cluster.yaml"

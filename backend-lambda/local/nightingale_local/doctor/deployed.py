@@ -32,6 +32,8 @@ class Answer:
     status: int
     version: str
     date: str
+    scan: str = "ok"
+    """How the scan of the logs does; platforms of before there was one say nothing."""
 
 
 def ask_health(url: str) -> Answer:
@@ -40,8 +42,9 @@ def ask_health(url: str) -> Answer:
 
     answer = httpx.get(f"{url.rstrip('/')}{_HEALTH}", timeout=_ANSWER_S)
     document = answer.json()
-    version = document.get("version", "") if isinstance(document, dict) else ""
-    return Answer(answer.status_code, str(version), answer.headers.get("date", ""))
+    told = document if isinstance(document, dict) else {}
+    version, scan = (str(told.get(name, "")) for name in ("version", "scan"))
+    return Answer(answer.status_code, version, answer.headers.get("date", ""), scan)
 
 
 def find_host_key(pinned: Pinned) -> str:
@@ -87,6 +90,18 @@ def _api(url: str, now: Callable[[], datetime], ask: Callable[[str], Answer]) ->
         do = "Upgrade the older of the two: docs/how-to/upgrade-without-downtime.md."
         yield warn("api", f"{url} runs {answer.version or 'no version'}, this command is of {VERSION}", do)
     yield skew_line("api clock", "the API", answer.date, now())
+    if answer.scan == "ok":
+        yield ok("scan", "the logs are scanned")
+    else:
+        seen = _SCANS.get(answer.scan, "the platform does not say how the scan of its logs does")
+        yield warn("scan", seen, "Ask `nightingale findings` why; then read the log of the scan's process.")
+
+
+_SCANS = {
+    "never": "no scan of the logs has run yet: nobody would see a theft",
+    "late": "no scan of the logs was heard of for two minutes",
+    "failing": "the scan of the logs fails",
+}
 
 
 def _gateway(pinned: Pinned | None, find_key: Callable[[Pinned], str]) -> Iterator[DoctorLine]:

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from nightingale.adapters.aws_clients import Credentials, LazyClient, code_of, is_aws_error, words_of
+from nightingale.adapters.ec2_quarantine import Ec2Quarantine
 from nightingale.adapters.ec2_seen import UP, Ec2Machine, Ec2Seen
 from nightingale.contract.images import ImageCheck
 from nightingale.contract.machines import Door
@@ -48,16 +49,18 @@ class Ec2Machines:
         starts: Starts,
         *,
         vpc_id: str,
+        quarantine_group: str | None = None,
         region: str | None = None,
         endpoint: str | None = None,
         client: Any = None,
         credentials: Credentials | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where starts are kept, the network that holds the machines, and what boto3 is to be told."""
+        """Take where starts are kept, the machines' network, the group for quarantine, and what boto3 is to be told."""
         self._starts = starts
         self._client = LazyClient("ec2", region=region, endpoint=endpoint, client=client, credentials=credentials)
         self._ec2 = Ec2Seen(self._client, vpc_id, monotonic)
+        self._quarantine = Ec2Quarantine(self._client, vpc_id, quarantine_group)
         self._monotonic = monotonic
         self._memory = threading.Lock()
         self._doors: dict[str, Door] = {}
@@ -173,6 +176,19 @@ class Ec2Machines:
             raise MachineUnavailableError("A code's hash is 64 hexadecimal digits.")
         self._known(instance_id)
         self._starts.admit(instance_id, code_hash, expires_at)
+
+    def quarantine(self, instance_id: str) -> None:
+        """Let nothing through to or from the machine; what runs in it runs on. Raises MachineUnavailableError.
+
+        AWS keeps connections that stand already for a while; those of people end with the gateway's lease.
+        """
+        if INSTANCE_ID.fullmatch(instance_id):
+            self._quarantine.put_in(instance_id)
+
+    def release(self, instance_id: str) -> None:
+        """Give the machine its own security group again. Raises MachineUnavailableError."""
+        if INSTANCE_ID.fullmatch(instance_id):
+            self._quarantine.let_out(instance_id)
 
     def home(self, instance_id: str) -> HomeSeen | None:
         """Return None: how full a home is only its machine sees."""

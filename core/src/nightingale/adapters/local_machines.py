@@ -178,6 +178,23 @@ class LocalMachines:
             for descriptor in opened:
                 os.close(descriptor)
 
+    def quarantine(self, instance_id: str) -> None:
+        """Shut the machine's socket and freeze what runs in it; no start comes through until `release`.
+
+        Raises MachineUnavailableError when it is not so, or not yet.
+        """
+        self._tell("quarantine", instance_id)
+
+    def release(self, instance_id: str) -> None:
+        """Let the machine go on where it was. Raises MachineUnavailableError."""
+        self._tell("release", instance_id)
+
+    def _tell(self, command: str, instance_id: str) -> None:
+        told = json.dumps({"instance_dir": str(self._known(instance_id))})
+        done = self._launcher(command, END_S, NIGHTINGALE_QUARANTINE=told)
+        if done.returncode != 0:
+            raise MachineUnavailableError(_words(done.stderr))
+
     def home(self, instance_id: str) -> HomeSeen | None:
         """Return how full the home is; None when there is none."""
         folder = self._folder(instance_id)
@@ -234,6 +251,15 @@ class LocalMachines:
         except (OSError, subprocess.TimeoutExpired) as error:
             message = f"The launcher could not be asked to {command}: {error}"
             raise MachineUnavailableError(message) from error
+
+
+def _words(said: bytes) -> str:
+    """Return the words of a launcher's refusal: one JSON line, or whatever else it said."""
+    text = said.decode("utf-8", "replace").strip()
+    try:
+        return str(json.loads(text)["words"])
+    except (ValueError, KeyError, TypeError):
+        return text[-500:] or "the launcher did not say why"
 
 
 def _write_code(folder: int, code_hash: str, expires_at: str) -> None:

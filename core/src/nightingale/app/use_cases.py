@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nightingale.app.dispatch import UseCase
+from nightingale.app.dispatch import Call, UseCase
+from nightingale.contract.findings import FindingDecisionIn, FindingOut, FindingsOut
 from nightingale.contract.openapi import VERSION, openapi
 from nightingale.contract.schemas import AuditEventOut, AuditEventsOut, AuditVerifiedOut, HealthOut
 from nightingale.contract.vocabulary import LogSource
+from nightingale.domain.access import Principal
 from nightingale.ports.audit_log import AuditLog
 from nightingale.ports.store import InvalidCursorError, Store
 from nightingale.services import records
 from nightingale.services.catalog import CatalogService
 from nightingale.services.cluster import ClusterService
+from nightingale.services.finding_views import FindingViews, Wanted, present
+from nightingale.services.findings import FindingsService
 from nightingale.services.gateway import GatewayService
 from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
@@ -21,7 +25,10 @@ from nightingale.services.login import LoginService
 from nightingale.services.machines import MachineService
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
+from nightingale.services.responses import Responses
+from nightingale.services.scanning import scan_state
 from nightingale.services.usage import UsageService
 
 PAGE = 100
@@ -44,12 +51,17 @@ class Services:
     gateway: GatewayService
     reads: ReadsService
     packages: PackagesService
+    quarantine: QuarantineService
     usage: UsageService
+    findings: FindingsService
+    finding_views: FindingViews
+    responses: Responses
 
     def health(self) -> HealthOut:
         """Return ok once the store has been read."""
         self.store.get(records.CLUSTER_META)
-        return HealthOut(status="ok", version=VERSION)
+        scan = scan_state(self.store, self.finding_views.clock)
+        return HealthOut(status="ok", version=VERSION, scan=scan.state)
 
     def audit_events(self, stream: str, cursor: str | None, limit: int) -> AuditEventsOut:
         """Return a page of a stream's sealed facts; the cursor is the last number seen."""
@@ -76,6 +88,18 @@ class Services:
         """Return whether the stream's chain holds. Reads all of it."""
         records = self.audit.head(stream)
         return AuditVerifiedOut(stream=stream, records=records, first_bad=self.audit.verify(stream))
+
+    def findings_page(self, call: Call, project: str | None) -> FindingsOut:
+        """Return the page of findings that the call's query asks for."""
+        query = call.query
+        wanted = Wanted(query["state"], query["severity"], project, query["person"], query["rule"])
+        return self.finding_views.page(wanted, query["cursor"], query["limit"] or PAGE)
+
+    def confirm_action(self, principal: Principal, finding_id: str, asked: FindingDecisionIn) -> FindingOut:
+        """Say yes to an action and do it; return the finding as it stands then."""
+        self.findings.confirm(principal, finding_id, asked)
+        self.responses.run_one(finding_id)
+        return present(self.findings.get(finding_id))
 
 
 def use_cases(services: Services) -> Mapping[str, UseCase]:
@@ -134,7 +158,16 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "retry_instance": lambda c: instances.retry(c.access, c.path["instance"]),
         "resize_instance": lambda c: instances.resize(c.access, c.path["instance"], c.body),
         "extend_instance": lambda c: instances.extend(c.access, c.path["instance"], c.body),
-        "delete_instance": lambda c: instances.delete(c.access, c.path["instance"]),
+        "delete_instance": lambda c: instances.delete(
+            c.access, c.path["instance"], destroy_evidence=bool(c.query["destroy_evidence"])
+        ),
+        "quarantine_instance": lambda c: views.present(
+            c.access,
+            services.quarantine.quarantine(c.principal.name, c.access.project, c.path["instance"], c.body.why),
+        ),
+        "release_instance": lambda c: views.present(
+            c.access, services.quarantine.release(c.principal.name, c.access.project, c.path["instance"], c.body.why)
+        ),
         "open_jupyter": lambda c: instances.open_jupyter(c.access, c.path["instance"]),
         "get_usage": lambda c: services.usage.usage(c.access, c.query["month"]),
         "list_usage_records": lambda c: services.usage.records(
@@ -150,6 +183,12 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "get_cluster": lambda c: services.cluster.get(c.principal),
         "plan_cluster": lambda c: services.cluster.plan(c.principal, c.body),
         "apply_cluster": lambda c: services.cluster.apply(c.principal, c.body),
+        "list_findings": lambda c: services.findings_page(c, c.query["project"]),
+        "list_project_findings": lambda c: services.findings_page(c, c.path["project"]),
+        "get_finding": lambda c: services.finding_views.detail(services.findings.get(c.path["finding"])),
+        "update_finding": lambda c: present(services.findings.update(c.principal, c.path["finding"], c.body)),
+        "confirm_finding_action": lambda c: services.confirm_action(c.principal, c.path["finding"], c.body),
+        "dismiss_finding_action": lambda c: present(services.findings.dismiss(c.principal, c.path["finding"], c.body)),
         "list_audit_events": lambda c: services.audit_events(
             c.path["stream"], c.query["cursor"], c.query["limit"] or PAGE
         ),

@@ -58,6 +58,7 @@ class Watcher:
                     for shard, watch in self._watches.items():
                         self._begin(shard, "list", _in_thread(watch.refresh))
                         self._begin(shard, "running", watch.beat_running)
+                        self._begin(shard, "quarantine", _in_thread(watch.beat_quarantine))
                         if count % _SLOW_EVERY == _SLOW_EVERY - 1:
                             self._begin(shard, "save", _in_thread(watch.save_last_good))
                             self._begin(shard, "activity", watch.beat_activity)
@@ -89,6 +90,7 @@ class Watcher:
                 lifecycle=self.platform.lifecycle,
                 machines=adapters.machines,
                 prober=self.prober,
+                quarantine=self.platform.services.quarantine,
                 shards=(shard,),
             )
             try:

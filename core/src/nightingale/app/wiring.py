@@ -15,12 +15,16 @@ from nightingale.ports.builder import Builder
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.machine_proofs import MachineProofs
 from nightingale.ports.machines import Machines
+from nightingale.ports.notifier import Notifier
 from nightingale.ports.prober import Prober
+from nightingale.ports.scanner import Scanner
 from nightingale.ports.signatures import SignatureVerifier
 from nightingale.ports.store import Store
 from nightingale.services.build_variables import CatalogBuildVariables
 from nightingale.services.catalog import CatalogService
 from nightingale.services.cluster import ClusterService
+from nightingale.services.finding_views import FindingViews
+from nightingale.services.findings import FindingsService
 from nightingale.services.gateway import GatewayService
 from nightingale.services.images import ImageService
 from nightingale.services.instance_tokens import InstanceTokens
@@ -30,12 +34,16 @@ from nightingale.services.lifecycle import Lifecycle
 from nightingale.services.login import LoginService
 from nightingale.services.machines import MachineService
 from nightingale.services.metering import MeteringService
+from nightingale.services.notices import NoticeQueue
 from nightingale.services.observer_facts import ObserverFacts
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
+from nightingale.services.responses import Responses
+from nightingale.services.scanning import Scanning
 from nightingale.services.starts import StoredStarts
 from nightingale.services.usage import UsageService
 from nightingale.services.watch import Watch
@@ -61,6 +69,8 @@ class Adapters:
     deadlines: Deadlines = field(default_factory=Deadlines)
     proofs: Mapping[str, MachineProofs] = field(default_factory=dict)
     """By place: who knows its machines. Those of a place that is left out need no proof, and can give none."""
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    """By kind of channel: who sends notices of findings out."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,19 @@ class Platform:
             lifecycle=self.lifecycle,
             machines=adapters.machines,
             prober=prober,
+            quarantine=self.services.quarantine,
         )
 
     def reconcile(self) -> Reconcile:
         """Return what ends machines that nobody owns."""
         adapters = self.adapters
         return Reconcile(adapters.store, adapters.clock, adapters.machines, adapters.audit)
+
+    def scanning(self, scanner: Scanner) -> Scanning:
+        """Return the job that scans, keeps findings and acts on them."""
+        store, clock = self.adapters.store, self.adapters.clock
+        services = self.services
+        return Scanning(store, clock, scanner, services.findings, services.responses, services.responses.notices)
 
     def images(self) -> ImageService:
         """Return what records that an image is not what was installed."""
@@ -130,6 +147,19 @@ def platform(adapters: Adapters) -> Platform:
         machines=adapters.machines,
         audit=audit,
     )
+    findings = FindingsService(store, clock, ids, audit, catalog, lifecycle)
+    url = min(adapters.addresses, default="")
+    notices = NoticeQueue(store, clock, audit, catalog, adapters.notifiers, url)
+    cluster = ClusterService(store, clock, audit, adapters.signatures)
+    quarantine = QuarantineService(
+        store=store,
+        clock=clock,
+        lifecycle=lifecycle,
+        machines=adapters.machines,
+        catalog=catalog,
+        cluster=cluster,
+        audit=audit,
+    )
     services = Services(
         store=store,
         audit=audit,
@@ -144,7 +174,7 @@ def platform(adapters: Adapters) -> Platform:
             addresses=adapters.addresses,
         ),
         catalog=catalog,
-        cluster=ClusterService(store, clock, audit, adapters.signatures),
+        cluster=cluster,
         views=views,
         instances=instances,
         own_instance=OwnInstanceService(
@@ -180,7 +210,11 @@ def platform(adapters: Adapters) -> Platform:
         ),
         reads=ReadsService(audit, ObserverFacts(store, lifecycle, audit)),
         packages=PackagesService(clock, lifecycle, catalog, audit),
+        quarantine=quarantine,
         usage=usage,
+        findings=findings,
+        finding_views=FindingViews(store, clock, audit),
+        responses=Responses(store, clock, audit, catalog, findings, notices, quarantine),
     )
     metering = MeteringService(store, catalog, clock)
     return Platform(adapters, services, lifecycle, metering)

@@ -21,6 +21,7 @@ class ErrorCode(Enum):
     NAME_TAKEN = ("name_taken", 409)
     RECORDS_MISSING = ("records_missing", 409)
     CLUSTER_CHANGED = ("cluster_changed", 409)
+    FINDING_CHANGED = ("finding_changed", 409)
     BODY_TOO_LARGE = ("body_too_large", 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
     INVALID = ("invalid", 422)

@@ -27,6 +27,7 @@ PATH_PATTERNS: dict[str, str] = {
     "source": r"^(build|jupyter)$",
     "channel": r"^c-[a-z0-9]{10}$",
     "job": r"^j-[a-z0-9]{10}$",
+    "finding": r"^f-[a-z0-9]{10}$",
     "stream": r"^(platform|(reads-)?i-[a-z0-9]{10})$",
 }
 """What each path parameter must look like; checked by dispatch before anything is looked up."""
@@ -43,6 +44,7 @@ _BY_PERMISSION: dict[Permission, tuple[ErrorCode, ...]] = {
     Permission.INSTANCE_SELF: (*_COMMANDED, _E.NOT_FOUND, _E.TOO_MANY_REQUESTS),
     Permission.CLUSTER_READ: (_E.NOT_FOUND,),  # before the first file is applied
     Permission.CLUSTER_WRITE: (_E.NOT_FOUND, _E.CLUSTER_CHANGED),
+    Permission.FINDINGS_WRITE: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW, _E.FINDING_CHANGED),
     Permission.GATEWAY: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
     Permission.PACKAGE_INDEX: (_E.NOT_FOUND, _E.NOT_ALLOWED_NOW),
 }

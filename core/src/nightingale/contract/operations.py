@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from nightingale.contract import findings as f
 from nightingale.contract import machines, packages
 from nightingale.contract import own_instance as own
 from nightingale.contract import schemas as s
@@ -55,6 +56,23 @@ _INSTANCES = "/v1/projects/{project}/instances"
 _INSTANCE = _INSTANCES + "/{instance}"
 _OWN = "/v1/instance"
 _INDEX = "/v1/index/{project}/{instance}"
+_FINDING = "/v1/findings/{finding}"
+_FINDINGS = (
+    Query(
+        "state",
+        QueryKind.TEXT,
+        "open, acknowledged, resolved, false_alarm, or unresolved for the first two",
+        pattern=r"^(open|acknowledged|resolved|false_alarm|unresolved)$",
+    ),
+    Query(
+        "severity",
+        QueryKind.TEXT,
+        "at least so bad: informational, low, medium, high, critical",
+        pattern=r"^(informational|low|medium|high|critical)$",
+    ),
+    Query("person", QueryKind.TEXT, "whose events they are"),
+    Query("rule", QueryKind.TEXT, "the rule's name or id"),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get_health", "GET", "/health", Permission.PUBLIC, s.HealthOut, "Is the platform up?"),
@@ -220,6 +238,25 @@ OPERATIONS: tuple[Operation, ...] = (
         s.InstanceOut,
         "Delete it and its home",
         status=202,
+        query=(Query("destroy_evidence", QueryKind.FLAG, "an administrator means it, though it is in quarantine"),),
+    ),
+    Operation(
+        "quarantine_instance",
+        "POST",
+        _INSTANCE + "/quarantine",
+        Permission.INSTANCE_QUARANTINE,
+        s.InstanceOut,
+        "Put it in quarantine: cut off, frozen, its owner's commands refused",
+        s.QuarantineIn,
+    ),
+    Operation(
+        "release_instance",
+        "POST",
+        _INSTANCE + "/release",
+        Permission.INSTANCE_QUARANTINE,
+        s.InstanceOut,
+        "Release it from quarantine: it goes on where it was",
+        s.QuarantineIn,
     ),
     Operation(
         "open_jupyter",
@@ -463,6 +500,59 @@ OPERATIONS: tuple[Operation, ...] = (
         s.ClusterApplyOut,
         "Make the cluster as the file says",
         s.ClusterApplyIn,
+    ),
+    Operation(
+        "list_findings",
+        "GET",
+        "/v1/findings",
+        Permission.FINDINGS_READ,
+        f.FindingsOut,
+        "What rules saw in the logs, the newest first",
+        query=(*_FINDINGS, Query("project", QueryKind.TEXT, "of this project only"), _CURSOR, _LIMIT),
+    ),
+    Operation(
+        "list_project_findings",
+        "GET",
+        "/v1/projects/{project}/findings",
+        Permission.PROJECT_FINDINGS_READ,
+        f.FindingsOut,
+        "The same for one project: also for its auditors",
+        query=(*_FINDINGS, _CURSOR, _LIMIT),
+    ),
+    Operation(
+        "get_finding",
+        "GET",
+        _FINDING,
+        Permission.FINDINGS_READ,
+        f.FindingDetailOut,
+        "One finding and the events behind it",
+    ),
+    Operation(
+        "update_finding",
+        "PUT",
+        _FINDING,
+        Permission.FINDINGS_WRITE,
+        f.FindingOut,
+        "Acknowledge it, close it, or open it again",
+        f.FindingUpdateIn,
+    ),
+    Operation(
+        "confirm_finding_action",
+        "POST",
+        _FINDING + "/confirm",
+        Permission.FINDINGS_WRITE,
+        f.FindingOut,
+        "Say yes to an action that waits: it is done at once",
+        f.FindingDecisionIn,
+    ),
+    Operation(
+        "dismiss_finding_action",
+        "POST",
+        _FINDING + "/dismiss",
+        Permission.FINDINGS_WRITE,
+        f.FindingOut,
+        "Say no to an action that waits",
+        f.FindingDecisionIn,
     ),
     Operation(
         "list_audit_events",

@@ -140,6 +140,16 @@ IndexUrl = Annotated[
 ]
 
 
+EmailAddress = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,189}$(?!\n)",
+        description="an e-mail address is name@host",
+    ),
+]
+
+
 class In(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A request body."""
 
@@ -196,6 +206,8 @@ class HealthOut(Out, frozen=True):
 
     status: str
     version: str
+    scan: str = ""
+    """How the scan of the logs does: `ok`, `late`, `failing`, `never`; administrators are told more."""
 
 
 # --- login ------------------------------------------------------------------------------------------------------------
@@ -490,6 +502,31 @@ class CheckpointOut(Out, frozen=True):
     note: str
 
 
+class QuarantineIn(In, frozen=True):
+    """Why an instance is put in quarantine, or released: shown to administrators only, in the platform."""
+
+    why: Note
+
+
+class QuarantineOut(Out, frozen=True):
+    """The quarantine of an instance. All after `next_step` is for administrators, who are told of the last one too."""
+
+    since: datetime
+    words: str
+    next_step: str = ""
+    by: str = ""
+    why: str = ""
+    by_rule: str = ""
+    """The rule for which the platform did it by itself."""
+    released_at: datetime | None = None
+    released_by: str = ""
+    released_why: str = ""
+    settled_at: datetime | None = None
+    """When its machine was seen to be cut off and frozen (or, released, to go on); null until then."""
+    trouble: str = ""
+    """Why that is not so yet; the platform tries again each second."""
+
+
 class InstanceOut(Out, frozen=True):
     """One instance as its people see it."""
 
@@ -513,6 +550,8 @@ class InstanceOut(Out, frozen=True):
     allowed_actions: tuple[Action, ...]
     is_idle: bool = False
     is_quarantined: bool = False
+    quarantine: QuarantineOut | None = None
+    """Since when; null where it is in none."""
     running_since: datetime | None = None
     last_activity_at: datetime | None = None
     unreachable_since: datetime | None = None
@@ -576,6 +615,8 @@ class HistoryEntryOut(Out, frozen=True):
     """Of the image that this start was made from, where the change is one."""
     place: str = ""
     """Where it was to be after the change; empty in entries of before places were recorded."""
+    note: str = ""
+    """Why it was put in quarantine, or released; for administrators."""
 
 
 class HistoryOut(Out, frozen=True):
@@ -935,6 +976,32 @@ class ImageIn(In, frozen=True):
     ] = {}
 
 
+class HoneypotsIn(In, frozen=True):
+    """Decoys in a dataset: a touch of one is a critical finding. Nobody but administrators is told which they are."""
+
+    paths: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=1024)], ...],
+        Meta(max_length=1000, description="files and folders inside the dataset, as a/b/c; no wildcards"),
+    ] = ()
+    keys: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=r"^(A[A-Z]IA[A-Z2-7]{16}|SHA256:[A-Za-z0-9+/]{43}|token:[0-9a-f]{64})$(?!\n)",
+                    description="a decoy key is AKIA… (AWS), SHA256:… (SSH) or token:… (SHA-256 of a token, hex)",
+                ),
+            ],
+            ...,
+        ],
+        Meta(
+            max_length=1000,
+            description="credentials that lie in those files and open nothing: an AWS access key id, an SSH key's "
+            "fingerprint, or token: and the SHA-256 (hex) of a token of this platform",
+        ),
+    ] = ()
+
+
 class DatasetIn(In, frozen=True):
     """A dataset version and where it lies. A tier left out is 3, the strictest."""
 
@@ -953,6 +1020,7 @@ class DatasetIn(In, frozen=True):
             "s3:bucket/prefix; in a local place an absolute folder, before local. It is mounted nowhere else"
         ),
     ] = {}
+    honeypots: Annotated[HoneypotsIn, Meta(description="decoys in it; researchers are not told")] = HoneypotsIn()
 
 
 class MachineIn(In, frozen=True):
@@ -1038,6 +1106,50 @@ class LoginIn(In, frozen=True, omit_defaults=True):
     ] = 2
 
 
+class FindingsIn(In, frozen=True, omit_defaults=True):
+    """What the platform does by itself about findings."""
+
+    max_auto_quarantines_per_hour: Annotated[
+        int,
+        Meta(ge=0, le=1_000, description="more than these in one hour are only told of; an administrator may confirm"),
+    ] = 5
+    automatic: Annotated[
+        tuple[Literal["quarantine", "revoke"], ...],
+        Meta(max_length=2, description="what needs no administrator's yes, where a rule or a tier asks for it"),
+    ] = ("quarantine",)
+
+
+class NotificationIn(In, frozen=True, omit_defaults=True):
+    """One channel to the outside for new findings. It tells rule, severity and where to look, nothing else."""
+
+    name: Annotated[Name, Meta(description="the channel's name")]
+    kind: Annotated[
+        Literal["smtp", "ses", "webhook", "slack"],
+        Meta(description="e-mail by SMTP or by Amazon SES, JSON to a web address, a message to a chat's web address"),
+    ]
+    min_severity: Annotated[
+        Literal["informational", "low", "medium", "high", "critical"],
+        Meta(description="findings below it are not told of here"),
+    ] = "high"
+    to: Annotated[
+        tuple[EmailAddress, ...], Meta(max_length=50, description="e-mail: who gets it, each as ada@example.org")
+    ] = ()
+    sender: Annotated[EmailAddress | None, Meta(description="e-mail: from whom it is")] = None
+    host: Annotated[HostName | None, Meta(description="smtp: the server, spoken to by TLS")] = None
+    port: Annotated[int, Meta(ge=1, le=65535, description="smtp: 465 for TLS at once, any other for STARTTLS")] = 465
+    user: Annotated[ShortText, Meta(description="smtp: the account's name; left out: without an account")] = ""
+    url: Annotated[
+        IndexUrl | None, Meta(description="webhook: an https address without a name, a password or a query in it")
+    ] = None
+    url_secret: Annotated[
+        Name | None, Meta(description="webhook, slack: the name of the secret that holds the address, if it is one")
+    ] = None
+    secret: Annotated[
+        Name | None,
+        Meta(description="the name of the secret: smtp the account's password, webhook the key that signs the body"),
+    ] = None
+
+
 class ClusterIn(In, frozen=True):
     """The cluster file: the one place where people, projects, sizes, datasets and rates are defined."""
 
@@ -1062,6 +1174,12 @@ class ClusterIn(In, frozen=True):
     login: Annotated[LoginIn | None, Meta(description="what a login must be; left out: a FIDO2 key from tier 2 on")] = (
         None
     )
+    findings: Annotated[
+        FindingsIn | None, Meta(description="what the platform does by itself about findings; left out: as each says")
+    ] = None
+    notifications: Annotated[
+        tuple[NotificationIn, ...], Meta(max_length=20, description="who outside hears of new findings")
+    ] = ()
 
 
 class ClusterOut(Out, frozen=True):

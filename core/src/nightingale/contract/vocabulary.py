@@ -43,6 +43,8 @@ class Action(StrEnum):
     DELETE = "delete"
     EXTEND = "extend"
     OPEN = "open"
+    QUARANTINE = "quarantine"
+    RELEASE = "release"
 
 
 class DesiredState(StrEnum):
@@ -100,6 +102,8 @@ class ReasonCode(StrEnum):
     IDLE = "idle"
     SCHEDULE = "schedule"
     ASKED = "asked"
+    QUARANTINED = "quarantined"
+    RELEASED = "released"
 
 
 class Role(StrEnum):
@@ -118,6 +122,7 @@ class Permission(StrEnum):
     INSTANCE_READ = "instance:read"
     INSTANCE_LAUNCH = "instance:launch"
     INSTANCE_CONTROL = "instance:control"
+    INSTANCE_QUARANTINE = "instance:quarantine"  # put one in quarantine and release it: administrators only
     INSTANCE_OPEN = "instance:open"  # the Jupyter server itself: never anyone but its owner
     LOG_READ = "log:read"
     READS_READ = "reads:read"  # which files of a dataset an instance read
@@ -125,6 +130,9 @@ class Permission(StrEnum):
     CLUSTER_READ = "cluster:read"
     CLUSTER_WRITE = "cluster:write"
     AUDIT_READ = "audit:read"
+    FINDINGS_READ = "findings:read"  # what rules saw in the logs
+    PROJECT_FINDINGS_READ = "project:findings:read"  # of one project, for its auditors
+    FINDINGS_WRITE = "findings:write"  # acknowledge, close, say yes or no to an action
     GATEWAY = "gateway"  # the gateway's own identity
     INSTANCE_SELF = "instance:self"  # an instance about itself, by the token inside its sandbox
     AUDIT_SHIP = "audit:ship"  # what ships an instance's reads, outside its sandbox
@@ -172,6 +180,9 @@ class AuditTag(StrEnum):
     LOGIN_REFUSED = "login:create:refused"
     LOGOUT = "login:delete:succeeded"
     OPERATION_DENIED = "operation:call:denied"
+    OPERATION_ALLOWED = "operation:call:allowed"
+    DECOY_USED = "decoy:use:found"
+    CREDENTIAL_ASTRAY = "credential:use:astray"
     INSTANCE_LAUNCH = "instance:launch:accepted"
     INSTANCE_START = "instance:start:accepted"
     INSTANCE_STOP = "instance:stop:accepted"
@@ -179,9 +190,17 @@ class AuditTag(StrEnum):
     INSTANCE_RETRY = "instance:retry:accepted"
     INSTANCE_EXTEND = "instance:extend:accepted"
     INSTANCE_DELETE = "instance:delete:accepted"
+    INSTANCE_QUARANTINED = "instance:quarantine:accepted"
+    INSTANCE_HELD = "instance:quarantine:succeeded"
+    INSTANCE_NOT_HELD = "instance:quarantine:failed"
+    INSTANCE_RELEASED = "instance:release:accepted"
+    INSTANCE_LET_GO = "instance:release:succeeded"
+    INSTANCE_NOT_LET_GO = "instance:release:failed"
+    PERSON_REVOKED = "person:revoke:accepted"
     JUPYTER_OPENED = "jupyter:open:accepted"
     CHANNEL_OPENED = "channel:open:accepted"
     CHANNEL_REFUSED = "channel:open:refused"
+    CHANNEL_CARRIED = "channel:carry:recorded"
     CHANNEL_CLOSED = "channel:close:succeeded"
     CHANNEL_REVOKED = "channel:renew:refused"
     DATASET_READ = "dataset:read:recorded"
@@ -202,3 +221,12 @@ class AuditTag(StrEnum):
     CHECKPOINT_MARKED = "checkpoint:mark:accepted"
     PACKAGE_SERVED = "package:get:served"
     PACKAGE_REFUSED = "package:get:refused"
+    FINDING_OPENED = "finding:open:recorded"
+    FINDING_UPDATED = "finding:update:accepted"
+    RESPONSE_DONE = "finding:respond:succeeded"
+    RESPONSE_FAILED = "finding:respond:failed"
+    RESPONSE_WITHHELD = "finding:respond:withheld"
+    RESPONSE_CONFIRMED = "finding:respond:confirmed"
+    RESPONSE_DISMISSED = "finding:respond:dismissed"
+    NOTICE_SENT = "notice:send:succeeded"
+    NOTICE_GIVEN_UP = "notice:send:failed"

@@ -27,19 +27,28 @@ ROLE_GRANTS: dict[Role, dict[Permission, Reach]] = {
         _P.READS_READ: Reach.ANY,
         _P.USAGE_READ: Reach.ANY,
     },
-    Role.AUDITOR: {_P.INSTANCE_READ: Reach.ANY, _P.READS_READ: Reach.ANY, _P.USAGE_READ: Reach.ANY},
+    Role.AUDITOR: {
+        _P.INSTANCE_READ: Reach.ANY,
+        _P.READS_READ: Reach.ANY,
+        _P.USAGE_READ: Reach.ANY,
+        _P.PROJECT_FINDINGS_READ: Reach.ANY,
+    },
 }
 
 ADMIN_GRANTS: dict[Permission, Reach] = {
     # An administrator answers for the platform and need not see inside anyone's Jupyter server.
     _P.INSTANCE_READ: Reach.ANY,
     _P.INSTANCE_CONTROL: Reach.ANY,
+    _P.INSTANCE_QUARANTINE: Reach.ANY,
     _P.LOG_READ: Reach.ANY,
     _P.READS_READ: Reach.ANY,
     _P.USAGE_READ: Reach.ANY,
     _P.CLUSTER_READ: Reach.ANY,
     _P.CLUSTER_WRITE: Reach.ANY,
     _P.AUDIT_READ: Reach.ANY,
+    _P.FINDINGS_READ: Reach.ANY,
+    _P.PROJECT_FINDINGS_READ: Reach.ANY,
+    _P.FINDINGS_WRITE: Reach.ANY,
 }
 
 
@@ -51,6 +60,8 @@ class InstanceIdentity:
     id: str
     owner: str
     is_shipper: bool
+    has_socket: bool = False
+    """It reaches the platform by a socket of its own and no other way: used elsewhere, the token was carried off."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from nightingale.contract.schemas import (
     AllowIn,
     CpuIn,
     DatasetIn,
+    FindingsIn,
     GibIn,
     GpuIn,
     ImageIn,
     LoginIn,
+    NotificationIn,
     PackagesIn,
     PlaceIn,
     PolicyIn,
@@ -119,6 +121,8 @@ class Cluster:
     allowed: tuple[AllowIn, ...] = ()
     login: LoginIn = LoginIn()  # noqa: RUF009 - frozen, as the snapshot is
     """What a login must be for what it is used for."""
+    findings: FindingsIn = FindingsIn()  # noqa: RUF009 - frozen, as the snapshot is
+    notifications: tuple[NotificationIn, ...] = ()
 
     def project(self, name: str) -> ProjectIn:
         """Return the project. Raises RefusedError `not_found`."""

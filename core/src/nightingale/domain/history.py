@@ -30,6 +30,8 @@ class EventName(StrEnum):
     RETRY = "retry"
     DELETE = "delete"
     EXTEND = "extend"
+    QUARANTINE = "quarantine"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Event:
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
     image_digest: str | None = None
+    note: str = ""
+    """Why, in words that only administrators read."""
+    by_rule: str = ""
+    """The rule or finding for which the platform acted by itself."""
+    is_despite_quarantine: bool = False
+    """Asked for by an administrator who knows that it is in quarantine."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +96,5 @@ class HistoryEntry:
     """Of the image that this start was made from."""
     place: str = ""
     """Where it was to be after the change."""
+    note: str = ""
+    """Why, for administrators."""

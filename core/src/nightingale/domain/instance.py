@@ -16,6 +16,7 @@ from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 from nightingale.domain.moving import STAYS, Moving
+from nightingale.domain.quarantine import CHANGES, WORDS, Quarantine, accepts_change, require_free, with_change
 from nightingale.domain.transitions import COMMANDS, NEEDS_BUILD, TABLE
 from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
@@ -54,7 +55,8 @@ class Instance:
     last_activity_at: datetime | None = None
     is_idle: bool = False
     unreachable_since: datetime | None = None
-    is_quarantined: bool = False
+    quarantine: Quarantine | None = None
+    """The latest one; it may have ended."""
     was_stopped: bool = False
     """It was stopped when the resize under way was asked for."""
     reason: Reason | None = None
@@ -120,6 +122,11 @@ class Instance:
         return self.up_since or self.running_since or self.created_at
 
     @property
+    def is_quarantined(self) -> bool:
+        """Whether it is in quarantine now."""
+        return self.quarantine is not None and self.quarantine.is_held
+
+    @property
     def is_in_flight(self) -> bool:
         """Whether something is under way, so that commands are busy."""
         return self.status in IN_FLIGHT
@@ -142,6 +149,8 @@ class Instance:
         """Return whether the event has a place in the present status."""
         if event is EventName.MOVED_ON and not self.can_move_on:
             return False
+        if event in CHANGES:
+            return accepts_change(self, event)
         return self.status in TABLE.get(event, {})
 
     @property
@@ -156,8 +165,10 @@ class Instance:
     def apply(self, event: Event, now: datetime) -> tuple[Instance, HistoryEntry]:
         """Return the instance after `event`, and the entry that records it.
 
-        Raises RefusedError: `busy` for a command during flight, `not_allowed_now` for any other event out of place.
+        Raises RefusedError: `busy` for a command during flight, `not_allowed_now` for any other event out of place,
+        `forbidden` for what quarantine does not allow.
         """
+        require_free(self, event)
         if not self.accepts(event.name):
             raise self._refusal(event.name)
         after = TABLE[event.name][self.status] or self._target(event.name)
@@ -165,7 +176,8 @@ class Instance:
         needs_build = after in NEEDS_BUILD and after is not self.status
         generation = self.generation + 1 if needs_build else self.generation
         action = self._action(event.name)
-        reason = replace(event.reason, action=event.reason.action or action) if event.reason is not None else None
+        told = WORDS.get(event.name, event.reason)
+        reason = replace(told, action=told.action or action) if told is not None else None
         billed_until = None
         if self.status is Status.RUNNING and event.last_good_at is not None and after is not Status.RUNNING:
             billed_until = min(at, max(event.last_good_at, self.running_since or at))
@@ -179,7 +191,7 @@ class Instance:
             generation=generation,
             action=action,
             build_id=event.build_id if needs_build else self.build_id,
-            reason=reason if after is not Status.RUNNING else None,
+            reason=self.reason if event.name in CHANGES else reason if after is not Status.RUNNING else None,
         )
         entry = HistoryEntry(
             changed.seq,
@@ -195,6 +207,7 @@ class Instance:
             reason=reason,
             image_digest=event.image_digest,
             place=changed.place,
+            note=event.note,
         )
         return changed, entry
 
@@ -206,6 +219,10 @@ class Instance:
             return replace(self, unreachable_since=None)
         if event.name is EventName.EXTEND:
             return replace(self, stops_at=event.stops_at, extended_at=at)
+        if event.name in CHANGES:
+            is_back = event.name is EventName.RELEASE
+            since = None if is_back else self.unreachable_since  # silence was asked for
+            return replace(self, quarantine=with_change(self, event, at), unreachable_since=since)
         if event.name is EventName.BECAME_READY:
             seen = replace(self, sandbox=event.sandbox, limits=event.limits, observer=event.observer)
             return replace(seen, running_since=at, last_activity_at=at, is_idle=False, image_digest=event.image_digest)
@@ -225,7 +242,7 @@ class Instance:
 
         A server that ends by itself failed at no action: starting it is what a retry does.
         """
-        if self.status is Status.RUNNING and event not in COMMANDS:
+        if self.status is Status.RUNNING and event not in COMMANDS and event not in CHANGES:
             return Action.START
         if event in COMMANDS and event not in {EventName.RETRY, EventName.EXTEND}:
             return COMMANDS[event]

@@ -147,6 +147,8 @@ def why_up(instance: Instance, policy: Policy, now: datetime, uses: Uses | None 
     Only what is up, or on its way there, stops by itself; a failed one has ended already.
     """
     standing = policy.schedule.standing(now) if policy.schedule is not None else None
+    if instance.is_quarantined:
+        return Verdict(why="In quarantine: nothing stops or starts it until an administrator does, and it is billed.")
     if instance.is_off_by_schedule and instance.status in {Status.STOPPING, Status.STOPPED}:
         return _off(policy, standing, now)
     if not _is_up(instance):
@@ -228,7 +230,9 @@ def lifetime_end(instance: Instance, policy: Policy) -> datetime | None:
 def _idle(instance: Instance, policy: Policy, last: datetime | None) -> Bound | None:
     if policy.idle_stop_after_seconds is None or last is None:
         return None
-    since = max(at for at in (last, instance.running_since, instance.extended_at) if at is not None)
+    released_at = instance.quarantine.released_at if instance.quarantine is not None else None
+    known = (last, instance.running_since, instance.extended_at, released_at)
+    since = max(at for at in known if at is not None)
     idle = span(policy.idle_stop_after_seconds)
     return Bound(
         since + timedelta(seconds=policy.idle_stop_after_seconds),

@@ -23,6 +23,8 @@ Every transition (rows: event; columns that are not named refuse it):
     retry             failed                     what failed: requested, stopping, resizing or terminating
     delete            running, stopped, failed   terminating
     extend            running                    running   (moves stops_at)
+    quarantine        all but terminated         the same  (see domain.quarantine, which also says what it refuses)
+    release           all but terminated         the same
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ TABLE: dict[EventName, dict[Status, Status | None]] = {
     EventName.RETRY: {_S.FAILED: None},
     EventName.DELETE: {_S.RUNNING: _S.TERMINATING, _S.STOPPED: _S.TERMINATING, _S.FAILED: _S.TERMINATING},
     EventName.EXTEND: {_S.RUNNING: _S.RUNNING},
+    EventName.QUARANTINE: {status: status for status in _S if status is not _S.TERMINATED},
+    EventName.RELEASE: {status: status for status in _S if status is not _S.TERMINATED},
 }
 
 COMMANDS: dict[EventName, Action] = {

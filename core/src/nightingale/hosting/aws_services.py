@@ -83,6 +83,7 @@ def _machines(place: PlaceSettings, store: Store, settings: Settings, credential
     return Ec2Machines(
         StoredStarts(store),
         vpc_id=place.vpc_id,
+        quarantine_group=settings.quarantine_group,
         region=place.network["region"],
         endpoint=settings.endpoint,
         credentials=credentials,

@@ -20,6 +20,7 @@ NETWORK = "NIGHTINGALE_AWS_NETWORK"
 IMAGE = "NIGHTINGALE_AWS_IMAGE"
 ACCOUNT = "NIGHTINGALE_AWS_ACCOUNT"
 INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
+QUARANTINE_GROUP = "NIGHTINGALE_QUARANTINE_GROUP"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
 
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
@@ -70,6 +71,8 @@ class Settings:
     gateway: GatewaySettings | None = None
     place: PlaceSettings | None = None
     """None: nothing launches in AWS, and the rest of the API works."""
+    quarantine_group: str | None = None
+    """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
     endpoint: str | None = None
 
     @staticmethod
@@ -88,6 +91,7 @@ class Settings:
         if odd or (told.strip() and not addresses):
             faults.append(f"{ADDRESSES} holds URLs with commas between them, and this is none: {', '.join(odd)}")
         gateway, place = _gateway(environment, faults), _place(environment, faults)
+        group = _quarantine_group(environment, faults)
         if faults:
             raise SettingsError("; ".join(faults))
         return Settings(
@@ -99,6 +103,7 @@ class Settings:
             region=region,
             gateway=gateway,
             place=place,
+            quarantine_group=group,
             endpoint=environment.get(ENDPOINT) or None,
         )
 
@@ -127,6 +132,14 @@ def _place(environment: Mapping[str, str], faults: list[str]) -> PlaceSettings |
     if len(faults) > before:
         return None
     return PlaceSettings(network=network, image=told[1], account=told[2], instance_role=told[3])
+
+
+def _quarantine_group(environment: Mapping[str, str], faults: list[str]) -> str | None:
+    """Return the security group that cuts a machine off, as `_place` does the place."""
+    told = environment.get(QUARANTINE_GROUP, "").strip()
+    if told and not re.fullmatch(r"sg-[0-9a-f]{8,17}", told):
+        faults.append(f"{QUARANTINE_GROUP} is no security group's id: {told[:30]!r}")
+    return told or None
 
 
 def _gateway(environment: Mapping[str, str], faults: list[str]) -> GatewaySettings | None:

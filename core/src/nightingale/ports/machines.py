@@ -99,6 +99,16 @@ class Machines(Protocol):
     def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
         """Let the browser that brings the code with this SHA-256 (hex) in, once. Raises MachineUnavailableError."""
 
+    def quarantine(self, instance_id: str) -> None:
+        """Cut the machine off from everybody and freeze what runs in it; disks, and who records its reads, stay.
+
+        Where nothing runs, nothing starts either until `release`. Done again it makes sure that it is still so. Returns
+        once it is so; raises MachineUnavailableError when it is not, or not yet: what could be done is done then.
+        """
+
+    def release(self, instance_id: str) -> None:
+        """Let the machine go on where it was; one that was not in quarantine is left as it is. Raises as above."""
+
     def home(self, instance_id: str) -> HomeSeen | None:
         """Return how full the home is; None when there is none."""
 

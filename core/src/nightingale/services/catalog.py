@@ -34,6 +34,8 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "PACKAGES": s.PackagesIn,
     "ALLOW": s.AllowIn,
     "LOGIN": s.LoginIn,
+    "FINDINGS": s.FindingsIn,
+    "NOTIFICATION": s.NotificationIn,
 }
 """The kinds of the cluster's entries, as in `records.cluster_key`, and what lies there."""
 
@@ -97,6 +99,8 @@ def snapshot(entries: Mapping[str, Iterable[Any]], meta: ClusterMeta, version: i
         packages=next(iter(entries["PACKAGES"]), s.PackagesIn()),
         allowed=tuple(entries["ALLOW"]),
         login=next(iter(entries["LOGIN"]), s.LoginIn()),
+        findings=next(iter(entries["FINDINGS"]), s.FindingsIn()),
+        notifications=tuple(_by_name(entries["NOTIFICATION"]).values()),
     )
 
 

@@ -57,7 +57,7 @@ from nightingale.services.metering import find_billable
 _MOST_DETAILS = 100
 _PEOPLE_FIRST = (
     *("CPU", "MEMORY", "GPU", "DISK", "IMAGE", "DATASET", "PLACE", "RATE"),
-    *("POLICY", "PACKAGES", "ALLOW", "LOGIN"),
+    *("POLICY", "PACKAGES", "ALLOW", "LOGIN", "FINDINGS", "NOTIFICATION"),
 )
 """Kinds written before people and projects, which lean on them."""
 

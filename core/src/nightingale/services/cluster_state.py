@@ -27,6 +27,7 @@ from nightingale.ports.signatures import SignatureVerifier
 from nightingale.ports.store import Item, Key, Store
 from nightingale.services import records
 from nightingale.services.catalog import ENTRY_TYPES, NO_CURRENCY, ClusterMeta, query_all, read_meta
+from nightingale.services.cluster_alerts import alert_entries, alerts_of
 from nightingale.services.cluster_packages import package_entries, packages_of
 
 FIRST_UID = 10_000
@@ -45,12 +46,16 @@ _PATHS = {
     "PACKAGES": "packages",
     "ALLOW": "packages.allow",
     "LOGIN": "login",
+    "FINDINGS": "findings",
+    "NOTIFICATION": "notifications",
 }
+
+_ONLY_ONE = frozenset({"POLICY", "PACKAGES", "LOGIN", "FINDINGS"})
 
 _UNSAID = {"PROJECT": ("policy", "places"), "IMAGE": ("sources",), "DATASET": ("sources",), "PLACE": ("machines",)}
 """What most entries leave out, and what then shows in no change."""
 
-_POLICY_KEY = re.compile(r"policy|packages|login|projects\.[^.]+\.policy")
+_POLICY_KEY = re.compile(r"policy|packages|login|findings|projects\.[^.]+\.policy")
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
         "POLICY": {records.POLICY_NAME: policy} if (policy := _plain_policy(cluster.policy)) is not None else {},
         **package_entries(cluster.packages),
         "LOGIN": {records.POLICY_NAME: cluster.login} if cluster.login not in {None, LoginIn()} else {},
+        **alert_entries(cluster),
     }
     roles: dict[str, list[tuple[str, Role]]] = {}
     for project in cluster.projects:
@@ -145,6 +151,7 @@ def file_of(state: ClusterState) -> ClusterIn:
         gpu=entries("GPU", "count"),
     )
     people = (state.people[name] for name in sorted(state.people))
+    findings, notifications = alerts_of(state.entries)
     return ClusterIn(
         version=1,
         currency=state.currency,
@@ -168,6 +175,8 @@ def file_of(state: ClusterState) -> ClusterIn:
         policy=state.entries["POLICY"].get(records.POLICY_NAME),
         packages=packages_of(state.entries),
         login=state.entries["LOGIN"].get(records.POLICY_NAME),
+        findings=findings,
+        notifications=notifications,
     )
 
 
@@ -263,7 +272,7 @@ def _tree(state: ClusterState) -> dict[str, Any]:
             for key in _UNSAID.get(kind, ()):
                 if not fields[key]:
                     del fields[key]
-            tree[path if kind in {"POLICY", "PACKAGES", "LOGIN"} else f"{path}.{name.replace('#', '.')}"] = fields
+            tree[path if kind in _ONLY_ONE else f"{path}.{name.replace('#', '.')}"] = fields
     return tree
 
 

@@ -18,7 +18,7 @@ from nightingale.contract.schemas import (
     InstancesOut,
     LogOut,
 )
-from nightingale.contract.vocabulary import Action, LogSource, Permission, Status
+from nightingale.contract.vocabulary import Action, LogSource, Permission, Reach, Status
 from nightingale.domain.access import Access
 from nightingale.domain.build import Build
 from nightingale.domain.catalog import Cluster
@@ -88,8 +88,9 @@ class InstanceViews:
         """Return its history, oldest first."""
         instance = self.find(access, name).instance
         page = self.store.query(records.history_partition(instance.id), prefix="HISTORY#", limit=limit, cursor=cursor)
-        with_log = _reads_log(access, instance)
-        entries = tuple(present_entry(records.decode(item, HistoryEntry), with_log=with_log) for item in page.items)
+        with_log, with_why = _reads_log(access, instance), is_warden(access)
+        kept = (records.decode(item, HistoryEntry) for item in page.items)
+        entries = tuple(present_entry(entry, with_log=with_log, with_why=with_why) for entry in kept)
         return HistoryOut(entries=entries, next_cursor=page.cursor)
 
     def builds(self, access: Access, name: str, cursor: str | None, limit: int) -> BuildsOut:
@@ -165,6 +166,7 @@ class InstanceViews:
             usage_seconds=seconds,
             actions=_actions(access, instance),
             with_log=_reads_log(access, instance),
+            with_why=is_warden(access),
             home=home,
         )
 
@@ -187,13 +189,18 @@ def _actions(access: Access, instance: Instance) -> tuple[Action, ...]:
     principal = access.principal
     control = Access(principal, access.project, principal.reach(Permission.INSTANCE_CONTROL, access.project))
     opening = Access(principal, access.project, principal.reach(Permission.INSTANCE_OPEN, access.project))
-    if instance.is_quarantined and instance.owner == principal.name:
-        return ()
-    return tuple(
+    is_admin = is_warden(access)
+    allowed = tuple(
         action
         for action in instance.allowed_actions()
         if (opening if action is Action.OPEN else control).covers(instance.owner)
     )
+    if instance.is_quarantined:
+        may_end = is_admin and instance.owner != principal.name
+        allowed = tuple(one for one in allowed if may_end and one in {Action.STOP, Action.DELETE})
+    if not is_admin or instance.status is Status.TERMINATED:
+        return allowed
+    return (*allowed, Action.RELEASE if instance.is_quarantined else Action.QUARANTINE)
 
 
 def _reads_log(access: Access, instance: Instance) -> bool:
@@ -202,6 +209,11 @@ def _reads_log(access: Access, instance: Instance) -> bool:
     return Access(principal, access.project, principal.reach(Permission.LOG_READ, access.project)).covers(
         instance.owner
     )
+
+
+def is_warden(access: Access) -> bool:
+    """Return whether this principal may put instances in quarantine: they are also told why one is in it."""
+    return access.principal.reach(Permission.INSTANCE_QUARANTINE, access.project) is not Reach.NONE
 
 
 def require_own(access: Access, instance: Instance) -> None:

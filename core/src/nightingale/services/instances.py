@@ -15,7 +15,7 @@ from nightingale.contract.schemas import (
     ResizeIn,
     Size,
 )
-from nightingale.contract.vocabulary import AuditTag, Status
+from nightingale.contract.vocabulary import AuditTag, Permission, Reach, Status
 from nightingale.domain.access import Access
 from nightingale.domain.catalog import tier_of
 from nightingale.domain.errors import RefusedError
@@ -23,6 +23,7 @@ from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.domain.moving import Moving
 from nightingale.domain.placement import Wish
+from nightingale.domain.quarantine import ENDING
 from nightingale.ports.audit_log import AuditEvent, AuditLog
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.machines import Machines, MachineUnavailableError
@@ -113,8 +114,15 @@ class InstanceService:
         """Try the action that failed once more."""
         return self._command(access, name, EventName.RETRY)
 
-    def delete(self, access: Access, name: str) -> InstanceOut:
-        """Delete it with its home."""
+    def delete(self, access: Access, name: str, *, destroy_evidence: bool = False) -> InstanceOut:
+        """Delete it with its home. In quarantine that destroys evidence: it is done where that is said."""
+        instance = self._commanded(access, name, EventName.DELETE)
+        if instance.is_quarantined and not destroy_evidence:
+            raise RefusedError(
+                ErrorCode.NOT_ALLOWED_NOW,
+                f"{instance.name} is in quarantine: deleting it destroys what its home could tell",
+                "Stop it to keep the disk; or say that you mean it: nightingale delete --destroy-evidence.",
+            )
         return self._command(access, name, EventName.DELETE)
 
     def resize(self, access: Access, name: str, body: ResizeIn) -> InstanceOut:
@@ -149,7 +157,7 @@ class InstanceService:
         """Return a code that lets its owner's browser in once, and the token for programs."""
         instance = self.views.find(access, name).instance
         require_own(access, instance)
-        _require_free(access, instance)
+        _require_free(access, instance, None)
         require_multi_factor(self.catalog.load(), access.principal, instance.tier)
         if instance.status is not Status.RUNNING:
             raise RefusedError(
@@ -190,6 +198,7 @@ class InstanceService:
             size=size,
             stops_at=stops_at,
             build_id=None if event is EventName.EXTEND else self.ids.new("b"),
+            is_despite_quarantine=_may_end(access, instance),
         )
         changed = self._recorded(
             _TAGS[event],
@@ -202,9 +211,10 @@ class InstanceService:
         """Return the instance that the command is for, once it is clear that this person may give it now."""
         instance = self.views.find(access, name).instance
         require_own(access, instance)
-        _require_free(access, instance)
+        _require_free(access, instance, event)
         if not instance.accepts(event):
-            instance.apply(Event(event, actor=access.principal.name), self.clock.now())  # raises the refusal
+            asked = Event(event, actor=access.principal.name, is_despite_quarantine=True)
+            instance.apply(asked, self.clock.now())  # raises the refusal
         return instance
 
     def _repeated(self, access: Access, body: LaunchIn) -> Instance | None:
@@ -251,11 +261,17 @@ class InstanceService:
         )
 
 
-def _require_free(access: Access, instance: Instance) -> None:
-    """Refuse the owner of an instance in quarantine."""
-    if instance.is_quarantined and instance.owner == access.principal.name:
+def _require_free(access: Access, instance: Instance, event: EventName | None) -> None:
+    """Refuse everybody who asks something of an instance in quarantine, but administrators who end another's."""
+    if instance.is_quarantined and not (event in ENDING and _may_end(access, instance)):
         raise RefusedError(
             ErrorCode.FORBIDDEN,
-            f"{instance.name} is in quarantine: its owner's commands are refused",
-            "Talk to the administrator.",
+            f"{instance.name} is in quarantine: its owner's commands are refused, and it stays as it is",
+            "Talk to the administrator, who can release it: nightingale admin release.",
         )
+
+
+def _may_end(access: Access, instance: Instance) -> bool:
+    """Return whether this is an administrator, and not in their own matter."""
+    is_admin = access.principal.reach(Permission.INSTANCE_QUARANTINE, access.project) is not Reach.NONE
+    return is_admin and instance.owner != access.principal.name

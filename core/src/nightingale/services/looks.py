@@ -5,6 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import msgspec
+
+from nightingale.contract.build import LauncherRecord
+from nightingale.contract.schemas import LimitOut, ObserverOut
+from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.ports.builder import Builder, BuilderUnavailableError, BuildSeen
 from nightingale.ports.machines import Machines, MachineSeen, MachineUnavailableError
@@ -33,6 +38,18 @@ def look_at_build(builders: Mapping[str, Builder], instance: Instance) -> BuildS
     except BuilderUnavailableError as error:
         _LOG.warning("a build cannot be looked at", extra={"build_id": instance.build_id, "why": str(error)})
         return None
+
+
+def ready_event(instance: Instance, launcher: LauncherRecord) -> Event:
+    """Return the event that its server, started so, is ready."""
+    return Event(
+        EventName.BECAME_READY,
+        "platform",
+        sandbox=launcher.sandbox,
+        limits=tuple(msgspec.convert(limit, LimitOut) for limit in launcher.limits),
+        observer=ObserverOut(name=launcher.observer, words=launcher.observer_words) if instance.mounts else None,
+        image_digest=launcher.image_digest,
+    )
 
 
 def tail_of(machines: Mapping[str, Machines], instance: Instance) -> tuple[str, ...]:

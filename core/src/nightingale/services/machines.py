@@ -150,10 +150,9 @@ class MachineService:
         is_its_own = build is not None and build.machine_id == identity.machine_id
         if build is None or not is_its_own or not (build.address or "").startswith("tcp:"):
             raise _not_its_own(identity)
-        if instance.status not in _STARTED:
-            raise RefusedError(
-                ErrorCode.FORBIDDEN, f"{instance.name} is {instance.status.value}: nothing of it starts", "Shut down."
-            )
+        if instance.status not in _STARTED or instance.is_quarantined:
+            stands = "in quarantine" if instance.is_quarantined else instance.status.value
+            raise RefusedError(ErrorCode.FORBIDDEN, f"{instance.name} is {stands}: nothing of it starts", "Shut down.")
         return instance, build
 
     def _begin(self, instance: Instance, build: Build, made: StartIn) -> None:
@@ -241,7 +240,9 @@ class MachineService:
         RateLimiter(self.store, self.clock).take(
             "codes were brought", (Bucket(f"codes#{own.id}", _CODES, "to this instance"),)
         )
-        return CodeTakenOut(is_good=self.starts.take(own.id, body.code_hash, self.clock.now()))
+        is_good = self.starts.take(own.id, body.code_hash, self.clock.now())
+        stored = self.lifecycle.find(own.project, own.id) if is_good else None
+        return CodeTakenOut(is_good=stored is not None and not stored.instance.is_quarantined)
 
     def _record(self, stream: str, tag: AuditTag, actor: str, subject: str, detail: Mapping[str, str]) -> None:
         self.audit.append(AuditEvent(stream, self.clock.now(), tag.value, actor, subject, detail))

@@ -90,9 +90,7 @@ class OwnInstanceService:
         if owner.principal.reach(Permission.INSTANCE_CONTROL, own.project) is Reach.NONE:
             words = f"{own.owner} may no longer command instances of {own.project}"
             raise RefusedError(ErrorCode.FORBIDDEN, words, "Ask the project's lead.")
-        if instance.is_quarantined:
-            words = f"{instance.name} is in quarantine: commands from inside are refused"
-            raise RefusedError(ErrorCode.FORBIDDEN, words, "Talk to the administrator.")
+        _check_free(instance)
         acting = Principal(name=_actor(instance), is_person=False, instance=own)
         command(Access(acting, own.project, Reach.ANY), own.id)
         return self.views.get(owner, own.id)
@@ -194,6 +192,7 @@ class OwnInstanceService:
         """Return the instance for one more thing to keep of it, none of which it may tell without end."""
         own = _own(principal)
         instance = self._find(own)
+        _check_free(instance)
         _check_works(instance)  # before anything is recorded as accepted
         self._take("things were told", f"told#{own.id}", _TOLD)
         return instance
@@ -220,6 +219,7 @@ class OwnInstanceService:
             stored = self.lifecycle.find(instance.project, instance.id)
             if stored is None:
                 raise not_found(instance.id, instance.project)
+            _check_free(stored.instance)
             _check_works(stored.instance)
             changed = replace(stored.instance, work=change(stored.instance.work))
             try:
@@ -255,6 +255,12 @@ def _check_works(instance: Instance) -> None:
     if instance.status not in _WORKS:
         words = f"{instance.name} is {instance.status.value}"
         raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, "Nothing more is kept of its work.")
+
+
+def _check_free(instance: Instance) -> None:
+    if instance.is_quarantined:
+        words = f"{instance.name} is in quarantine: commands from inside are refused"
+        raise RefusedError(ErrorCode.FORBIDDEN, words, "Talk to the administrator.")
 
 
 def _own(principal: Principal) -> InstanceIdentity:

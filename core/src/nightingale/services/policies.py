@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nightingale.contract.errors import ErrorCode
+from nightingale.contract.findings import ResponseKind
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
@@ -14,6 +15,7 @@ from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import Policy, Uses, policy_for, why_up
 from nightingale.domain.policy_checks import CHECKED, require_allowed
+from nightingale.domain.response import ResponsePolicy
 from nightingale.ports.clock import Ids
 from nightingale.ports.machines import Machines
 from nightingale.services.catalog import CatalogService
@@ -43,6 +45,13 @@ class Policies:
                 )
         if event in CHECKED:
             require_allowed(after, event, self.of(after.project), now)
+
+
+def response_policy(cluster: Cluster) -> ResponsePolicy:
+    """Return what the cluster lets the platform do by itself about findings."""
+    found = cluster.findings
+    automatic = frozenset(ResponseKind(name) for name in found.automatic)
+    return ResponsePolicy(found.max_auto_quarantines_per_hour, automatic)
 
 
 def uses_of(instance: Instance, now: datetime) -> Uses:

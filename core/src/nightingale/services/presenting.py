@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from nightingale.contract.schemas import (
     BuildOut,
     CheckpointOut,
@@ -14,6 +16,7 @@ from nightingale.contract.schemas import (
     Money,
     MountOut,
     NotificationOut,
+    QuarantineOut,
     ReasonOut,
     TroubleOut,
 )
@@ -52,6 +55,7 @@ def present_instance(
     usage_seconds: int,
     actions: tuple[Action, ...],
     with_log: bool,
+    with_why: bool = False,
     home: HomeOut | None = None,
 ) -> InstanceOut:
     """Return the instance as the API shows it; the price is today's, zero where its size has left the catalogue."""
@@ -80,6 +84,7 @@ def present_instance(
         allowed_actions=actions,
         is_idle=instance.is_idle,
         is_quarantined=instance.is_quarantined,
+        quarantine=_quarantine(instance, with_why=with_why),
         running_since=instance.running_since,
         last_activity_at=instance.last_activity_at,
         unreachable_since=instance.unreachable_since,
@@ -103,6 +108,34 @@ def present_instance(
         checkpoints=tuple(CheckpointOut(at=one.at, note=one.note) for one in instance.work.checkpoints)
         if with_log
         else (),
+    )
+
+
+def _quarantine(instance: Instance, *, with_why: bool) -> QuarantineOut | None:
+    """Return its quarantine: to administrators with why, and the last one too; to others only that it lasts."""
+    held = instance.quarantine
+    if held is None or not (held.is_held or with_why):
+        return None
+    since = f"{held.since:%Y-%m-%d %H:%M:%S} UTC"
+    told = QuarantineOut(
+        since=held.since,
+        words=f"In quarantine since {since}: nobody can reach it, and its owner's commands are refused. It is billed."
+        if held.is_held
+        else f"It was in quarantine from {since} to {held.released_at:%Y-%m-%d %H:%M:%S} UTC.",
+        next_step="Talk to the administrators of the platform." if held.is_held and not with_why else "",
+    )
+    if not with_why:
+        return told
+    return msgspec.structs.replace(
+        told,
+        by=held.by,
+        why=held.why,
+        by_rule=held.by_rule,
+        released_at=held.released_at,
+        released_by=held.released_by,
+        released_why=held.released_why,
+        settled_at=held.settled_at,
+        trouble=held.trouble,
     )
 
 
@@ -150,8 +183,8 @@ def _trouble(instance: Instance) -> TroubleOut | None:
     return TroubleOut(kind=trouble.kind.value, since=trouble.since, words=trouble.words, next_step=trouble.next_step)
 
 
-def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:
-    """Return a history entry as the API shows it."""
+def present_entry(entry: HistoryEntry, *, with_log: bool, with_why: bool = False) -> HistoryEntryOut:
+    """Return a history entry as the API shows it; why it was put in quarantine only to administrators."""
     return HistoryEntryOut(
         seq=entry.seq,
         at=entry.at,
@@ -166,6 +199,7 @@ def present_entry(entry: HistoryEntry, *, with_log: bool) -> HistoryEntryOut:
         image_digest=entry.image_digest,
         place=entry.place,
         reason=present_reason(entry.reason, with_log=with_log),
+        note=entry.note if with_why else "",
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from nightingale.contract.vocabulary import Status
 from nightingale.domain.build import Build
+from nightingale.domain.finding import Finding
 from nightingale.domain.history import HistoryEntry
 from nightingale.domain.instance import Instance
 from nightingale.domain.machine import MachineStart
@@ -209,3 +210,55 @@ def usage_key(project: str, hour: datetime, instance_id: str, revision: int) -> 
 def usage_prefix(hour: datetime, instance_id: str) -> str:
     """Return how the sort keys of all revisions of one hour of one instance begin."""
     return f"{hour:%Y-%m-%dT%H}#{instance_id}#"
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------
+
+FINDINGS = "FINDINGS"
+"""Partition of index1 that lists every finding, and of what there is once for all of them."""
+FINDING_WORK = "FINDINGWORK"
+"""Partition of the findings whose actions are not all done."""
+NOTICES = "NOTICES"
+"""Partition of the notices that have not arrived."""
+
+SCAN_KEY = Key(FINDINGS, "SCAN")
+BRAKE_KEY = Key(FINDINGS, "BRAKE")
+
+
+def finding_key(finding_id: str) -> Key:
+    """Return the key of a finding."""
+    return Key(f"FINDING#{finding_id}", "FINDING")
+
+
+def findings_partition(project: str | None) -> str:
+    """Return the partition of index2 that lists a project's findings, or those that name no project."""
+    return f"FINDINGS#{project or ''}"
+
+
+def finding_item(finding: Finding, version: int) -> Item:
+    """Return the item of a finding; ids sort by when findings were opened.
+
+    index1 lists all, index2 a project's; one that became part of another is listed nowhere.
+    """
+    indexes: dict[str, Key] = {}
+    if finding.merged_into is None:
+        indexes = {
+            INDEX1: Key(FINDINGS, finding.id),
+            INDEX2: Key(findings_partition(finding.project), finding.id),
+        }
+    return Item(finding_key(finding.id), encode(finding), indexes, version)
+
+
+def episodes_key(subject: str) -> Key:
+    """Return the key of the list of a group's findings, with the time that each spans."""
+    return Key(f"SUBJECT#{subject}", "EPISODES")
+
+
+def finding_work_key(finding_id: str) -> Key:
+    """Return the key that stands while something is to be done about a finding."""
+    return Key(FINDING_WORK, finding_id)
+
+
+def notice_key(notice_id: str, channel: str) -> Key:
+    """Return the key of one notice to one channel."""
+    return Key(NOTICES, f"{notice_id}#{channel}")

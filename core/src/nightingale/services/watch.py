@@ -16,9 +16,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from msgspec import convert
-
-from nightingale.contract.schemas import LimitOut, ObserverOut
 from nightingale.contract.vocabulary import IN_FLIGHT, BuildState, Status
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
@@ -32,13 +29,15 @@ from nightingale.services import records
 from nightingale.services.activity import active_at, activity_edge
 from nightingale.services.addresses import Addresses
 from nightingale.services.clock_steps import ClockSteps
+from nightingale.services.holding import Holding
 from nightingale.services.known_instances import KnownInstances
 from nightingale.services.last_good import LastGood
 from nightingale.services.lifecycle import Lifecycle
-from nightingale.services.looks import look_at, look_at_build, tail_of
+from nightingale.services.looks import look_at, look_at_build, ready_event, tail_of
 from nightingale.services.overdue import fail_overdue
 from nightingale.services.policies import Times
 from nightingale.services.probing import Probing, Seen
+from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reasons import crash_reason, silence_reason
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +65,7 @@ class Watch:
     lifecycle: Lifecycle
     machines: Mapping[str, Machines]
     prober: Prober
+    quarantine: QuarantineService
     limits: WatchLimits = WatchLimits()
     shards: tuple[int, ...] = tuple(range(records.SHARDS))
     _suspects: set[str] = field(default_factory=set)
@@ -78,6 +78,7 @@ class Watch:
         self._known = KnownInstances(self.store, self.clock, self.shards)
         self._addresses = Addresses(self.machines)
         self._probing = Probing(self.clock, self._probe)
+        self._holding = Holding(self.quarantine, self.clock, self._known)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class Watch:
             seen = look_at(self.machines, instance)
             if seen is None:
                 continue
-            if seen.state is MachineState.UP:
+            if seen.state is MachineState.UP and not instance.is_quarantined:
                 self._addresses.look_up((instance,))
                 up.append((instance, seen))
             elif seen.state in {MachineState.EXITED, MachineState.GONE}:
@@ -153,20 +154,9 @@ class Watch:
         return up
 
     def _become_ready(self, instance: Instance, seen: MachineSeen) -> None:
-        launcher = seen.launcher
-        if launcher is None:
+        if seen.launcher is None:
             return
-        limits = tuple(convert(limit, LimitOut) for limit in launcher.limits)
-        observer = ObserverOut(name=launcher.observer, words=launcher.observer_words) if instance.mounts else None
-        event = Event(
-            EventName.BECAME_READY,
-            _ACTOR,
-            sandbox=launcher.sandbox,
-            limits=limits,
-            observer=observer,
-            image_digest=launcher.image_digest,
-        )
-        self._apply(instance, event)
+        self._apply(instance, ready_event(instance, seen.launcher))
         self._last_good.note(instance.id, self.clock.now())
 
     def _enforce_deadlines(self) -> None:
@@ -186,8 +176,11 @@ class Watch:
         """Probe every running server once, and keep to the times at which instances end."""
         self._steps.note(self.clock.now())
         running = self._in({Status.RUNNING})
-        await asyncio.to_thread(self._addresses.look_up, running)
-        seen, late = await self._probing.begin_round([one for one in running if self._addresses.knows(one)])
+        # What is frozen answers nobody, and is not silent by itself: of it only its end is news.
+        awake = [one for one in running if not one.is_quarantined]
+        await asyncio.to_thread(self._addresses.look_up, awake)
+        seen, late = await self._probing.begin_round([one for one in awake if self._addresses.knows(one)])
+        await asyncio.to_thread(self._look_at_frozen, running)
         await asyncio.to_thread(self._take_outcomes, seen, late)
         await asyncio.to_thread(self._enforce_deadlines)
         await asyncio.to_thread(self._enforce_policy, self._known.all())
@@ -199,6 +192,8 @@ class Watch:
             instance = self._known.find(one.instance.id)
             if instance is None or instance.running_since != one.instance.running_since:
                 continue  # what was probed is no more, or was started anew since
+            if instance.is_quarantined:
+                continue
             if one.outcome is ProbeOutcome.OK:
                 self._last_good.note(instance.id, one.at)
                 self._suspects.discard(instance.id)
@@ -222,6 +217,17 @@ class Watch:
         elif self._steps.lasted(f"{instance.id}/away", away, now) >= self.lifecycle.deadlines.unreachable:
             reason = silence_reason(good, tail_of(self.machines, instance))
             self._apply(instance, Event(EventName.STAYED_AWAY, _ACTOR, reason=reason, last_good_at=good))
+
+    def _look_at_frozen(self, running: Iterable[Instance]) -> None:
+        """Note that what is in quarantine is still there: it is billed, and its silence is not counted afterwards."""
+        now = self.clock.now()
+        for instance in running:
+            if instance.is_quarantined and not self._look_for_crash(instance):
+                self._last_good.note(instance.id, now)
+
+    def beat_quarantine(self) -> None:
+        """Let machines follow the quarantine of their instances. Raises StoreUnavailableError."""
+        self._holding.beat()
 
     def _look_at_suspects(self) -> None:
         for instance_id in tuple(self._suspects):
@@ -249,7 +255,9 @@ class Watch:
     async def beat_activity(self) -> None:
         """Ask every running server when it was last used; stop what answers and has been idle for too long."""
         turn = asyncio.Semaphore(_ASKED_AT_ONCE)
-        await asyncio.gather(*(self._ask(instance, turn) for instance in self._in({Status.RUNNING})))
+        await asyncio.gather(
+            *(self._ask(instance, turn) for instance in self._in({Status.RUNNING}) if not instance.is_quarantined)
+        )
 
     async def _ask(self, instance: Instance, turn: asyncio.Semaphore) -> None:
         async with turn:

@@ -1,4 +1,4 @@
-"""`python -m nightingale_build.launcher start|stop|remove|status|probe`."""
+"""`python -m nightingale_build.launcher start|stop|remove|quarantine|release|status|probe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the launcher can be told: start, stop, remove, status, show-homes, check-image, probe."""
+"""What the launcher can be told: start, stop, remove, quarantine, release, status, show-homes, check-image, probe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 from nightingale.contract.build import LaunchSpec
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.environment import allowed
-from nightingale_build.launcher import podman
+from nightingale_build.launcher import podman, quarantine
 from nightingale_build.launcher import sandbox as sandboxes
 from nightingale_build.launcher.folders import (
     INSTANCE_ID,
@@ -36,7 +36,7 @@ from nightingale_build.launcher.launch import Launch
 from nightingale_build.launcher.limits import plan_limits, remove_cgroups
 from nightingale_build.launcher.orphans import end_marked, end_with_parent
 from nightingale_build.launcher.process_identity import is_same
-from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.launcher.refusal import RefusalError, from_os_error
 
 STOP_S = 8.0
 """Longest wait for a launcher that was told to stop: it gives Jupyter 5 s."""
@@ -57,9 +57,11 @@ def start(environment: Mapping[str, str]) -> None:
     os.umask(0o077)
     folders = check_paths(spec)
     folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    quarantine.require_free(folders)  # before what is frozen there is ended
     lock = end(folders, starting=spec.generation)
     if lock is None:
         return
+    quarantine.require_free(folders)
     container = podman.find_image(spec)
     is_contained = container is not None and container.digest is not None
     sandbox = podman.PODMAN if is_contained else choose_sandbox(spec)
@@ -153,7 +155,9 @@ def end(folders: InstanceFolders, *, starting: int | None = None) -> int | None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(record.pid, number)
                 told = (record.pid, number)
+                quarantine.end_frozen(folders)
         time.sleep(0.01)
+    quarantine.end_frozen(folders)
     if folders.record.exists() and not folders.exit.exists():
         end_marked(folders.root.name)  # the launcher was killed: what it ran may not have heard of it
     forget_container(folders)
@@ -200,6 +204,7 @@ def remove(environment: Mapping[str, str]) -> None:
     if folders.root.is_dir():
         end_and_let_go(folders)
     Home(home).remove()
+    folders.quarantine.unlink(missing_ok=True)
     for path in (folders.run, folders.token.parent, folders.data, folders.etc):
         remove_tree(path)
 
@@ -239,6 +244,27 @@ def probe() -> dict[str, Any]:
     return {"name": seen.name, "why": seen.why}
 
 
+def _show_homes(environment: Mapping[str, str]) -> None:
+    from nightingale_build.launcher.showing import show_homes  # noqa: PLC0415 - no start needs it
+
+    show_homes(environment)
+
+
+_QUIET: dict[str, Callable[[Mapping[str, str]], None]] = {
+    "start": start,
+    "stop": stop,
+    "remove": remove,
+    "quarantine": quarantine.quarantine,
+    "release": quarantine.release,
+    "show-homes": _show_homes,
+}
+_TELLING: dict[str, Callable[[Mapping[str, str]], str]] = {
+    "status": lambda environment: json.dumps(status(environment)),
+    "check-image": check_image,
+    "probe": lambda _: json.dumps(probe()),
+}
+
+
 def run(arguments: list[str]) -> int:
     """Do one command and return the exit status: 0, 1 for a refusal (one JSON line on stderr), 2 for wrong use."""
     environment = dict(os.environ)
@@ -246,27 +272,14 @@ def run(arguments: list[str]) -> int:
     os.environ.update(allowed(environment))
     command = arguments[0] if arguments else ""
     try:
-        match command:
-            case "start":
-                start(environment)
-            case "stop":
-                stop(environment)
-            case "remove":
-                remove(environment)
-            case "status":
-                sys.stdout.write(json.dumps(status(environment)) + "\n")
-            case "show-homes":
-                from nightingale_build.launcher.showing import show_homes  # noqa: PLC0415 - no start needs it
-
-                show_homes(environment)
-            case "check-image":
-                sys.stdout.write(check_image(environment) + "\n")
-            case "probe":
-                sys.stdout.write(json.dumps(probe()) + "\n")
-            case _:
-                known = "start|stop|remove|status|show-homes|check-image|probe"
-                sys.stderr.write(f"usage: python -m nightingale_build.launcher {known}\n")
-                return 2
+        if command in _QUIET:
+            _QUIET[command](environment)
+        elif command in _TELLING:
+            sys.stdout.write(_TELLING[command](environment) + "\n")
+        else:
+            known = "|".join((*_QUIET, *_TELLING))
+            sys.stderr.write(f"usage: python -m nightingale_build.launcher {known}\n")
+            return 2
     except RefusalError as refusal:
         sys.stderr.write(refusal.line() + "\n")
         return 1
@@ -274,20 +287,3 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(from_os_error(error).line() + "\n")
         return 1
     return 0
-
-
-def from_os_error(error: OSError) -> RefusalError:
-    """Return the refusal that says what the system refused."""
-    import errno  # noqa: PLC0415 - rarely needed
-
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return RefusalError(
-            ReasonCode.DISK_FULL,
-            f"The disk is full: {error}.",
-            "Free some space where the platform keeps its data, then retry.",
-        )
-    return RefusalError(
-        ReasonCode.TERRAFORM_FAILED,
-        f"The system refused: {error}.",
-        "Retry; if it stays so, ask your administrator to look at the build's log.",
-    )

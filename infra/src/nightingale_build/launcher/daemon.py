@@ -7,10 +7,10 @@ import os
 import resource
 
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.launcher.commands import end_and_let_go, from_os_error
+from nightingale_build.launcher.commands import end_and_let_go
 from nightingale_build.launcher.launch import Launch
 from nightingale_build.launcher.observing import ObserverKeeper
-from nightingale_build.launcher.refusal import RefusalError
+from nightingale_build.launcher.refusal import RefusalError, from_os_error
 from nightingale_build.launcher.supervise import Supervisor, record_launcher
 
 STARTED = b"started"

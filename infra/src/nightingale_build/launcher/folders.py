@@ -103,6 +103,16 @@ class InstanceFolders:
         return self.root.parent.parent / "run" / "up" / self.root.name
 
     @property
+    def quarantine(self) -> Path:
+        """Return the file that says that the instance is in quarantine, while it is there."""
+        return self.root / "quarantine"
+
+    @property
+    def shut(self) -> Path:
+        """Return where the Jupyter server's socket lies while nobody may reach it."""
+        return self.root / "shut.sock"
+
+    @property
     def etc(self) -> Path:
         """Return the folder of the sandbox's own passwd and group."""
         return self.root / "etc"

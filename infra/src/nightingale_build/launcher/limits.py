@@ -195,6 +195,7 @@ def make_cgroup(spec: LaunchSpec, root: Path) -> Cgroup | None:
         "memory": {"memory.limit_in_bytes": str(spec.memory_mib * MIB)},
         "cpu": {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": str(spec.cores * PERIOD_US)},
         "pids": {"pids.max": str(PROCESSES)},
+        "freezer": {},
     }
     made = {}
     for controller, files in older.items():

@@ -20,3 +20,20 @@ class RefusalError(Exception):
     def line(self) -> str:
         """Return the one line of JSON that the build runner looks for."""
         return json.dumps({"code": self.code.value, "words": self.words, "next_step": self.next_step})
+
+
+def from_os_error(error: OSError) -> RefusalError:
+    """Return the refusal that says what the system refused."""
+    import errno  # noqa: PLC0415 - rarely needed
+
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return RefusalError(
+            ReasonCode.DISK_FULL,
+            f"The disk is full: {error}.",
+            "Free some space where the platform keeps its data, then retry.",
+        )
+    return RefusalError(
+        ReasonCode.TERRAFORM_FAILED,
+        f"The system refused: {error}.",
+        "Retry; if it stays so, ask your administrator to look at the build's log.",
+    )

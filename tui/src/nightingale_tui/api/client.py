@@ -17,13 +17,14 @@ from nightingale.contract.reads import ReadsOut
 from nightingale.contract.vocabulary import LogSource
 from nightingale_tui.api.endpoints import Endpoints
 from nightingale_tui.api.errors import BadAnswerError, refusal
+from nightingale_tui.api.finding_calls import FindingCalls
 from nightingale_tui.api.lean_httpx import httpx
 from nightingale_tui.api.transport import path_of
 
 _FIRST_REFUSAL = 400
 
 
-class Api:
+class Api(FindingCalls):
     """One server and, once logged in, one person's token. Safe to share between threads."""
 
     def __init__(

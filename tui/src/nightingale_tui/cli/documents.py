@@ -41,3 +41,10 @@ class SshConfigOut(msgspec.Struct, frozen=True, kw_only=True):
     is_included: bool
     gateway: GatewayOut | None = None
     """None after `--remove`."""
+
+
+class FindingsExportOut(msgspec.Struct, frozen=True, kw_only=True):
+    """How many findings were written, and to which files."""
+
+    findings: int
+    files: tuple[str, ...]

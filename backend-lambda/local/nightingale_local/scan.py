@@ -1,0 +1,72 @@
+"""The scan of a platform on one machine, in a process of its own: it alone loads DuckDB.
+
+Every 3 seconds what was appended to the audit log is read, rules are run, findings kept and acted on. A scan that costs
+much is thinned out, so that it never takes more than a quarter of one processor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+
+from nightingale.adapters.duckdb_scanner import DuckDBScanner, own_rules
+from nightingale.ports.audit_log import AuditLogUnavailableError
+from nightingale.ports.scanner import ScannerUnavailableError
+from nightingale.ports.store import StoreUnavailableError
+from nightingale.services.scanning import Scanning
+from nightingale_local.container import local_platform
+from nightingale_local.folders import Folders, Ready, write_json
+
+_LOG = logging.getLogger(__name__)
+
+EVERY_S = 3.0
+_REST = 3.0
+"""Times as long as a scan took, it rests."""
+_LONGEST_REST_S = 60.0
+
+
+def run(folders: Folders) -> None:
+    """Scan until the process is told to end. A scan that fails is told in the log and in the store, and tried again."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    write_json(folders.ready("scan"), Ready(pid=os.getpid()))
+    platform = local_platform(folders)
+    scanner = DuckDBScanner(
+        audit=folders.audit,
+        database=folders.findings / "scan.duckdb",
+        rules=own_rules(),
+        cluster=platform.services.catalog.load,
+        clock=platform.adapters.clock,
+    )
+    scanning = platform.scanning(scanner)
+    try:
+        while not stop.is_set():
+            began = time.monotonic()
+            scan_once(scanning)
+            took = time.monotonic() - began
+            stop.wait(max(EVERY_S - took, min(took * _REST, _LONGEST_REST_S)))
+    finally:
+        scanner.close()
+
+
+def scan_once(scanning: Scanning) -> bool:
+    """Scan once; return whether it went well. Never raises: the next scan is due in any case."""
+    try:
+        taken = scanning.run()
+    except (ScannerUnavailableError, StoreUnavailableError, AuditLogUnavailableError):
+        _LOG.exception("the scan failed, it will be tried again")
+        return False
+    except Exception as error:  # noqa: BLE001 - the scan must go on, and it is told as failing
+        _LOG.exception("the scan broke off: this is a fault of ours")
+        try:
+            scanning.failed(f"it broke off: {type(error).__name__}")
+        except StoreUnavailableError:
+            _LOG.exception("nor could that be written down")
+        return False
+    for finding in taken.opened:
+        _LOG.warning("a finding was opened", extra={"finding": finding})
+    return True

@@ -1,0 +1,237 @@
+"""The scanner over files of the audit log, with DuckDB: what is new is loaded, what follows derived, rules are run.
+
+The database beside the log is a working copy: removed, it is made anew from the files, and the same firings come again,
+which findings take once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightingale.contract.findings import ResponseKind, Severity
+from nightingale.domain.catalog import Cluster
+from nightingale.domain.finding import Hit, RuleFacts
+from nightingale.ports.clock import Clock
+from nightingale.ports.scanner import Scanned, ScannerUnavailableError
+from nightingale_findings.compiled import CompiledRule, CompiledRules
+from nightingale_findings.firing import Firing
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from nightingale_findings.engine import Engine
+
+_LOG = logging.getLogger(__name__)
+
+_WHOM = ("person", "instance", "project")
+_MEMORY = "500MiB"
+_THREADS = 1
+_ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
+_SEEN_LATE = timedelta(minutes=5)
+"""A grant is known from so long before the scan first saw it on: what was read in between was allowed."""
+
+
+@dataclass
+class DuckDBScanner:
+    """Scans one folder of streams. One process at a time: the database is its own."""
+
+    audit: Path
+    database: Path
+    rules: CompiledRules
+    cluster: Callable[[], Cluster]
+    """The cluster as it is now: its decoys, its grants."""
+    clock: Clock
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _engine: Engine | None = None
+    _has_run: bool = False
+    _facts: dict[str, RuleFacts] = field(default_factory=dict)
+    _grouped_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _firings: tuple[Hit, ...] = ()
+
+    def scan(self) -> Scanned:
+        """Scan what was appended since. Raises ScannerUnavailableError; the next scan begins anew from the database."""
+        import duckdb  # noqa: PLC0415 - whoever never scans does not load it
+
+        try:
+            return self._scan()
+        except (duckdb.Error, OSError) as error:
+            self.close()
+            raise ScannerUnavailableError(_words(error)) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._engine, self._has_run = None, None, False
+
+    def _scan(self) -> Scanned:
+        from nightingale_findings.producers import produce  # noqa: PLC0415 - see `scan`
+        from nightingale_findings.sources import own_log  # noqa: PLC0415 - same
+
+        connection, engine = self._opened()
+        _tell_cluster(connection, self.cluster(), self.clock.now())
+        loaded = own_log.load(connection, self.audit)
+        derived = produce(connection, self.audit)
+        if loaded.events or derived or not self._has_run:
+            self._firings = tuple(self._hits(engine.run()))
+            self._has_run = True
+        for one in loaded.set_aside:
+            _LOG.warning(
+                "a line of the audit log was set aside: %s", one.why, extra={"file": one.file, "line": one.line}
+            )
+        return Scanned(
+            firings=self._firings,
+            events_read=loaded.events,
+            set_aside=loaded.set_aside_count,
+            through=max((one.last_seen for one in self._firings), default=None),
+            failed=tuple(f"{self._facts[one.rule].name}: {one.why}" for one in engine.failed),
+        )
+
+    def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Engine]:
+        from nightingale_findings.engine import Engine, opened  # noqa: PLC0415 - see `scan`
+        from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
+        from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
+
+        if self._connection is None or self._engine is None:
+            self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = self._open_or_anew(lambda: opened(self.database, memory=_MEMORY, threads=_THREADS))
+            create_tables(self._connection)
+            names = {source.name for source in OWN}
+            rules = tuple(rule for rule in self.rules.rules if rule.source in names)
+            self._facts = {rule.id: facts_of(rule) for rule in rules}
+            self._grouped_by = {rule.id: grouped_by(rule) for rule in rules}
+            self._engine = Engine(self._connection, CompiledRules(digest=self.rules.digest, rules=rules), OWN)
+        return self._connection, self._engine
+
+    def _open_or_anew(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
+        """Return a connection; a file that is no database of this DuckDB is put aside and made anew from the log."""
+        import duckdb  # noqa: PLC0415 - see `scan`
+
+        try:
+            return connect()
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                raise  # another scan runs
+            _LOG.exception("the scan's database cannot be opened: it is made anew from the log")
+        except (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException):
+            _LOG.exception("the scan's database is damaged: it is made anew from the log")
+        for path in (self.database, self.database.with_name(self.database.name + ".wal")):
+            if path.exists():
+                path.replace(path.with_name(path.name + ".damaged"))
+        return connect()
+
+    def _hits(self, firings: tuple[Firing, ...]) -> Iterator[Hit]:
+        for firing in firings:
+            facts = self._facts.get(firing.rule)
+            if facts is not None:
+                yield hit_of(firing, facts, self._grouped_by[firing.rule])
+
+
+def facts_of(rule: CompiledRule) -> RuleFacts:
+    """Return what findings say of a rule."""
+    return RuleFacts(
+        id=rule.id,
+        name=rule.name,
+        title=rule.title,
+        severity=Severity(rule.level),
+        techniques=rule.techniques,
+        author=rule.author,
+        origin=rule.origin,
+        response=ResponseKind(rule.response) if rule.response else None,
+        next_step=rule.next_step,
+        # As the engine joins them: hits of one window are one episode.
+        episode_s=max(rule.episode_s, rule.correlation.span_s if rule.correlation else 0),
+    )
+
+
+def grouped_by(rule: CompiledRule) -> tuple[str, ...]:
+    """Return which of person, instance and project are the same in all events of a firing of the rule."""
+    return _WHOM if rule.correlation is None else tuple(one for one in _WHOM if one in rule.correlation.group_by)
+
+
+def hit_of(firing: Firing, rule: RuleFacts, grouped: tuple[str, ...] = _WHOM) -> Hit:
+    """Return a firing as the core takes it."""
+    return Hit(
+        rule=rule,
+        person=firing.person,
+        instance=firing.instance,
+        project=firing.project,
+        first_seen=_aware(firing.first_seen),
+        last_seen=_aware(firing.last_seen),
+        event_count=firing.event_count,
+        events=firing.event_ids,
+        group=tuple(sorted(firing.group.items())),
+        value=firing.value,
+        grouped_by=grouped,
+    )
+
+
+def own_rules() -> CompiledRules:
+    """Return the rules that come with the platform, as they were compiled when it was built.
+
+    In a checkout where that was not done they are compiled now, which takes pySigma and a second.
+    """
+    import msgspec  # noqa: PLC0415 - here only
+
+    import nightingale_findings  # noqa: PLC0415 - same
+
+    folder = Path(nightingale_findings.__file__).parent / "rules"
+    compiled = folder / "compiled.json"
+    if compiled.exists():
+        return msgspec.json.decode(compiled.read_bytes(), type=CompiledRules)
+    from nightingale_findings.sigma import compile_rules  # noqa: PLC0415 - pySigma: seldom
+    from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
+
+    return compile_rules({path.name: path.read_text() for path in sorted((folder / "own").glob("*.yml"))}, OWN)
+
+
+def _tell_cluster(connection: duckdb.DuckDBPyConnection, cluster: Cluster, now: datetime) -> None:
+    """Bring what the sources and producers want to know of the cluster into their tables."""
+    connection.execute("BEGIN")
+    try:
+        connection.execute("DELETE FROM nightingale_honeypots")
+        connection.execute("DELETE FROM nightingale_decoy_keys")
+        decoys = [(name, path) for name, one in cluster.datasets.items() for path in one.honeypots.paths]
+        if decoys:
+            connection.executemany("INSERT INTO nightingale_honeypots VALUES (?, ?)", decoys)
+        keys = sorted({key for one in cluster.datasets.values() for key in one.honeypots.keys})
+        if keys:
+            connection.executemany("INSERT INTO nightingale_decoy_keys VALUES (?)", [(key,) for key in keys])
+        _tell_grants(connection, cluster, now)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _tell_grants(connection: duckdb.DuckDBPyConnection, cluster: Cluster, now: datetime) -> None:
+    wanted = {(project.name, dataset) for project in cluster.projects.values() for dataset in project.datasets}
+    rows = connection.execute("SELECT project, dataset FROM nightingale_grants WHERE until IS NULL").fetchall()
+    known: set[tuple[str, str]] = {(project, dataset) for project, dataset in rows}
+    found = connection.execute("SELECT count(*) FROM nightingale_grants").fetchone()
+    since = _ALWAYS if found is None or not found[0] else now - _SEEN_LATE
+    for project, dataset in sorted(wanted - known):
+        connection.execute("INSERT INTO nightingale_grants VALUES (?, ?, ?, NULL)", [project, dataset, _naive(since)])
+    for project, dataset in sorted(known - wanted):
+        ended = "UPDATE nightingale_grants SET until = ? WHERE project = ? AND dataset = ? AND until IS NULL"
+        connection.execute(ended, [_naive(now), project, dataset])
+
+
+def _naive(at: datetime) -> datetime:
+    """Return the time as a TIMESTAMP of DuckDB holds it: UTC, without saying so."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _aware(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _words(error: Exception) -> str:
+    """Return the first line of what went wrong: the rest may repeat what stood in a log."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"the audit log could not be scanned: {first[:200]}"

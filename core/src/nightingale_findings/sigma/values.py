@@ -1,0 +1,86 @@
+"""What a value of a rule asks of one text: an expression of SQL over it, true, false or null."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString
+
+from nightingale_findings.sigma.refusal import Refusal
+from nightingale_findings.sigma.sql import ESCAPE, any_of, like_pattern, literal, number, plain
+
+Test = Callable[[str], str]
+"""Takes SQL for a text, returns SQL that asks something of it."""
+
+EXACT = 2**53
+"""Whole numbers below this are exact as doubles; larger ones are compared by their digits."""
+
+
+def equals(value: SigmaString) -> Test:
+    """Return the test of a text with or without wildcards, in any case of letters unless it is a cased one."""
+    text = plain(value)
+    if isinstance(value, SigmaCasedString):
+        if text is not None:
+            return lambda x: f"{x} = {literal(text)}"
+        return lambda x: f"{x} LIKE {literal(like_pattern(value))} ESCAPE '{ESCAPE}'"
+    if text is not None:
+        return lambda x: f"lower({x}) = lower({literal(text)})"
+    return lambda x: f"lower({x}) LIKE lower({literal(like_pattern(value))}) ESCAPE '{ESCAPE}'"
+
+
+def one_of(texts: Iterable[str]) -> Test:
+    """Return the test of being one of the texts, in any case of letters."""
+    unlike = list(dict.fromkeys(texts))
+    if len(unlike) == 1:
+        return lambda x: f"lower({x}) = lower({literal(unlike[0])})"
+    return lambda x: f"lower({x}) IN ({', '.join(f'lower({literal(text)})' for text in unlike)})"
+
+
+def numeric(operator: str, value: float) -> Test:
+    """Return the comparison of a text with a number; what is no number, or not a finite one, is no match."""
+    if operator == "=" and isinstance(value, int) and abs(value) >= EXACT:
+        return lambda x: f"{x} = {literal(str(value))}"
+    # NaN is greater than everything in DuckDB, so each comparison is closed on the other side.
+    bound = {"<": " AND {n} > '-Infinity'::DOUBLE", ">": " AND {n} < 'Infinity'::DOUBLE"}.get(operator[0], "")
+
+    def test(x: str) -> str:
+        n = f"TRY_CAST({x} AS DOUBLE)"
+        return f"({n} {operator} {number(value)}{bound.format(n=n)})"
+
+    return test
+
+
+_UNSUPPORTED = (
+    (re.compile(r"\(\?[=!]|\(\?<[=!]"), "look-around"),
+    (re.compile(r"\(\?>"), "an atomic group"),
+    (re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=|\\k[<{']|\\g"), "a backreference"),
+    (re.compile(r"(?<!\\)(?:\\\\)*[*+?}]\+"), "a possessive quantifier"),
+)
+
+_NAMED = re.compile(r"(?<!\\)(?:\\\\)*\(\?<[A-Za-z_]")
+
+
+def unsupported_in(pattern: str) -> str:
+    """Return what in a regular expression RE2 does not know, by name, or an empty text."""
+    return next((name for seen, name in _UNSUPPORTED if seen.search(pattern)), "")
+
+
+def matches(value: SigmaRegularExpression) -> Test:
+    """Return the search for a regular expression. RE2 in DuckDB reads it as pySigma's RE2 did."""
+    pattern = str(value.regexp)
+    flags = "".join(sorted(value.sigma_to_re_flag[flag] for flag in value.flags))
+    whole = f"(?{flags}){pattern}" if flags else pattern
+    if _NAMED.search(whole):
+        raise Refusal(
+            "a regular expression has a group `(?<name>...)`, which DuckDB does not read", "write (?P<name>...)"
+        )
+    if "\0" in whole:
+        raise Refusal("a regular expression has a zero byte", r"write it as \x00")
+    return lambda x: f"regexp_matches({x}, {literal(whole)})"
+
+
+def any_test(tests: Iterable[Test]) -> Test:
+    """Return the test that holds if one of the tests does."""
+    every = list(tests)
+    return every[0] if len(every) == 1 else lambda x: any_of(test(x) for test in every)
