@@ -46,6 +46,8 @@ class DuckDBScanner:
     cluster: Callable[[], Cluster]
     """The cluster as it is now: its decoys, its grants."""
     clock: Clock
+    checks_chains: bool = True
+    """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
     _connection: duckdb.DuckDBPyConnection | None = None
     _engine: Engine | None = None
     _has_run: bool = False
@@ -63,6 +65,24 @@ class DuckDBScanner:
             self.close()
             raise ScannerUnavailableError(_words(error)) from error
 
+    def read_so_far(self) -> dict[str, tuple[int, int]]:
+        """Return how far each file was read, by its path under `audit`: bytes and lines.
+
+        Raises ScannerUnavailableError.
+        """
+        import duckdb  # noqa: PLC0415 - whoever never scans does not load it
+
+        from nightingale_findings.sources.own_tables import create_tables  # noqa: PLC0415 - same
+
+        try:
+            connection, _ = self._opened()
+            create_tables(connection)
+            rows = connection.execute("SELECT path, read_to, lines FROM nightingale_files").fetchall()
+        except (duckdb.Error, OSError) as error:
+            self.close()
+            raise ScannerUnavailableError(_words(error)) from error
+        return {path: (read_to, lines) for path, read_to, lines in rows}
+
     def close(self) -> None:
         """Close the database."""
         if self._connection is not None:
@@ -76,7 +96,7 @@ class DuckDBScanner:
         connection, engine = self._opened()
         _tell_cluster(connection, self.cluster(), self.clock.now())
         loaded = own_log.load(connection, self.audit)
-        derived = produce(connection, self.audit)
+        derived = produce(connection, self.audit if self.checks_chains else None)
         if loaded.events or derived or not self._has_run:
             self._firings = tuple(self._hits(engine.run()))
             self._has_run = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -132,6 +133,11 @@ class S3AuditMirror:
             with path.open("wb") as file:
                 file.truncate(self._here[hour][0])
         return sum(self._bring(hour) for hour in sorted(hours))
+
+    def drop(self) -> None:
+        """Begin every file anew, from where the scan says that it has read to."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._here.clear()
 
     def _bring(self, hour: Hour) -> int:
         size, lines = self._here[hour]
