@@ -54,12 +54,18 @@ class AuditNotices:
     """The queue to which S3 tells of new objects. Nothing is lost: what is not given back is told again."""
 
     def __init__(
-        self, queue_url: str, prefix: str = "audit/", *, region: str | None = None, client: Any = None
+        self,
+        queue_url: str,
+        prefix: str = "audit/",
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        client: Any = None,
     ) -> None:
         """Take the queue's address and where in the bucket the streams lie."""
         self._url = queue_url
         self._prefix = prefix
-        self._client = LazyClient("sqs", region=region, client=client)
+        self._client = LazyClient("sqs", region=region, endpoint=endpoint, client=client)
 
     def take(self, most: int, until: float, wait_s: int = 1) -> Told:
         """Return what is told now: `most` messages, or as many as come before `until` (time.monotonic())."""
@@ -108,13 +114,14 @@ class S3AuditMirror:
         *,
         prefix: str = "audit/",
         region: str | None = None,
+        endpoint: str | None = None,
         client: Any = None,
     ) -> None:
         """Take the bucket, the folder, and what says how far each file was read: bytes and lines, by its path."""
         self._bucket = bucket
         self._folder = folder
         self._known = known
-        self._client = LazyClient("s3", region=region, client=client)
+        self._client = LazyClient("s3", region=region, endpoint=endpoint, client=client)
         self._keys = AuditKeys(self._client, bucket, prefix)
         self._here: dict[Hour, tuple[int, int]] = {}
         """Bytes and lines of each file, holes counted."""

@@ -6,8 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.ec2_machines import Ec2Machines
+    from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
     from nightingale.hosting.settings import PlaceSettings, Settings
     from nightingale.hosting.wired import Wired
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
     from nightingale.ports.machine_proofs import MachineProofs
     from nightingale.ports.prober import Prober
     from nightingale.ports.store import Store
+    from nightingale.services.scanning import Scanning
 
 PLACE = "aws"
+_SCAN_STATE = "scan/state.duckdb"
 
 
 def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
@@ -67,6 +72,39 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
         )
     )
     return Wired(made, partial(_make_prober, machines), WallPace())
+
+
+def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
+    """Return the job that scans this platform's audit log with what this process keeps on `disk`.
+
+    Raises SettingsError when no queue is set.
+    """
+    from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - DuckDB and the rest: who scans loads them
+    from nightingale.adapters.duckdb_scanner import DuckDBScanner, own_rules  # noqa: PLC0415 - same
+    from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror  # noqa: PLC0415 - same
+    from nightingale.adapters.s3_scanner import KeptFile, S3Scanner  # noqa: PLC0415 - same
+    from nightingale.hosting.settings import SCAN_QUEUE, SettingsError  # noqa: PLC0415 - same
+
+    if settings.scan_queue is None:
+        raise SettingsError(f"not set: {SCAN_QUEUE}")
+    region, endpoint = settings.region, settings.endpoint
+    inner = DuckDBScanner(
+        audit=disk / "audit",
+        database=disk / "state" / "scan.duckdb",
+        rules=own_rules(),
+        cluster=platform.services.catalog.load,
+        clock=platform.adapters.clock,
+        checks_chains=False,
+    )
+    scanner = S3Scanner(
+        AuditNotices(settings.scan_queue, region=region, endpoint=endpoint),
+        S3AuditMirror(settings.audit_bucket, inner.audit, inner.read_so_far, region=region, endpoint=endpoint),
+        KeptFile(
+            LazyClient("s3", region=region, endpoint=endpoint), settings.builds_bucket, _SCAN_STATE, inner.database
+        ),
+        inner,
+    )
+    return platform.scanning(scanner)
 
 
 def _gateway(settings: Settings) -> GatewayOut | None:

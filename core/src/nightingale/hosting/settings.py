@@ -22,6 +22,7 @@ ACCOUNT = "NIGHTINGALE_AWS_ACCOUNT"
 INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
 QUARANTINE_GROUP = "NIGHTINGALE_QUARANTINE_GROUP"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
+SCAN_QUEUE = "NIGHTINGALE_SCAN_QUEUE"
 
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -74,6 +75,8 @@ class Settings:
     quarantine_group: str | None = None
     """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
     endpoint: str | None = None
+    scan_queue: str | None = None
+    """The queue to which S3 tells of what is new in the audit bucket; the function that scans is told of it alone."""
 
     @staticmethod
     def read(environment: Mapping[str, str]) -> Settings:
@@ -105,6 +108,7 @@ class Settings:
             place=place,
             quarantine_group=group,
             endpoint=environment.get(ENDPOINT) or None,
+            scan_queue=environment.get(SCAN_QUEUE, "").strip() or None,
         )
 
 
