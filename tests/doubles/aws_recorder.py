@@ -12,16 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import parse_qs
 
+from doubles import moto_server
 from doubles.dynamo_server import Faults, OneAtATime
 
 if TYPE_CHECKING:
@@ -81,46 +81,17 @@ def serve(calls: TextIO | None) -> None:
         DomainDispatcherApplication,
         create_backend_app,
     )
-    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - same
-
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = 65_536
-        timeout = 300
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            del code, size  # a line for each request would fill the pipe
-
-        def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-            del format, args  # connections that end are no errors here
 
     application = Recorder(OneAtATime(DomainDispatcherApplication(create_backend_app), Faults()), calls)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201 - what the caller waits for
-    server.serve_forever()
+    moto_server.serve_forever(application, "127.0.0.1", 0)
 
 
 @contextmanager
 def running(calls: Path) -> Iterator[str]:
     """Run the server in a process of its own for as long as the block; yield the endpoint's URL."""
-    command = [sys.executable, "-m", "doubles.aws_recorder", "--calls", str(calls)]
-    environment = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-    with subprocess.Popen(
-        command,
-        cwd=Path(__file__).parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as server:
-        assert server.stdout is not None
-        try:
-            url = server.stdout.readline().strip()
-            assert url.startswith("http://"), "the server did not start: its words stand above"
-            yield url
-        finally:
-            server.kill()
+    environment = {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    with moto_server.running("doubles.aws_recorder", "--calls", str(calls), environment=environment) as url:
+        yield url
 
 
 def environment_for(endpoint: str) -> dict[str, str]:

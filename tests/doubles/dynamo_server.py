@@ -15,7 +15,6 @@ import os
 import random
 import secrets
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,9 +22,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from doubles import moto_server
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_table import create_table
 from nightingale.ports.clock import Clock
@@ -153,43 +152,16 @@ def serve(host: str, port: int, faults: Faults) -> None:
     """Serve until killed; the first line on standard output is the endpoint's URL."""
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     from moto.moto_server.werkzeug_app import create_backend_app  # noqa: PLC0415 - who starts this needs no moto
-    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - same
-
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = 65_536
-        timeout = 300
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            del code, size  # a line for each request would fill the pipe
-
-        def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-            del format, args  # connections that end are no errors here
 
     copy_tables_quickly()
-    server = make_server(
-        host, port, OneAtATime(create_backend_app("dynamodb"), faults), threaded=True, request_handler=Handler
-    )
-    print(f"http://{host}:{server.server_port}", flush=True)  # noqa: T201 - what the caller waits for
-    server.serve_forever()
+    moto_server.serve_forever(OneAtATime(create_backend_app("dynamodb"), faults), host, port)
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[str]:
     """Run the server in a process of its own for as long as the block; yield the endpoint's URL."""
-    command = [sys.executable, "-m", "doubles.dynamo_server", "--until-stdin-closes", *arguments]
-    where = str(Path(__file__).parents[1])
-    with subprocess.Popen(
-        command, cwd=where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
-    ) as server:
-        assert server.stdout is not None
-        try:
-            url = server.stdout.readline().strip()
-            assert url.startswith("http://"), "the server did not start: its words stand above"
-            yield url
-        finally:
-            server.kill()
+    with moto_server.running("doubles.dynamo_server", "--until-stdin-closes", *arguments) as url:
+        yield url
 
 
 def fresh_store(endpoint: str, clock: Clock | None = None) -> DynamoStore:
