@@ -30,11 +30,6 @@ ENVIRONMENT = {
 BACKEND = 'terraform {\n  backend "local" {}\n}\n'
 
 
-def is_provider_required() -> bool:
-    """Return whether a machine without the provider fails the tests, rather than skipping them."""
-    return os.environ.get("NIGHTINGALE_AWS_PROVIDER") == "required"
-
-
 def terraform(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run Terraform in `folder` and return how it ended."""
     environment = {**os.environ, **ENVIRONMENT}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from doubles import aws_server
-from infra.aws.account import BACKEND, MODULE, Account, is_provider_required, terraform
+from infra.aws.account import BACKEND, MODULE, Account, terraform
+from infra.aws_provider import require
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +21,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("module") / "aws"
     shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns(".terraform*", "tests"))
     (folder / "backend_override.tf").write_text(BACKEND, encoding="utf-8")
-    ended = terraform(folder, "init")
-    if ended.returncode != 0:
-        why = f"the AWS provider cannot be had here: {ended.stderr[-400:]}"
-        assert not is_provider_required(), why
-        pytest.skip(why)
+    require(terraform(folder, "init"))
     return folder
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.aws_provider import require
+
 ROOT = Path(__file__).parents[3]
 MODULE = ROOT / "infra" / "control-plane" / "aws"
 PACKAGE = ROOT / "backend-lambda" / "package.py"
@@ -55,11 +57,7 @@ def initialise(where: Path, backend: str = "-backend=false") -> None:
     """Run `terraform init`, as a rule without a backend; skip, or fail where it must be had, without the provider."""
     if shutil.which(TERRAFORM) is None:
         pytest.skip("terraform is not installed")
-    ended = terraform(where, "init", backend, "-no-color")
-    if ended.returncode != 0:
-        why = f"the AWS provider cannot be had here: {ended.stderr[-600:]}"
-        assert os.environ.get("NIGHTINGALE_AWS_PROVIDER") != "required", why
-        pytest.skip(why)
+    require(terraform(where, "init", backend, "-no-color"))
 
 
 def variables(folder: Path) -> dict[str, object]:
