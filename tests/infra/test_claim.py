@@ -42,7 +42,14 @@ class Account:
         self.now = NOW
 
     def claim(
-        self, run_id: str, *, build_id: str = "b-0000000001", generation: int = 1, host: str = ""
+        self,
+        run_id: str,
+        *,
+        build_id: str = "b-0000000001",
+        generation: int = 1,
+        host: str = "",
+        wait_s: float = 0.0,
+        look_every_s: float = 0.0,
     ) -> InstanceClaim:
         spec = BuildSpec(
             build_id=build_id,
@@ -60,8 +67,8 @@ class Account:
             spec,
             run_id=run_id,
             host=host or f"host-of-{run_id}",
-            wait_s=0.0,
-            look_every_s=0.0,
+            wait_s=wait_s,
+            look_every_s=look_every_s,
             clock=lambda: self.now,
         )
 
@@ -178,6 +185,17 @@ def test_a_lost_reply_of_the_claim_itself_is_no_other_holder(account: Account):
     assert account.kept().run_id == "a"
     claim.release(has_succeeded=True)
     assert account.kept().run_id == "a"
+
+
+@pytest.mark.timeout(30)
+def test_a_bucket_that_takes_no_claim_is_asked_again_in_peace_and_not_for_ever(account: Account):
+    account.s3.refuse("PutObject", "PreconditionFailed", times=10_000)
+    refused = refusal(account.claim("a"))
+    assert refused.code is ReasonCode.STATE_LOCKED
+    assert "takes no claim" in refused.words
+    assert account.s3.calls.count("PutObject") == 2  # the second tells a lost reply from another's claim
+    refusal(account.claim("a", wait_s=0.4, look_every_s=0.1))
+    assert account.s3.calls.count("PutObject") <= 2 + 6
 
 
 def test_a_lock_of_a_run_that_had_the_instance_and_is_dead_is_found(account: Account):

@@ -119,6 +119,7 @@ class InstanceClaim:
     def take(self) -> None:
         """Take the claim, once it is free. Raises LeftAloneError, BuildFailedError."""
         give_up = time.monotonic() + self._wait_s
+        was_overtaken = False
         while True:
             kept = self._bucket.get(self._key)
             there = msgspec.json.decode(kept.content, type=Claim) if kept is not None else None
@@ -127,14 +128,15 @@ class InstanceClaim:
                 return
             if there is not None:
                 self._require_present(there)
-            if there is None or not there.is_held or self._is_over(there):
-                if self._write(self._claimed(there), kept):
-                    return
-                continue
-            if there.build_id == self._spec.build_id:
-                raise LeftAloneError(f"build {there.build_id} runs already, as {there.run_id}")
-            if time.monotonic() >= give_up:
-                raise _held(there)
+            holder = there if there is not None and there.is_held and not self._is_over(there) else None
+            if holder is None and self._write(self._claimed(there), kept):
+                return
+            if holder is not None and holder.build_id == self._spec.build_id:
+                raise LeftAloneError(f"build {holder.build_id} runs already, as {holder.run_id}")
+            # Who was overtaken looks once more whatever the time: it may have been by its own claim, its reply lost.
+            if time.monotonic() >= give_up and (was_overtaken or holder is not None):
+                raise _held(holder) if holder is not None else _never_written()
+            was_overtaken = holder is None
             self._pause.wait(self._look_every_s)
 
     def release(self, *, has_succeeded: bool) -> None:
@@ -220,6 +222,14 @@ class InstanceClaim:
             return False
         self._claim = claim
         return True
+
+
+def _never_written() -> BuildFailedError:
+    return BuildFailedError(
+        ReasonCode.STATE_LOCKED,
+        "This instance could not be claimed: the state bucket takes no claim, and nobody holds one there.",
+        "Retry; if it stays so, your administrator looks at the state bucket.",
+    )
 
 
 def _held(there: Claim) -> BuildFailedError:
