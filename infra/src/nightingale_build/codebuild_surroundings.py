@@ -157,11 +157,17 @@ class CodeBuildSurroundings:
     def keep_state(self, terraform: TerraformRun) -> None:
         """Push the state that Terraform could not write to S3: without it what was just made would be nobody's.
 
-        Where that fails it is kept beside. Raises BuildFailedError then.
+        It is kept beside first: the pushes may take what time there is. Raises BuildFailedError where they fail.
         """
         left = terraform.folder / "errored.tfstate"
         if not left.is_file() or self._spec is None:
             return
+        key = f"instances/{self._spec.instance_id}/errored/{self.build_id}-{now():%Y%m%dT%H%M%S}.tfstate"
+        try:
+            is_kept = self._states.put(key, left.read_bytes(), over=None)
+        except BuildFailedError as error:
+            say(f"The state could not be kept beside either: {error.words}")
+            is_kept = False
         for attempt in range(1, PUSHES + 1):
             terraform.extend(END_S)
             try:
@@ -172,12 +178,17 @@ class CodeBuildSurroundings:
                 say("The state that Terraform could not write was pushed after all.")
                 left.unlink()
                 return
-        key = f"instances/{self._spec.instance_id}/errored/{self.build_id}.tfstate"
-        self._states.put(key, left.read_bytes(), over=None)
+        if is_kept:
+            raise BuildFailedError(
+                ReasonCode.TERRAFORM_FAILED,
+                f"Terraform's state could not be written to its place; it is kept as s3://{self._states.name}/{key}.",
+                "Tell your administrator before you retry: terraform state push with that file, then retry.",
+            )
         raise BuildFailedError(
             ReasonCode.TERRAFORM_FAILED,
-            f"Terraform's state could not be written to its place; it is kept as s3://{self._states.name}/{key}.",
-            "Tell your administrator before you retry: terraform state push with that file, then retry.",
+            "Terraform's state could not be written to the state bucket, nor kept there beside: what this build made is"
+            " known to no state.",
+            "Tell your administrator before you retry: the build's log says what it made.",
         )
 
     def has_room(self) -> bool:
