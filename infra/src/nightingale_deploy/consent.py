@@ -14,11 +14,11 @@ def ask(question: str, *, is_sure: bool) -> None:
     if is_sure:
         return
     if not sys.stdin.isatty():
-        raise DeployError(f"{question} There is no one to ask", "look at the plan above, then type it with --yes")
+        raise DeployError(f"{question} There is no one to ask", "look at what is said above, then type it with --yes")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in _YES:
-        raise DeployError("nothing was changed", "type it again whenever you like")
+        raise DeployError("stopped: what was asked about was not done", "type it again whenever you like")
 
 
 def say(words: str) -> None:

@@ -35,6 +35,12 @@ class Workspace:
             hint = "it comes from HashiCorp: https://developer.hashicorp.com/terraform/install"
             raise DeployError("Terraform was not found", f"{hint}; put it on PATH or name it in NIGHTINGALE_TERRAFORM")
         source = checkout / "infra" / "control-plane" / "aws"
+        lost = folder / "errored.tfstate"
+        if lost.exists():
+            raise DeployError(
+                f"Terraform could not write its state the last time; the only copy is {lost}",
+                f"terraform -chdir={folder} state push errored.tfstate; then remove that file and type this again",
+            )
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "api", "tests", "*.tfstate*"))

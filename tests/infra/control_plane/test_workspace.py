@@ -85,6 +85,17 @@ def test_overrides_of_ones_own_lie_over_the_module(work: Workspace, tmp_path: Pa
     assert not (again.folder / "tests").exists()
 
 
+def test_a_state_that_could_not_be_written_is_not_thrown_away(work: Workspace) -> None:
+    lost = work.folder / "errored.tfstate"
+    lost.write_text("the only copy", encoding="ascii")
+    with pytest.raises(DeployError, match="the only copy is") as refused:
+        Workspace.make(ROOT, work.folder, None)
+    assert f"terraform -chdir={work.folder} state push errored.tfstate" in refused.value.hint
+    assert lost.read_text(encoding="ascii") == "the only copy"
+    lost.unlink()
+    assert Workspace.make(ROOT, work.folder, None).folder == work.folder
+
+
 def test_without_terraform_it_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTINGALE_TERRAFORM", str(tmp_path / "none"))
     with pytest.raises(DeployError, match="Terraform was not found") as refused:
