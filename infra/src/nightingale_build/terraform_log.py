@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.cloud_errors import explain
 from nightingale_build.failure import BuildFailedError, disk_full
 
 TAIL_LINES = 20
@@ -71,6 +70,8 @@ def failure(events: list[dict[str, Any]], exit_status: int) -> BuildFailedError:
     if "error acquiring the state lock" in everything:
         return _locked(said)
     words = " ".join(said.split())[:1000] or (tail(events) or ("it said nothing",))[-1][:1000]
+    from nightingale_build.cloud_errors import explain  # noqa: PLC0415 - a table of patterns, for a failure only
+
     refused = explain(each or [" ".join(tail(events))], words)  # what is said before there are events is plain text
     if refused is not None:
         return refused

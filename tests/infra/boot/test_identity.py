@@ -16,7 +16,7 @@ from doubles.platforms import given
 from doubles.sts import of_machine
 from infra.boot.cloud import Cloud, open_cloud, told_to, write_told
 from nightingale.contract.vocabulary import ReasonCode
-from nightingale_build.boot.api import Api, ApiSilentError
+from nightingale_build.boot.api import Answer, Api, ApiSilentError
 from nightingale_build.boot.identity import PATIENCE_S, Prover
 from nightingale_build.boot.metadata import Metadata, MetadataError
 from nightingale_build.boot.told import read_told, require_disks
@@ -108,6 +108,27 @@ def test_a_platform_that_is_away_is_waited_for_and_not_for_ever(cloud: Cloud, tm
         Prover(away, Metadata(cloud.metadata.url), now, rests.rest, rests.monotonic).become(told, start_of(instance_id))
     assert rests.rested[:5] == [1.0, 2.0, 4.0, 8.0, 15.0]
     assert PATIENCE_S - 15 <= sum(rests.rested) <= PATIENCE_S
+
+
+def test_an_answer_that_is_not_the_platforms_is_waited_out(cloud: Cloud, tmp_path: Path) -> None:
+    class Strange(Api):
+        """A page of somebody's in the way, once."""
+
+        has_shown = False
+
+        def ask(self, method: str, path: str, body: bytes | None = None, token: str = "") -> Answer:
+            if not self.has_shown:
+                self.has_shown = True
+                return Answer(200, b"<html>please log in</html>")
+            return super().ask(method, path, body, token)
+
+    instance_id = cloud.launch()
+    rests = Rests()
+    api = Strange(cloud.api.url)
+    machine = Prover(api, Metadata(cloud.metadata.url), now, rests.rest, rests.monotonic).become(
+        told_to(tmp_path, instance_id, cloud.api.url), start_of(instance_id)
+    )
+    assert (machine.generation, rests.rested) == (1, [1.0])
 
 
 def test_a_metadata_service_that_is_away_is_waited_for(cloud: Cloud, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ MOST_SKEW_S = 60.0
 MOST_UNPROVEN = 3
 """A nonce may run out on the way, and a clock may be set meanwhile; more than that is no accident."""
 
+_NEXT = "Retry; if it stays so, your administrator looks at the machine's clock, its role and its way to the platform."
 _AGAIN = frozenset(
     {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE, http.client.BAD_GATEWAY}
 )
@@ -50,21 +51,25 @@ class Prover:
         while True:
             try:
                 answer = self._try(told, start)
-            except (ApiSilentError, MetadataError) as error:
-                why, refused = str(error), None
-            else:
                 if answer.is_good:
                     return msgspec.json.decode(answer.body, type=MachineOut)
+            except (ApiSilentError, MetadataError) as error:
+                why = str(error)
+            except msgspec.DecodeError as error:
+                why = f"{self.api.url} gave an answer that is not this platform's: {error}"
+            else:
                 refused = answer.error()
                 why = f"{refused.message} ({refused.code}){self._skew(answer)}"
                 unproven += answer.status == http.client.UNAUTHORIZED
                 is_final = answer.status not in {*_AGAIN, http.client.UNAUTHORIZED} or unproven >= MOST_UNPROVEN
                 if is_final and answer.status < http.client.INTERNAL_SERVER_ERROR:
-                    raise RefusalError(ReasonCode.BOOT_FAILED, f"The platform does not take this machine: {why}", "")
+                    raise RefusalError(ReasonCode.BOOT_FAILED, f"The platform does not take this machine: {why}", _NEXT)
             say(f"not yet: {why}")
             if self.monotonic() + wait > deadline:
                 raise RefusalError(
-                    ReasonCode.BOOT_FAILED, f"The machine could not become its instance in {PATIENCE_S:g} s: {why}", ""
+                    ReasonCode.BOOT_FAILED,
+                    f"The machine could not become its instance in {PATIENCE_S:g} s: {why}",
+                    _NEXT,
                 )
             self.rest(wait)
             wait = min(LONGEST_REST_S, wait * 2)

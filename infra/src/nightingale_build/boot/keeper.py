@@ -14,9 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -27,9 +26,10 @@ from nightingale.contract.machines import Door, MachineOut
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Api
 from nightingale_build.boot.door import DoorKeeper
+from nightingale_build.boot.endings import exit_of, failed
 from nightingale_build.boot.identity import Prover, say
 from nightingale_build.boot.inside import InsideServer
-from nightingale_build.boot.launching import launch_spec, refusal_in, shown
+from nightingale_build.boot.launching import ask_launcher, launch_spec, refusal_in, shown
 from nightingale_build.boot.metadata import Metadata, MetadataError
 from nightingale_build.boot.pair import make_door
 from nightingale_build.boot.reports import Reports
@@ -69,6 +69,7 @@ class Keeper:
     data: Path
     disks: Path
     python: str = sys.executable
+    ask_launcher: Callable[..., subprocess.CompletedProcess[bytes]] = ask_launcher
     listen_host: str = "0.0.0.0"  # noqa: S104 - a machine's own network decides who comes near, and TLS who enters
     door_port: int = 0
     """Where the door listens, once it does."""
@@ -102,11 +103,11 @@ class Keeper:
                 self._watch(folders, reports, tokens)
         except RefusalError as refusal:
             self._stop(folders)
-            reports.exit(_failed(refusal, machine.generation, began))
-            raise
-        finally:
+            reports.exit(failed(refusal, machine.generation, began))
             self._begun(folders).unlink(missing_ok=True)
+            raise
         self._end(folders, reports, machine.generation)
+        self._begun(folders).unlink(missing_ok=True)  # not before its end is told: whoever comes after tells it else
 
     def _rest(self, seconds: float) -> None:
         if self._asked.wait(seconds):
@@ -127,7 +128,7 @@ class Keeper:
             return
         self._stop(folders)
         has_rebooted = begun.boot_id != boot_id()
-        record = ExitRecord(
+        record = exit_of(folders, begun.generation) or ExitRecord(
             generation=begun.generation,
             code=ReasonCode.MACHINE_REBOOTED if has_rebooted else ReasonCode.MACHINE_GONE,
             words="The machine was rebooted." if has_rebooted else "What keeps the machine's door died.",
@@ -146,8 +147,10 @@ class Keeper:
         write_whole(self.data / "platform.json", msgspec.json.encode({"url": self.api.url}))
         write_whole(folders.handed_tokens, msgspec.json.encode(tokens))
         spec = launch_spec(self.told, machine, folders.root, self.python)
-        done = self._launcher("start", START_S, NIGHTINGALE_LAUNCH=msgspec.json.encode(spec).decode())
-        folders.handed_tokens.unlink(missing_ok=True)
+        try:
+            done = self.ask_launcher("start", START_S, NIGHTINGALE_LAUNCH=msgspec.json.encode(spec).decode())
+        finally:
+            folders.handed_tokens.unlink(missing_ok=True)
         if done.returncode != 0:
             raise refusal_in(done.stderr.decode("utf-8", "replace"))
 
@@ -186,8 +189,9 @@ class Keeper:
             loop.close()
 
     def _watch(self, folders: InstanceFolders, reports: Reports, tokens: StartTokens) -> None:
-        """Return once the server has ended, or is to end; an interruption is told when it is announced."""
+        """Return once the server has ended, or was ended; an interruption is told when it is announced."""
         is_told = not self.told.is_spot
+        telling = replace(reports, rest=self._asked.wait)  # what is to end does not wait for that
         looks = 0
         while not self._asked.wait(LOOK_S):
             if folders.exit.exists() or _is_over(folders):
@@ -198,18 +202,17 @@ class Keeper:
                     at = self.metadata.interruption()
                     if at is not None:
                         say(f"AWS takes this machine back at {at:%H:%M:%S} UTC")
-                        is_told = reports.interruption(at, tokens.instance)
+                        is_told = telling.interruption(at, tokens.instance)
+        # Before the doors are shut: what runs in the sandbox could hold them open.
+        self._stop(folders)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _end(self, folders: InstanceFolders, reports: Reports, generation: int) -> None:
-        if self._asked.is_set():
-            self._stop(folders)
-        try:
-            record = msgspec.json.decode(folders.exit.read_bytes(), type=ExitRecord)
-        except (OSError, msgspec.DecodeError):
+        record = exit_of(folders, generation)
+        if record is None:
             gone = RefusalError(ReasonCode.MACHINE_GONE, "The launcher died and left no word why.", "Retry.")
-            record = _failed(gone, generation, now())
+            record = failed(gone, generation, now())
         say(f"it ended: {record.words}")
         reports.exit(record)
         for _ in range(int(LAST_S / LOOK_S)):
@@ -219,8 +222,13 @@ class Keeper:
         self._drain(folders)
 
     def _stop(self, folders: InstanceFolders) -> None:
+        """Stop the launcher; where that fails it is said, and the platform is told of the end all the same."""
         told = msgspec.json.encode({"instance_dir": str(folders.root)}).decode()
-        done = self._launcher("stop", STOP_S, NIGHTINGALE_STOP=told)
+        try:
+            done = self.ask_launcher("stop", STOP_S, NIGHTINGALE_STOP=told)
+        except RefusalError as refusal:
+            say(str(refusal))
+            return
         if done.returncode != 0:
             say(f"the launcher was not stopped: {done.stderr.decode('utf-8', 'replace').strip()}")
 
@@ -245,39 +253,12 @@ class Keeper:
         if not is_shipped:
             say("records of reads could not all be shipped; they stay on the machine's disk")
 
-    def _launcher(self, command: str, timeout_s: float, **told: str) -> subprocess.CompletedProcess[bytes]:
-        arguments = [sys.executable, "-I", "-m", "nightingale_build.launcher", command]
-        try:
-            return subprocess.run(
-                arguments,
-                env={**allowed(os.environ), **told},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise RefusalError(
-                ReasonCode.BOOT_FAILED, f"The launcher could not be asked to {command}: {error}", "Retry."
-            ) from error
-
 
 def _is_over(folders: InstanceFolders) -> bool:
     lock = take_lock(folders)
     if lock is not None:
         os.close(lock)
     return lock is not None
-
-
-def _failed(refusal: RefusalError, generation: int, began: datetime) -> ExitRecord:
-    return ExitRecord(
-        generation=generation,
-        code=refusal.code,
-        words=str(refusal),
-        next_step=refusal.next_step,
-        started_at=began,
-        ended_at=now(),
-    )
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

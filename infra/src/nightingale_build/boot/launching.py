@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ from nightingale.contract.build import LaunchMount, LaunchSpec, StartTokens
 from nightingale.contract.machines import Door, MachineMountOut, MachineOut, StartIn
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.told import Told
+from nightingale_build.environment import allowed
 from nightingale_build.launcher.refusal import RefusalError
 
 FOR_THE_SYSTEM_MIB = 512
@@ -73,6 +76,24 @@ def shown(tokens: StartTokens, door: Door) -> StartIn:
         door_certificate=door.certificate,
         door_key=door.key,
     )
+
+
+def ask_launcher(command: str, timeout_s: float, **told: str) -> subprocess.CompletedProcess[bytes]:
+    """Return how the launcher's command ended, told what it needs by environment. Raises RefusalError."""
+    arguments = [sys.executable, "-I", "-m", "nightingale_build.launcher", command]
+    try:
+        return subprocess.run(
+            arguments,
+            env={**allowed(os.environ), **told},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RefusalError(
+            ReasonCode.BOOT_FAILED, f"The launcher could not be asked to {command}: {error}", "Retry."
+        ) from error
 
 
 def refusal_in(said: str) -> RefusalError:

@@ -29,6 +29,7 @@ class Reports:
     generation: int
     token: str = field(repr=False)
     rest: Callable[[float], object] = time.sleep
+    """Waits so long; what is true means that nobody waits for the report any more."""
 
     def launcher(self, record: LauncherRecord) -> bool:
         """Tell that the launcher is up; return whether the platform took it."""
@@ -40,10 +41,11 @@ class Reports:
 
     def interruption(self, at: datetime, own_token: str) -> bool:
         """Tell that the cloud takes the machine away, and mark the work that there is by then."""
-        is_told = self._tell(ReportMachineIn(generation=self.generation, interrupted_at=at))
+        if not self._tell(ReportMachineIn(generation=self.generation, interrupted_at=at)):
+            return False  # it is told again, and marked then, once
         note = f"the cloud takes this machine back at {at:%H:%M:%S} UTC"
         self._ask("/v1/instance/checkpoints", msgspec.json.encode(CheckpointIn(note=note)), own_token)
-        return is_told
+        return True
 
     def _tell(self, body: ReportMachineIn) -> bool:
         return self._ask("/v1/instance/machine", msgspec.json.encode(body), self.token)
@@ -65,6 +67,7 @@ class Reports:
             if is_final:
                 return False
             if number < TRIES - 1:
-                self.rest(wait)
+                if self.rest(wait):
+                    return False
                 wait = min(LONGEST_REST_S, wait * 2)
         return False
