@@ -6,6 +6,7 @@ locals {
     api     = ["api_handler"]
     watcher = ["watch_first", "watch_second"]
     jobs    = ["close_hours", "end_orphans", "build_ended"]
+    scan    = ["scan"] # in scan.tf: a package of its own
   }
   identity_of = merge([for who, functions in local.identities : { for one in functions : one => who }]...)
 
@@ -35,7 +36,7 @@ module "api" {
   name                = var.name
   package             = var.functions_package
   access_log_role     = local.role_arns.access_log
-  roles               = { for function, who in local.identity_of : function => local.role_arns[who] }
+  roles               = { for function, who in local.identity_of : function => local.role_arns[who] if who != "scan" }
   environment         = local.environment
   endpoint_id         = aws_vpc_endpoint.api.id
   codebuild_project   = local.builds_name

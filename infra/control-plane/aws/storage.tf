@@ -133,9 +133,9 @@ resource "aws_s3_bucket_policy" "kept" {
   depends_on = [aws_s3_bucket_public_access_block.kept]
 }
 
-# What builds and the gateway run. Named by content: a build that runs keeps what it began with.
+# What builds, the gateway and the scan run. Named by content: a build that runs keeps what it began with.
 resource "aws_s3_object" "package" {
-  for_each    = { platform = var.platform_package, gateway = var.gateway_package }
+  for_each    = { platform = var.platform_package, gateway = var.gateway_package, scan = var.scan_package }
   bucket      = aws_s3_bucket.kept["builds"].id
   key         = "source/${each.key}-${filesha256(each.value)}.zip"
   source      = each.value

@@ -39,6 +39,11 @@ variable "gateway_package" {
   type        = string
 }
 
+variable "scan_package" {
+  description = "Path of the zip with the function that scans the audit log, DuckDB in it."
+  type        = string
+}
+
 variable "gateway_host_key" {
   description = "The gateway's public host key, as one line; clients pin it. The private half never comes here."
   type        = string

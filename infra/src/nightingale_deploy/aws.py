@@ -91,7 +91,7 @@ def destroy(orders: Orders) -> dict[str, Any]:
     work = orders.workspace(choices, "destroy")
     packing.make_module(orders.checkout, work.folder / "api")
     stand_in = work.folder / "versions.tf"  # what is taken down needs no packages
-    packages = {f"{name}_package": str(stand_in) for name in ("functions", "platform", "gateway")}
+    packages = {f"{name}_package": str(stand_in) for name in ("functions", "platform", "gateway", "scan")}
     host_key = HostKey(account, f"/{choices.name}/gateway")
     variables = {**choices.variables, **packages, "gateway_host_key": host_key.public, "is_ending": True}
     work.tell(variables)
@@ -120,10 +120,11 @@ def _state_bucket(account: Account, choices: Choices) -> str:
 
 
 def _pack(orders: Orders, work: Workspace) -> dict[str, str]:
-    packages = {name: work.folder / f"{name}.zip" for name in ("functions", "platform", "gateway")}
+    packages = {name: work.folder / f"{name}.zip" for name in ("functions", "platform", "gateway", "scan")}
     packing.pack_functions(orders.checkout, work.folder / "api", packages["functions"])
     packing.pack_platform(orders.checkout, packages["platform"])
     packing.pack_gateway(orders.checkout, packages["gateway"])
+    packing.pack_scan(orders.checkout, packages["scan"])
     return {f"{name}_package": str(path) for name, path in packages.items()}
 
 

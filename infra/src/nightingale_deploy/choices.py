@@ -18,7 +18,8 @@ EXAMPLE = {
 }
 """The least that has to be said; infra/control-plane/aws/variables.tf has the rest."""
 
-_OURS = frozenset({"functions_package", "platform_package", "gateway_package", "gateway_host_key", "is_ending"})
+_PACKAGES = frozenset({"functions_package", "platform_package", "gateway_package", "scan_package"})
+_OURS = _PACKAGES | {"gateway_host_key", "is_ending"}
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 

@@ -1,4 +1,4 @@
-"""What is uploaded: the functions, what builds run from, the gateway with its libraries. Same sources, same zips."""
+"""What is uploaded: functions, what builds run from, the gateway with its libraries. Same sources, same zips."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from nightingale_deploy.zips import zip_folder
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "terraform.tfstate*")
 _GATEWAY_NEEDS = ("asyncssh", "httpx", "msgspec", "pqcrypto")
+_SCAN_NEEDS = ("duckdb", "msgspec", "pynamodb")
+_OF_LAMBDA = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
+"""What Lambda's own runtime brings along: a scan is DuckDB and little else, and may have 75 MB."""
+_ONLY_TO_COMPILE = ("sigma",)
+"""Rooms of nightingale_findings that compile rules, which is done before: they need pySigma."""
 GATEWAY_PYTHON = "3.11"
 """As infra/control-plane/aws/gateway.sh installs it."""
 _GLIBC = ("2014", "_2_17", "_2_28", "_2_34")
@@ -50,17 +55,32 @@ def pack_gateway(checkout: Path, package: Path) -> None:
     """Zip the gateway with its libraries, for Linux on x86_64. Raises DeployError."""
     staged = package.parent / "gateway"
     staged.mkdir(parents=True)
-    pinned = package.parent / "gateway.txt"
-    lines = requirements(checkout / "uv.lock", _GATEWAY_NEEDS)
-    pinned.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:"]
-    command += [part for glibc in _GLIBC for part in ("--platform", f"manylinux{glibc}_x86_64")]
-    command += ["--implementation", "cp", "--python-version", GATEWAY_PYTHON, "--target", str(staged)]
-    _run([*command, "--requirement", str(pinned)], "the gateway's libraries")
+    _install(requirements(checkout / "uv.lock", _GATEWAY_NEEDS), staged, "the gateway's libraries")
     core, infra = checkout / "core" / "src" / "nightingale", checkout / "infra" / "src"
     shutil.copytree(infra / "nightingale_gateway", staged / "nightingale_gateway", ignore=_LEFT_OUT)
     shutil.copytree(core / "contract", staged / "nightingale" / "contract", ignore=_LEFT_OUT)
     shutil.copy(core / "__init__.py", staged / "nightingale" / "__init__.py")
+    _zip(staged, package)
+
+
+def pack_scan(checkout: Path, package: Path) -> None:
+    """Zip the function that scans, with DuckDB, for Linux on x86_64. Raises DeployError."""
+    staged = package.parent / "scan"
+    staged.mkdir(parents=True)
+    needed = requirements(checkout / "uv.lock", _SCAN_NEEDS)
+    _install([one for one in needed if one.partition("==")[0] not in _OF_LAMBDA], staged, "the scan's libraries")
+    core, host = checkout / "core" / "src", checkout / "backend-lambda"
+    shutil.copytree(core / "nightingale", staged / "nightingale", ignore=_LEFT_OUT)
+    findings = staged / "nightingale_findings"
+    shutil.copytree(core / "nightingale_findings", findings, ignore=_LEFT_OUT)
+    for name in _ONLY_TO_COMPILE:
+        shutil.rmtree(findings / name)
+    if not (findings / "rules" / "compiled.json").exists():
+        raise DeployError("the rules are not compiled", "run `./run rules`")
+    (staged / "chalicelib").mkdir()
+    for name in ("__init__.py", "container.py"):
+        shutil.copy(host / "chalicelib" / name, staged / "chalicelib" / name)
+    shutil.copy(host / "scan_function.py", staged)
     _zip(staged, package)
 
 
@@ -80,6 +100,16 @@ def requirements(lock: Path, names: Iterable[str]) -> list[str]:
 def _is_for_linux(dependency: dict[str, str]) -> bool:
     marker = dependency.get("marker", "")
     return "win32" not in marker and "python_full_version < '3.11'" not in marker
+
+
+def _install(lines: list[str], target: Path, what: str) -> None:
+    """Install these and nothing that they need besides, as wheels for Linux on x86_64. Raises DeployError."""
+    pinned = target.with_suffix(".txt")
+    pinned.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:"]
+    command += [part for glibc in _GLIBC for part in ("--platform", f"manylinux{glibc}_x86_64")]
+    command += ["--implementation", "cp", "--python-version", GATEWAY_PYTHON, "--target", str(target)]
+    _run([*command, "--requirement", str(pinned)], what)
 
 
 def _zip(folder: Path, package: Path) -> None:

@@ -71,6 +71,7 @@ def variables(folder: Path) -> dict[str, object]:
         "functions_package": str(package),
         "platform_package": str(package),
         "gateway_package": str(package),
+        "scan_package": str(package),
         "gateway_host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpvvzHn3tD1lEf4Tl2s0N9n8uXkq4m1nG6a9d2r7sZb",
         "gateway_cidrs": ["192.0.2.0/24"],
         "alarm_emails": ["ops@example.org"],

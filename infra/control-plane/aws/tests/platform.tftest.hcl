@@ -21,6 +21,7 @@ variables {
   functions_package  = "versions.tf" # any file: only its sum is looked at
   platform_package   = "versions.tf" # any file: only its sum is looked at
   gateway_package    = "versions.tf" # any file: only its sum is looked at
+  scan_package       = "versions.tf" # any file: only its sum is looked at
   gateway_host_key   = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpvvzHn3tD1lEf4Tl2s0N9n8uXkq4m1nG6a9d2r7sZb"
   gateway_cidrs      = ["192.0.2.0/24"]
   alarm_emails       = ["ops@example.org"]
