@@ -64,7 +64,7 @@ class BruteSigma:
         if value is None:
             return cell is None
         if "exists" in self.modifiers:
-            return (cell is not None) == value
+            return bool((cell is not None) == value)
         if cell is None:
             return False
         return any(self._one(text, value, other) for text in self._texts(cell))

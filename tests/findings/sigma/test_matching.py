@@ -191,7 +191,9 @@ def test_flags_are_compared_as_flags():
 
 def test_times_are_compared_as_times_and_their_text_by_patterns():
     cells = [None, datetime(2026, 1, 1, 3), datetime(2026, 1, 1, 3, 0, 1), datetime(1999, 12, 31, 23, 59)]  # noqa: DTZ001 - UTC, as the column has it
-    rules = [("", v) for v in ("2026-01-01T03:00:00", "2026-01-01 03:00:00", "2026*", "abc", None)]
+    rules: list[tuple[str, object]] = [
+        ("", v) for v in ("2026-01-01T03:00:00", "2026-01-01 03:00:00", "2026*", "abc", None)
+    ]
     rules += [("startswith", "2026-01-01T03"), ("re", "^1999-"), ("exists", False)]
     compare(narrow(FieldType.TIME), "TIMESTAMP", cells, rules)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -63,14 +64,14 @@ def test_parts_of_a_time_are_compared_as_numbers():
 
 
 def test_a_list_field_passes_a_whole_row_and_null_asks_for_the_list_itself():
-    rows = [{"folders": None}, {"folders": []}, {"folders": ["a", None]}, {"folders": ["B"]}]
+    rows: list[dict[str, Any]] = [{"folders": None}, {"folders": []}, {"folders": ["a", None]}, {"folders": ["B"]}]
     assert hits({"folders": None}, rows, NARROW) == [True, False, False, False]
     assert hits({"folders": ["b", None]}, rows, NARROW) == [True, False, False, True]
     assert hits({"folders|exists": True}, rows, NARROW) == [False, True, True, True]
 
 
 def test_a_text_that_is_no_number_harms_no_other_row_of_a_numeric_field():
-    rows = [{"bytes": 5}, {"bytes": None}, {"bytes": 6}]
+    rows: list[dict[str, Any]] = [{"bytes": 5}, {"bytes": None}, {"bytes": 6}]
     assert hits({"bytes": ["abc", 5]}, rows, NARROW) == [True, False, False]
     assert hits({"bytes": ["abc", "6"]}, rows, NARROW) == [False, False, True]
     assert hits({"s": {"bytes": "abc"}, "condition": "not s"}, rows, NARROW) == [True, True, True]

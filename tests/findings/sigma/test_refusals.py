@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from findings.sigma.asked import NARROW, WIDE, rule
@@ -11,7 +13,7 @@ from nightingale_findings.sigma import check_rules, compile_rules
 
 SOURCES = (NARROW, WIDE, LogSource(name="s3_access", product="aws", service="s3access", table="s3", fields=None))
 
-VALUES = {
+VALUES: dict[str, tuple[Any, LogSource, str]] = {
     "look-ahead": ({"f|re": "a(?=b)"}, WIDE, "look-around"),
     "look-behind": ({"f|re": "(?<!a)b"}, WIDE, "look-around"),
     "backreference": ({"f|re": r"(a)\1"}, WIDE, "a backreference"),
@@ -41,7 +43,7 @@ VALUES = {
     "flag without a field": (True, WIDE, "without a field"),
     "a date": ({"f": [[1]]}, WIDE, "Unsupported type"),
 }
-KEYS = {
+KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "timeframe": ({"detection": {"s": {"f": "a"}, "condition": "s", "timeframe": "5m"}}, "timeframe"),
     "aggregation": ({"detection": {"s": {"f": "a"}, "condition": "s | count() by f > 5"}}, "aggregation"),
     "near": ({"detection": {"s": {"f": "a"}, "condition": "s | near s"}}, "aggregation"),
@@ -141,7 +143,8 @@ def test_two_rules_of_one_name_or_id_are_refused():
     same = "0f1f3f62-6ff3-4a0b-9b6f-1c2a0a4bb111"
     good = {"s": {"f": "a"}, "condition": "s"}
     for key, value in (("name", "same"), ("id", same)):
-        files = {"a.yml": rule(good, **{key: value}), "b.yml": rule(good, **{key: value})}
+        said: dict[str, Any] = {key: value}
+        files = {"a.yml": rule(good, **said), "b.yml": rule(good, **said)}
         compiled, refused = check_rules(files, SOURCES)
         assert [one.name for one in compiled.rules] == ["same" if key == "name" else "a"]
         assert [(one.rule, value in one.why) for one in refused] == [("b.yml", True)]
@@ -149,7 +152,7 @@ def test_two_rules_of_one_name_or_id_are_refused():
 
 def test_keys_that_mean_nothing_to_matching_are_let_through():
     good = {"s": {"f": "a"}, "condition": "s"}
-    more = {
+    more: dict[str, Any] = {
         "references": ["x"],
         "related": [],
         "simulation": [{"type": "x"}],
