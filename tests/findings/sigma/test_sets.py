@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
+from sigma.modifiers import modifier_mapping
 
 from findings.sigma.asked import NARROW, WIDE, rule
 from nightingale_findings import rules as rules_room
-from nightingale_findings.compiled import CompiledRules, RuleRefusedError
+from nightingale_findings.compiled import CompiledRules, CorrelationKind, RuleRefusedError
 from nightingale_findings.sigma import compile_rules
 from nightingale_findings.sigma.__main__ import main
 from nightingale_findings.sigma.folders import read_folders, written
@@ -126,3 +129,11 @@ def test_shipped_rules_are_read_without_pysigma_and_without_duckdb():
         "print([name for name in ('sigma', 'duckdb', 'yaml') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_every_modifier_that_pysigma_knows_is_described():
+    page = (Path(__file__).parents[3] / "docs/reference/sigma.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(\w+)`", page.split("### Modifiers")[1].split("## Conditions")[0]))
+    assert set(modifier_mapping) - described == set()
+    every_type = set(re.findall(r"`(\w+)`", page.split("## Correlations")[1].split("## What a finding")[0]))
+    assert set(get_args(CorrelationKind)) - every_type == set()
