@@ -233,7 +233,8 @@ class Incremental:
             raise
 
     def _take_hits(self) -> None:
-        for rule in self._engine.rules.values():
+        rows = self._connection.execute(f"SELECT DISTINCT rule FROM {_TOUCHED}").fetchall()
+        for rule in (self._engine.rules[found] for (found,) in rows):
             if rule.correlation is not None:
                 self._connection.execute(
                     f"DELETE FROM {KEPT_HITS} AS k USING {_TOUCHED} AS m WHERE k.rule = {text(rule.id)} "

@@ -9,8 +9,9 @@ from types import MappingProxyType
 import duckdb
 
 from nightingale_findings.compiled import CompiledRule, CompiledRules, Correlation
-from nightingale_findings.engine import prefilter, windows
+from nightingale_findings.engine import explain, prefilter, windows
 from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
+from nightingale_findings.engine.explain import Explained
 from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, reason
 from nightingale_findings.engine.relations import relation, spellings
 from nightingale_findings.engine.sql import named, text
@@ -56,6 +57,21 @@ class Engine:
         """
         found = joined(self.parts(), self.rules.values())
         return tuple(firing(part, self.rules[part.rule]) for part in found)
+
+    def explain(self, rule_id: str) -> list[Explained]:
+        """Return what the rule saw: a row for each event of its source, matched or not, and the values it asked about.
+
+        Of a correlation first those of its rules, then a row for each of their matches: what the window came to that
+        ends there. Raises KeyError for a rule that is not here, duckdb.Error for one that fails.
+        """
+        rule = self.rules[rule_id]
+        if rule.correlation is None:
+            return explain.plain(self.connection, rule, self.sources[rule.source])
+        rows = [row for member in rule.correlation.rules for row in self.explain(member)]
+        held: dict[str, Matched] = {}
+        for source in self.sources.values():
+            held |= self.plain(source, hits=False)
+        return rows + explain.correlation(self.connection, rule, [held[member] for member in rule.correlation.rules])
 
     def parts(self) -> tuple[Part, ...]:
         """Fill the table of hits and return its episodes; `failed` says which rules could not be run."""
