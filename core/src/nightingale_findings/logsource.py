@@ -41,6 +41,21 @@ class LogSource:
     """The table or view in DuckDB."""
     fields: Mapping[str, FieldType] | None = field(default_factory=dict)
     category: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Names that rules written elsewhere use, to the field meant here: `gcp.audit.method_name` to
+    `protoPayload.methodName`. A name stands for what lies below it too: `gcp.audit.request` to `protoPayload.request`
+    also turns `gcp.audit.request.direction`; the longest one wins.
+    """
+
+    def path_of(self, field: str) -> str:
+        """Return the field of this source that a rule means by `field`."""
+        whole = field
+        while True:
+            if whole in self.aliases:
+                return self.aliases[whole] + field[len(whole) :]
+            whole, dot, _ = whole.rpartition(".")
+            if not dot:
+                return field
 
     @property
     def is_wide(self) -> bool:
