@@ -37,7 +37,7 @@ MAX_HEADER_BYTES = 16 * 1024
 """Of all names and values together."""
 _ANONYMOUS = Principal(name="", is_person=False)
 _WATCHED = frozenset({"list_reads", "list_audit_events", "list_findings", "get_finding"})
-"""What looks into others' doings: each look by an administrator, lead or auditor is a fact; its further pages are not."""
+"""Looks at others' doings: each by an administrator, lead or auditor is a fact; its further pages are not."""
 _ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
 
 

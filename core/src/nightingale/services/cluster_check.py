@@ -10,7 +10,16 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
-from nightingale.contract.schemas import ClusterIn, HoneypotsIn, ImageIn, PersonIn, PolicyIn, ProjectIn, RateIn, ScheduleIn
+from nightingale.contract.schemas import (
+    ClusterIn,
+    HoneypotsIn,
+    ImageIn,
+    PersonIn,
+    PolicyIn,
+    ProjectIn,
+    RateIn,
+    ScheduleIn,
+)
 from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of

@@ -1,8 +1,8 @@
 """Derived from the audit log itself: a record that is missing, changed, moved, or cut off.
 
-What was appended is checked once. A file that is no longer written to is remembered by its size and the time of its last
-change: should either differ, its stream is checked anew from its beginning. `check(..., is_full=True)` does that for all.
-A break is dated by the newest record of its stream at the time when it is seen: long after it was made, perhaps.
+What was appended is checked once. A file that is no longer written to is remembered by its size and the time of its
+last change: should either differ, its stream is checked anew from its beginning; `is_full` does that for all. A break
+is dated by the newest record of its stream at the time when it is seen: long after it was made, perhaps.
 """
 
 from __future__ import annotations
@@ -150,9 +150,7 @@ def _lines(file: Path, start: int) -> Iterator[tuple[bytes, str]]:
                 yield line, "the line is too long for a record"
 
 
-def _changed(
-    connection: duckdb.DuckDBPyConnection, stream: str, folder: Path, files: list[str], chain: _Chain
-) -> str:
+def _changed(connection: duckdb.DuckDBPyConnection, stream: str, folder: Path, files: list[str], chain: _Chain) -> str:
     """Return in words what happened to files that were checked, or nothing."""
     rows = connection.execute(
         "SELECT path, size, changed_ns FROM nightingale_chain_files WHERE starts_with(path, ?)", [f"{stream}/"]

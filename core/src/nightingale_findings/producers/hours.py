@@ -68,7 +68,7 @@ def produce(connection: duckdb.DuckDBPyConnection, after: int, batch: int) -> No
         connection.executemany("INSERT INTO own_hours VALUES (?, ?, ?, ?, ?, ?)", rows)
     tell(
         connection,
-        'SELECT event_id, first_at AS "at", person, instance, project, \'unusual_hour\' AS kind, share AS value, '
+        "SELECT event_id, first_at AS \"at\", person, instance, project, 'unusual_hour' AS kind, share AS value, "
         "CAST($batch AS BIGINT) AS batch FROM own_hours",
         {"batch": batch},
     )

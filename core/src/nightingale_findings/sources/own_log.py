@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightingale_findings.sources.own_rows import DETAILS, STAGED, insert_rows
 from nightingale_findings.sources.own_tables import create_tables, next_batch
@@ -28,6 +28,7 @@ SUFFIX = ".jsonl"
 _STREAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MOST_LINE = 256 * 1024
 """Bytes of a record; the longest that the platform writes has some 100 KiB."""
+_MOST_SEQ = 2**63
 _CHUNK = 8 << 20
 _BLOCK = 64 << 20
 """Bytes that are staged at once: bounds memory whatever a folder holds."""
@@ -181,7 +182,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, block: list[_Piece], asides: A
 
 
 def _is_plain(block: list[_Piece]) -> bool:
-    return all(line and len(line) <= _MOST_LINE for piece in block for line in piece.lines)
+    return all(max(map(len, piece.lines)) <= _MOST_LINE and b"" not in piece.lines for piece in block)
 
 
 def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
@@ -197,12 +198,12 @@ def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
         if not os.fstat(file.fileno()).st_size:
             return 0
         connection.execute(
-            "INSERT INTO own_staged SELECT stream, seq, \"at\", tag, actor, subject, detail FROM read_json(?, "
+            'INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?, '
             "format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = "
             "{stream: 'VARCHAR', seq: 'BIGINT', \"at\": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', "
             f"subject: 'VARCHAR', detail: 'STRUCT({details})'}}) "
-            "WHERE stream IS NOT NULL AND seq IS NOT NULL AND \"at\" IS NOT NULL AND tag IS NOT NULL "
-            "AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL",
+            'WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL '
+            "AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL",  # noqa: S608 - names of ours
             [file.name],
         )
     row = connection.execute("SELECT count(*) FROM own_staged").fetchone()
@@ -218,7 +219,7 @@ def _are_at_home(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> 
     return wanted == found
 
 
-def _fault(line: bytes, stream: str) -> str:  # noqa: PLR0911 - one way out for each thing that can be wrong
+def _fault(line: bytes, stream: str) -> str:
     """Return what is wrong with a line, in words, or nothing."""
     if not line.strip():
         return "the line is empty"
@@ -226,27 +227,27 @@ def _fault(line: bytes, stream: str) -> str:  # noqa: PLR0911 - one way out for 
         return f"the line is longer than {_MOST_LINE} bytes"
     try:
         record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        return "the line is not UTF-8"
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeError:
+        return "the line is not UTF-8, or a text in it no Unicode"
     except (ValueError, RecursionError):
         return "the line is not JSON"
-    if not isinstance(record, dict):
-        return "the line is not an object"
+    return _fault_of(record, stream) if isinstance(record, dict) else "the line is not an object"
+
+
+def _fault_of(record: dict[str, Any], stream: str) -> str:
     if record.get("stream") != stream:
         return f"the record is not of the stream {stream}, in whose folder it lies"
     for name in _TEXTS:
         if not isinstance(record.get(name), str):
             return f"{name} is not a text"
-    if type(record.get("seq")) is not int or not 0 < record["seq"] < 2**63:
+    if type(record.get("seq")) is not int or not 0 < record["seq"] < _MOST_SEQ:
         return "seq is not a number from 1"
     detail = record.get("detail")
     if not isinstance(detail, dict) or not all(isinstance(value, str) for value in detail.values()):
         return "detail is not an object of texts"
     try:
-        if datetime.fromisoformat(record["at"]).tzinfo is None:
-            return "at has no time zone"
-        line.decode("utf-8").encode()
-        json.dumps(record, ensure_ascii=False).encode()
+        is_aware = datetime.fromisoformat(record["at"]).tzinfo is not None
     except (KeyError, TypeError, ValueError):
-        return "at is not a time, or a text is not Unicode"
-    return ""
+        is_aware = False
+    return "" if is_aware else "at is not a time with its zone"

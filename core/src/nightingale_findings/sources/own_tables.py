@@ -134,7 +134,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for source in OWN:
         fields = "".join(f', "{name}" {kind.value}' for name, kind in (source.fields or {}).items())
         connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {source.table} (event_id VARCHAR NOT NULL, \"at\" TIMESTAMP NOT NULL, "
+            f'CREATE TABLE IF NOT EXISTS {source.table} (event_id VARCHAR NOT NULL, "at" TIMESTAMP NOT NULL, '
             f"person VARCHAR, instance VARCHAR, project VARCHAR{fields}, {BATCH} BIGINT)"
         )
     for table in _KEPT:
