@@ -33,6 +33,14 @@ _CHUNK = 8 << 20
 _BLOCK = 64 << 20
 """Bytes that are staged at once: bounds memory whatever a folder holds."""
 _TEXTS = ("stream", "tag", "actor", "subject")
+_STAGE = f"""
+INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?,
+    format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = {{
+        stream: 'VARCHAR', seq: 'BIGINT', "at": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', subject: 'VARCHAR',
+        detail: 'STRUCT({", ".join(f'"{name}" VARCHAR' for name in DETAILS)})'}})
+WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL AND actor IS NOT NULL
+    AND subject IS NOT NULL AND detail IS NOT NULL
+"""  # noqa: S608 - names of ours
 
 
 @dataclass
@@ -187,7 +195,6 @@ def _is_plain(block: list[_Piece]) -> bool:
 
 def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
     """Stage every line that has all that a record has; return how many those are."""
-    details = ", ".join(f'"{name}" VARCHAR' for name in DETAILS)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX, buffering=1 << 20) as file:
         for piece in block:
             if piece.lines:
@@ -197,15 +204,7 @@ def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
         connection.execute(STAGED)
         if not os.fstat(file.fileno()).st_size:
             return 0
-        connection.execute(
-            'INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?, '
-            "format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = "
-            "{stream: 'VARCHAR', seq: 'BIGINT', \"at\": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', "
-            f"subject: 'VARCHAR', detail: 'STRUCT({details})'}}) "
-            'WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL '
-            "AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL",  # noqa: S608 - names of ours
-            [file.name],
-        )
+        connection.execute(_STAGE, [file.name])
     row = connection.execute("SELECT count(*) FROM own_staged").fetchone()
     return int(row[0]) if row else 0
 
