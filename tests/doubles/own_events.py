@@ -89,7 +89,7 @@ def insert(connection: duckdb.DuckDBPyConnection, source: str, *events: Mapping[
         target = ", ".join(f'"{name}"' for name in names)
         lists = ", ".join("unnest(?)" for _ in names)
         connection.execute(
-            f"INSERT INTO nightingale_{source} ({target}) SELECT {lists}",  # noqa: S608 - names of ours
+            f"INSERT INTO nightingale_{source} ({target}) SELECT {lists}",
             [[event[name] for event in alike] for name in names],
         )
 
