@@ -19,11 +19,12 @@ from nightingale_tui.api.endpoints import Endpoints
 from nightingale_tui.api.errors import BadAnswerError, refusal
 from nightingale_tui.api.lean_httpx import httpx
 from nightingale_tui.api.transport import path_of
+from nightingale_tui.api.warden import WardenCalls
 
 _FIRST_REFUSAL = 400
 
 
-class Api:
+class Api(WardenCalls):
     """One server and, once logged in, one person's token. Safe to share between threads."""
 
     def __init__(
@@ -240,9 +241,9 @@ class Api:
         answer: s.InstanceOut = self._call("extend_instance", project, instance, body=body)
         return answer
 
-    def delete_instance(self, project: str, instance: str) -> s.InstanceOut:
+    def delete_instance(self, project: str, instance: str, *, destroy_evidence: bool = False) -> s.InstanceOut:
         """Delete it and its home."""
-        answer: s.InstanceOut = self._call("delete_instance", project, instance)
+        answer: s.InstanceOut = self._call("delete_instance", project, instance, destroy_evidence=destroy_evidence)
         return answer
 
     def open_jupyter(self, project: str, instance: str) -> s.JupyterOut:
