@@ -24,6 +24,7 @@ from nightingale_tui.cli import (
     launching,
     looking,
     people,
+    quarantining,
     reading,
 )
 from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
@@ -43,7 +44,13 @@ BUILT_IN: tuple[Command, ...] = (
     *costs.COMMANDS,
     *completing.COMMANDS,
 )
-ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *decoys.COMMANDS, *exporting.COMMANDS, *people.COMMANDS)
+ADMIN: tuple[Command, ...] = (
+    *admin.COMMANDS,
+    *decoys.COMMANDS,
+    *exporting.COMMANDS,
+    *people.COMMANDS,
+    *quarantining.COMMANDS,
+)
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
 """Flags that may stand before the command's name and are followed by their value."""
