@@ -13,6 +13,7 @@ from nightingale.contract.schemas import Size
 from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
 from nightingale.domain.instance import Instance
+from nightingale.domain.quarantine import COMMANDED, ENDING
 from nightingale.ports.store import Delete, Put, Store, Write
 from nightingale.services import records
 
@@ -60,7 +61,9 @@ class Life:
     @property
     def possible(self) -> list[EventName]:
         """Events that have a place in the present status."""
-        return [name for name in EventName if name is not EventName.LAUNCH and self.instance.accepts(name)]
+        held = COMMANDED | ENDING if self.instance.is_quarantined else frozenset()
+        names = (name for name in EventName if name not in {EventName.LAUNCH, *held})
+        return [name for name in names if self.instance.accepts(name)]
 
     def apply(
         self, name: EventName, at: datetime, *, last_good_at: datetime | None = None, size: Size | None = None

@@ -20,6 +20,13 @@ def run_cell(outside: Outside, name: str, code: str) -> str:
         return asyncio.run(_run(port, token, code)).strip()
 
 
+def begin_cell(outside: Outside, name: str, code: str) -> str:
+    """Return what a cell prints, and leave its kernel and whatever it began to run on."""
+    token = outside.ask("POST", instances(name, "jupyter"), status=201)["token"]
+    with tunnel(outside, name) as port:
+        return asyncio.run(_run(port, token, code, is_kept=True)).strip()
+
+
 def status_of(outside: Outside, name: str, token: str | None = None) -> int:
     """Return the HTTP status of /api/status through a tunnel, with the instance's token unless another is told."""
     token = token or outside.ask("POST", instances(name, "jupyter"), status=201)["token"]
@@ -36,7 +43,7 @@ async def _status(port: int, token: str) -> int:
         return answer.status
 
 
-async def _run(port: int, token: str, code: str) -> str:
+async def _run(port: int, token: str, code: str, *, is_kept: bool = False) -> str:
     base = f"http://localhost:{port}/api/kernels"
     headers = {"Authorization": f"token {token}"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=50)) as session:
@@ -45,8 +52,9 @@ async def _run(port: int, token: str, code: str) -> str:
             kernel = (await made.json())["id"]
         async with session.ws_connect(f"{base}/{kernel}/channels") as channel:
             printed = await _execute(channel, code)
-        async with session.delete(f"{base}/{kernel}") as ended:
-            assert ended.status == 204
+        if not is_kept:
+            async with session.delete(f"{base}/{kernel}") as ended:
+                assert ended.status == 204
         return printed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from doubles.platforms import FakePlatform, given
 from nightingale.contract.vocabulary import AuditTag, Permission
-from nightingale.domain.quarantine import Quarantine
 from nightingale.ports.machines import SandboxSeen
 from nightingale.services import records
 
@@ -18,15 +16,6 @@ from nightingale.services import records
 @pytest.fixture
 def platform() -> FakePlatform:
     return FakePlatform()
-
-
-def quarantine(platform: FakePlatform, instance_id: str) -> None:
-    stored = platform.stored(instance_id)
-    platform.store.put(
-        records.instance_item(
-            replace(stored.instance, quarantine=Quarantine(platform.clock.now(), "hedy")), stored.version
-        )
-    )
 
 
 # --- launch -----------------------------------------------------------------------------------------------------------
@@ -185,8 +174,8 @@ async def test_a_lead_controls_what_others_own_and_cannot_open_it(platform: Fake
 
 
 async def test_in_quarantine_the_owner_s_every_way_is_closed(platform: FakePlatform) -> None:
-    running = await platform.run()
-    quarantine(platform, running.id)
+    await platform.run()
+    platform.ask("quarantine_instance", "hedy", "scan", {"why": "a look"})
     for operation in ("stop_instance", "delete_instance", "open_jupyter"):
         assert platform.refusal(operation, "grace", "scan") == "forbidden"
     assert platform.machines.admitted == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,10 +14,8 @@ from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.schemas import MemberIn, PolicyIn
 from nightingale.contract.vocabulary import AuditTag, Permission, Role, Status
 from nightingale.domain.history import Event, EventName
-from nightingale.domain.quarantine import Quarantine
 from nightingale.ports.audit_log import PLATFORM_STREAM
 from nightingale.ports.prober import Activity
-from nightingale.services import records
 
 OWN = [operation for operation in OPERATIONS if operation.permission is Permission.INSTANCE_SELF]
 ACTOR = "grace (from scan)"
@@ -99,12 +96,7 @@ async def test_who_left_the_project_commands_nothing_from_inside_and_is_still_re
 
 
 async def test_in_quarantine_commands_from_inside_are_refused(platform: FakePlatform) -> None:
-    stored = platform.stored(instance_id(platform))
-    platform.store.put(
-        records.instance_item(
-            replace(stored.instance, quarantine=Quarantine(platform.clock.now(), "hedy")), stored.version
-        )
-    )
+    platform.ask("quarantine_instance", "hedy", "scan", {"why": "a look"})
     assert platform.refusal("stop_own_instance", "instance") == "forbidden"
     assert platform.get().status is Status.RUNNING
 

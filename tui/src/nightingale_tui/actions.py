@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-from nightingale.contract.schemas import ExtendIn, InstanceOut, ResizeIn
+from nightingale.contract.schemas import ExtendIn, InstanceOut, QuarantineIn, ResizeIn
 from nightingale.contract.vocabulary import Action
 from nightingale_tui.api.client import Api
 
@@ -24,6 +24,7 @@ class Ask:
     instance: InstanceOut
     resize: ResizeIn | None = None
     extend: ExtendIn | None = None
+    quarantine: QuarantineIn | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,36 @@ INSTANCE_ACTIONS: tuple[InstanceAction, ...] = (
         "Delete",
         "Delete it and its home folder, for good",
         "is being deleted",
-        lambda api, project, ask: api.delete_instance(project, ask.instance.id),
+        lambda api, project, ask: api.delete_instance(
+            # Its name was typed, under words that say what is lost.
+            project,
+            ask.instance.id,
+            destroy_evidence=ask.instance.is_quarantined,
+        ),
+    ),
+    InstanceAction(
+        Action.QUARANTINE,
+        "Q",
+        "Quarantine",
+        "Cut it off and freeze it, for administrators",
+        "is in quarantine",
+        lambda api, project, ask: api.quarantine_instance(project, ask.instance.id, _why(ask)),
+    ),
+    InstanceAction(
+        Action.RELEASE,
+        "R",
+        "Release",
+        "Let it go on where it was, for administrators",
+        "is released",
+        lambda api, project, ask: api.release_instance(project, ask.instance.id, _why(ask)),
     ),
 )
 
 BY_ACTION: dict[Action, InstanceAction] = {row.action: row for row in INSTANCE_ACTIONS}
+
+
+def _why(ask: Ask) -> QuarantineIn:
+    return ask.quarantine or QuarantineIn(why="")
 
 
 def instance_bindings() -> list[Binding]:

@@ -20,11 +20,12 @@ from nightingale_tui.api.errors import BadAnswerError, refusal
 from nightingale_tui.api.finding_calls import FindingCalls
 from nightingale_tui.api.lean_httpx import httpx
 from nightingale_tui.api.transport import path_of
+from nightingale_tui.api.warden import WardenCalls
 
 _FIRST_REFUSAL = 400
 
 
-class Api(FindingCalls):
+class Api(FindingCalls, WardenCalls):
     """One server and, once logged in, one person's token. Safe to share between threads."""
 
     def __init__(
@@ -241,9 +242,9 @@ class Api(FindingCalls):
         answer: s.InstanceOut = self._call("extend_instance", project, instance, body=body)
         return answer
 
-    def delete_instance(self, project: str, instance: str) -> s.InstanceOut:
+    def delete_instance(self, project: str, instance: str, *, destroy_evidence: bool = False) -> s.InstanceOut:
         """Delete it and its home."""
-        answer: s.InstanceOut = self._call("delete_instance", project, instance)
+        answer: s.InstanceOut = self._call("delete_instance", project, instance, destroy_evidence=destroy_evidence)
         return answer
 
     def open_jupyter(self, project: str, instance: str) -> s.JupyterOut:

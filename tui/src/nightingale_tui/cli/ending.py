@@ -40,6 +40,9 @@ def _configure_delete(parser: argparse.ArgumentParser) -> None:
     add_yes(parser)
     add_dry_run(parser)
     add_wait(parser)
+    parser.add_argument(
+        "--destroy-evidence", action="store_true", help="also one in quarantine (administrators; its home goes)"
+    )
 
 
 def _delete(args: argparse.Namespace, console: Console) -> int:
@@ -58,7 +61,7 @@ def _delete(args: argparse.Namespace, console: Console) -> int:
         if not console.confirm(f"Delete {before.name}?"):
             console.note("Nothing was done.")
             return ExitCode.FAILED
-        instance = connection.api.delete_instance(project, before.id)
+        instance = connection.api.delete_instance(project, before.id, destroy_evidence=args.destroy_evidence)
         if args.wait:
             instance = wait_until_settled(connection.api, console, project, instance)
     if console.is_json:

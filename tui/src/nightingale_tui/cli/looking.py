@@ -8,6 +8,7 @@ from nightingale.contract import schemas as s
 from nightingale.contract.vocabulary import LogSource, Status
 from nightingale_tui.api.client import Api
 from nightingale_tui.api.errors import UnreachableError
+from nightingale_tui.cli import quarantining
 from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Colour, Console
@@ -169,6 +170,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("name", f"{instance.name} ({instance.id}) in {instance.project}"),
         ("owner", instance.owner),
         ("status", f"{instance.status.value}, {ago(instance.status_at, now)}"),
+        *quarantining.facts(instance, console),
         (
             "size",
             ", ".join(

@@ -23,6 +23,7 @@ from nightingale_tui.cli import (
     launching,
     looking,
     people,
+    quarantining,
     reading,
 )
 from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
@@ -42,7 +43,7 @@ BUILT_IN: tuple[Command, ...] = (
     *costs.COMMANDS,
     *completing.COMMANDS,
 )
-ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *exporting.COMMANDS, *people.COMMANDS)
+ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *exporting.COMMANDS, *people.COMMANDS, *quarantining.COMMANDS)
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
 """Flags that may stand before the command's name and are followed by their value."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from nightingale.contract.schemas import ExtendIn, InstanceOut, ResizeIn
+from nightingale.contract.schemas import ExtendIn, InstanceOut, QuarantineIn, ResizeIn
 from nightingale.contract.vocabulary import Action
 from nightingale_tui.actions import BY_ACTION, Ask, instance_bindings, may
 from nightingale_tui.controller import Controller
-from nightingale_tui.screens.dialogs import AddressScreen, ConfirmScreen, DeleteScreen, ExtendScreen
+from nightingale_tui.screens.dialogs import AddressScreen, ConfirmScreen, DeleteScreen, ExtendScreen, WhyScreen
 from nightingale_tui.screens.resize import ResizeScreen
 from nightingale_tui.tunnels import Tunnels
 from nightingale_tui.widgets import words
@@ -62,6 +63,8 @@ class InstanceScreen(Screen[None]):
             Action.RESIZE: self._ask_resize,
             Action.EXTEND: self._ask_extend,
             Action.DELETE: self._ask_delete,
+            Action.QUARANTINE: partial(self._ask_why, Action.QUARANTINE),
+            Action.RELEASE: partial(self._ask_why, Action.RELEASE),
         }.get(action)
         if dialog is None:
             self._perform(Ask(action, instance))
@@ -117,6 +120,13 @@ class InstanceScreen(Screen[None]):
                 self._perform(Ask(Action.DELETE, instance))
 
         self.app.push_screen(DeleteScreen(instance), answered)
+
+    def _ask_why(self, action: Action, instance: InstanceOut) -> None:
+        def answered(why: str | None) -> None:
+            if why is not None:
+                self._perform(Ask(action, instance, quarantine=QuarantineIn(why=why)))
+
+        self.app.push_screen(WhyScreen(f"{BY_ACTION[action].label} {instance.name}"), answered)
 
     def _perform(self, ask: Ask) -> None:
         self.controller.perform(self, ask)

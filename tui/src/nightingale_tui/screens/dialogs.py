@@ -59,6 +59,8 @@ class DeleteScreen(ModalScreen[bool]):
         one = self._instance
         with VerticalGroup(classes="dialog -danger") as dialog:
             dialog.border_title = f"Delete {one.name}"
+            if one.is_quarantined:
+                yield Label("It is in quarantine: this destroys what it could tell.", classes="wrong")
             yield Static(
                 Content.from_markup(
                     "Lost for good: [b]the home folder[/] of $owner with every file in it, everything in memory, "
@@ -128,6 +130,38 @@ class ExtendScreen(ModalScreen[ExtendIn | None]):
             self.query_one("#wrong", Label).update("Write a time like 90m, 3h or 2d.")
             return
         self.dismiss(ExtendIn(seconds=seconds))
+
+    @on(Button.Pressed)
+    def _answered(self, event: Button.Pressed) -> None:
+        if event.button.id == "do":
+            self._entered()
+        else:
+            self.dismiss(None)
+
+
+class WhyScreen(ModalScreen[str | None]):
+    """Why an instance is put in quarantine, or released."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [CANCEL]
+
+    def __init__(self, title: str) -> None:
+        """`title` says what is asked for."""
+        super().__init__()
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        """Lay out the question."""
+        with VerticalGroup(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            yield Label("Why? Administrators read it; it leaves the platform nowhere.")
+            yield Input(id="typed", compact=True, max_length=500)
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Do it", id="do", variant="primary", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        self.dismiss(self.query_one(Input).value)
 
     @on(Button.Pressed)
     def _answered(self, event: Button.Pressed) -> None:

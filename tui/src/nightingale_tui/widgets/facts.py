@@ -90,10 +90,22 @@ def selection_facts(one: InstanceOut | None, shown: datetime, catalog: CatalogOu
     return Content.assemble((f" {one.name}  ", "bold"), first, "\n ", second, "\n ", (third, "bold"))
 
 
+def quarantine_words(one: InstanceOut, shown: datetime) -> str:
+    """Return since when it is in quarantine; to administrators, who are told it, also by whom and why."""
+    held = one.quarantine
+    if held is None:
+        return "Quarantined: its owner's commands are refused until an administrator lifts it."
+    since = f"Quarantined {words.ago(held.since, shown)}"
+    if not held.by:
+        return f"{since}: commands are refused until it is released. {held.next_step}".strip()
+    told = f"{since} by {held.by}{f' ({held.by_rule})' if held.by_rule else ''}: {held.why}"
+    return f"{told} Its machine has not followed yet: {held.trouble}" if held.trouble else told
+
+
 def reason_words(one: InstanceOut, shown: datetime) -> str:
     """Return why it stands where it stands or what comes soon, and what to do next, or an empty text."""
     if one.is_quarantined:
-        return "Quarantined: its owner's commands are refused until an administrator lifts it."
+        return quarantine_words(one, shown)
     if one.unreachable_since is not None:
         silence = words.duration((shown - one.unreachable_since).total_seconds())
         return f"No answer for {silence}. If it stays silent it counts as failed."

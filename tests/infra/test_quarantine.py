@@ -1,0 +1,182 @@
+"""Quarantine of real sandboxes: what runs stands still, whoever held it dies, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
+from nightingale.adapters.local_machines import LocalMachines
+from nightingale.contract.vocabulary import ReasonCode
+from nightingale.ports.machines import MachineState
+from nightingale_build.launcher.freezing import Freezer
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow, needs_sandbox]
+
+COUNTING = """
+import os
+home = os.environ["NIGHTINGALE_HOME"]
+number = 0
+while True:
+    number += 1
+    with open(home + "/count.new", "w") as file:
+        file.write(str(number))
+    os.replace(home + "/count.new", home + "/count")
+"""
+
+
+@pytest.fixture
+def machines(place: LocalPlace) -> LocalMachines:
+    return LocalMachines(place.data_dir)
+
+
+@pytest.fixture
+def counting(place: LocalPlace) -> LocalPlace:
+    """A place whose server has a busy child, in a session of its own as a kernel is, that counts in the home."""
+    serve = next(Path(place.image).parent.parent.glob("lib/*/site-packages/nightingale_instance/serve.py"))
+    text = serve.read_text(encoding="utf-8")
+    child = f"subprocess.Popen([sys.executable, '-c', {COUNTING!r}, home.name], start_new_session=True)\n"
+    serve.write_text(text.replace('(home / "starts")', f'{child}(home / "starts")', 1), encoding="utf-8")
+    place.started()
+    assert moves(place)
+    return place
+
+
+def count(place: LocalPlace) -> int:
+    return int((place.home / "count").read_text(encoding="ascii"))
+
+
+def moves(place: LocalPlace) -> bool:
+    """Return whether the counter has moved within a second, as soon as it has."""
+    wait_until((place.home / "count").exists)
+    before, until = count(place), time.monotonic() + 1.0
+    while time.monotonic() < until:
+        if count(place) != before:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_what_runs_stands_still_and_goes_on_where_it_was(counting: LocalPlace, machines: LocalMachines) -> None:
+    socket = counting.instance_dir / "run" / "jupyter.sock"
+    server = counting.server().pid
+    for _ in range(2):
+        machines.quarantine(INSTANCE_ID)
+        assert not moves(counting)
+        assert not socket.exists()
+    stood = count(counting)
+    assert machines.look(INSTANCE_ID, 1).state is MachineState.UP
+    for _ in range(2):
+        machines.release(INSTANCE_ID)
+        assert moves(counting)
+    assert count(counting) > stood
+    assert socket.exists()
+    assert counting.server().pid == server
+    counting.stop()
+
+
+def test_without_a_control_group_every_process_is_stopped(counting: LocalPlace, tmp_path: Path) -> None:
+    freezer = Freezer(INSTANCE_ID, counting.record().pid, sandbox="bubblewrap", root=tmp_path)
+    assert freezer.freeze() == ""
+    assert not moves(counting)
+    assert {one.status() for one in counting.processes()} == {psutil.STATUS_STOPPED}
+    assert freezer.thaw() == ""
+    assert moves(counting)
+    counting.stop()
+
+
+@pytest.mark.parametrize("ending", ["stop", "remove"])
+def test_an_end_comes_through_what_is_frozen_and_is_no_crash(
+    counting: LocalPlace, machines: LocalMachines, ending: str
+) -> None:
+    machines.quarantine(INSTANCE_ID)
+    done = getattr(counting, ending)()
+    assert done.returncode == 0, done.stderr
+    assert counting.ended().code is ReasonCode.ASKED
+    wait_until(lambda: counting.processes() == [])
+    assert (counting.instance_dir / "quarantine").exists() is (ending == "stop")
+
+
+def test_nothing_starts_in_it_and_what_is_frozen_stays(counting: LocalPlace, machines: LocalMachines) -> None:
+    machines.quarantine(INSTANCE_ID)
+    refused = counting.start(generation=2)
+    assert refused.returncode == 1
+    assert json.loads(refused.stderr)["code"] == "quarantined"
+    assert not moves(counting)
+    assert counting.record().generation == 1
+    counting.stop()
+    assert counting.start(generation=2).returncode == 1
+    machines.release(INSTANCE_ID)
+    counting.started(generation=2)
+    counting.stop()
+
+
+def test_one_that_never_started_does_not_start_either(place: LocalPlace, machines: LocalMachines) -> None:
+    machines.quarantine(INSTANCE_ID)
+    assert place.start().returncode == 1
+    machines.release(INSTANCE_ID)
+    place.started()
+    place.stop()
+
+
+def test_a_launcher_that_is_killed_lets_nothing_go_on(counting: LocalPlace, machines: LocalMachines) -> None:
+    machines.quarantine(INSTANCE_ID)
+    psutil.Process(counting.record().pid).kill()
+    wait_until(lambda: machines.look(INSTANCE_ID, 1).state is MachineState.GONE)
+    assert not moves(counting)
+    machines.quarantine(INSTANCE_ID)
+    assert counting.start(generation=2).returncode == 1
+    assert not moves(counting)
+    machines.release(INSTANCE_ID)
+    wait_until(lambda: counting.servers() == [])
+    counting.started(generation=2)
+    counting.stop()
+
+
+@needs_root
+def test_a_link_in_the_owners_folder_leads_nowhere(
+    counting: LocalPlace, machines: LocalMachines, tmp_path: Path
+) -> None:
+    """The owner may put anything where the socket was: it is moved as it is, and never followed."""
+    other = tmp_path / "other"
+    other.write_text("kept", encoding="utf-8")
+    socket = counting.instance_dir / "run" / "jupyter.sock"
+    socket.unlink()
+    socket.symlink_to(other)
+    machines.quarantine(INSTANCE_ID)
+    assert (counting.instance_dir / "shut.sock").is_symlink()
+    machines.release(INSTANCE_ID)
+    assert (socket.readlink(), other.read_text(encoding="utf-8")) == (other, "kept")
+    counting.stop()
+
+
+def test_it_takes_a_moment(
+    counting: LocalPlace, machines: LocalMachines, record_property: Callable[[str, object], None]
+) -> None:
+    began = time.monotonic()
+    machines.quarantine(INSTANCE_ID)
+    took = time.monotonic() - began
+    assert not moves(counting)
+    assert took < 5.0, took
+    record_property("frozen_after_s", took)
+    counting.stop()
+
+
+def test_the_command_says_how_it_is_used(place: LocalPlace) -> None:
+    done = subprocess.run(
+        place.command("freeze"),
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "quarantine|release" in done.stderr
