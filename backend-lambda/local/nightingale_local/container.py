@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
+from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_table import create_table
 from nightingale.adapters.file_audit_log import FileAuditLog
+from nightingale.adapters.file_secrets import FileSecrets
 from nightingale.adapters.local_build import LocalBuilder
 from nightingale.adapters.local_machines import LocalMachines
+from nightingale.adapters.mail_notifiers import SesNotifier, SmtpNotifier
 from nightingale.adapters.sqlite import open_store
 from nightingale.adapters.ssh_signatures import SshSignatures
 from nightingale.adapters.system_clock import SystemClock
 from nightingale.adapters.system_ids import SystemIds
+from nightingale.adapters.webhook_notifier import WebhookNotifier
 from nightingale.app.wiring import Adapters, Platform, platform
 from nightingale.contract.schemas import GatewayOut
 from nightingale.domain.deadlines import Deadlines
 from nightingale.ports.clock import Clock
+from nightingale.ports.notifier import Notifier
 from nightingale.ports.store import Store
 from nightingale_local.counting import LoggedBuilder
 from nightingale_local.folders import Folders, Ready, Settings, StoreChoice, read_json
@@ -48,6 +53,13 @@ def prepare_store(settings: Settings) -> None:
         create_table(settings.store.table, endpoint=settings.store.endpoint or None)
 
 
+def _notifiers(folders: Folders, clock: Clock) -> dict[str, Notifier]:
+    secrets = FileSecrets(folders.notify_secrets)
+    webhook = WebhookNotifier(secrets, clock)
+    ses = SesNotifier(LazyClient("sesv2"))
+    return {"webhook": webhook, "slack": webhook, "smtp": SmtpNotifier(secrets), "ses": ses}
+
+
 def local_platform(folders: Folders) -> Platform:
     """Return the platform whose data lies in these folders."""
     settings = read_json(folders.settings, Settings) or Settings()
@@ -71,5 +83,6 @@ def local_platform(folders: Folders) -> Platform:
             addresses=frozenset({settings.url, f"http://localhost:{settings.port}"}),
             find_gateway=find_gateway,
             deadlines=DEADLINES,
+            notifiers=_notifiers(folders, clock),
         )
     )
