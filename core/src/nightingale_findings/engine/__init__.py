@@ -1,0 +1,7 @@
+"""Runs compiled rules in DuckDB: matching, sliding windows, episodes, and only what is new."""
+
+from nightingale_findings.engine.matching import FailedRule
+from nightingale_findings.engine.running import Engine
+from nightingale_findings.engine.settings import locked, opened
+
+__all__ = ["Engine", "FailedRule", "locked", "opened"]

@@ -1,0 +1,137 @@
+"""The engine: compiled rules over tables of events, answering one firing an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import duckdb
+
+from nightingale_findings.compiled import CompiledRule, CompiledRules
+from nightingale_findings.engine import prefilter, windows
+from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
+from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, reason
+from nightingale_findings.engine.relations import relation, spellings
+from nightingale_findings.engine.sql import named, text
+from nightingale_findings.engine.windows import Matched, alias_of
+from nightingale_findings.firing import Firing
+from nightingale_findings.logsource import LogSource
+
+
+class Engine:
+    """Runs rules over the sources' tables in a connection; makes temporary tables there, changes nothing else."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, rules: CompiledRules, sources: Sequence[LogSource]
+    ) -> None:
+        """Take the connection that holds the sources' tables; rules of other sources are not run."""
+        self.connection = connection
+        self.rules = MappingProxyType({rule.id: rule for rule in rules.rules})
+        self.sources = MappingProxyType({source.name: source for source in sources})
+        self.failed: tuple[FailedRule, ...] = ()
+        """The rules that failed in the last run, and why; the others went on."""
+
+    def run(self) -> tuple[Firing, ...]:
+        """Return the firings over all events that stand in the tables, in order of rule, group and time.
+
+        Raises duckdb.Error when a source's table is not there, when memory ends, or when it is interrupted.
+        """
+        found = joined(self.parts(), self.rules.values())
+        return tuple(firing(part, self.rules[part.rule]) for part in found)
+
+    def parts(self) -> tuple[Part, ...]:
+        """Fill the table of hits and return its episodes; `failed` says which rules could not be run."""
+        self.failed = ()
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {HITS} ({COLUMNS})")
+        held: dict[str, Matched] = {}
+        for source in self.sources.values():
+            held |= self.plain(source)
+        for rule in self.rules.values():
+            if rule.correlation is not None and rule.is_finding:
+                self.correlate(rule, held)
+        return parts(self.connection, self.rules.values())
+
+    def plain(self, source: LogSource) -> dict[str, Matched]:
+        """Match the plain rules of a source; return, for those that correlations are over, where their matches are."""
+        rules = [rule for rule in self.rules.values() if rule.where is not None and rule.source == source.name]
+        needed = self._needed()
+        members = [rule for rule in rules if rule.id in needed]
+        told = [rule for rule in rules if rule.is_finding]
+        if not rules:
+            return {}
+        fields = [name for rule in rules for name in (*rule.fields, *needed.get(rule.id, ()))]
+        events = relation(self.connection, source, fields)
+        types = dict(source.fields or {})
+        keep = sorted({name for rule in members for name in needed[rule.id]})
+        keep = [names[0] for names in spellings(keep).values()]
+        passed = rules if source.is_wide else told
+        tables, failed = match(
+            self.connection,
+            events,
+            passed,
+            table=f"nightingale_matches_{source.name}",
+            keep=keep if source.is_wide else (),
+        )
+        self.failed += failed
+        for table in tables:
+            for rule in told:
+                if rule.id in table.columns:
+                    self._hit(rule, table)
+        if not source.is_wide:
+            return {rule.id: Matched(rule, events, rule.where or "false", types) for rule in members}
+        return {
+            rule.id: Matched(rule, named(table.table), table.columns[rule.id], types)
+            for table in tables
+            for rule in members
+            if rule.id in table.columns
+        }
+
+    def _needed(self) -> dict[str, tuple[str, ...]]:
+        """Return, by the id of each rule that a correlation is over, the fields that the correlations want of it."""
+        needed: dict[str, list[str]] = {}
+        for rule in self.rules.values():
+            correlation = rule.correlation
+            if correlation is not None:
+                for member in correlation.rules:
+                    names = (
+                        alias_of(correlation, name, member) for name in (*correlation.group_by, *correlation.field)
+                    )
+                    needed.setdefault(member, []).extend(names)
+        return {member: tuple(dict.fromkeys(names)) for member, names in needed.items()}
+
+    def _hit(self, rule: CompiledRule, table: Matches) -> None:
+        """Copy a plain rule's matches into the table of hits; what was delivered twice counts once."""
+        self.connection.execute(
+            f"INSERT INTO {HITS} SELECT {text(rule.id)}, [person, instance, project], person, instance, project, "
+            f'event_id, min("at"), NULL FROM {named(table.table)} WHERE {table.columns[rule.id]} '
+            "GROUP BY person, instance, project, event_id"
+        )
+
+    def correlate(self, rule: CompiledRule, held: dict[str, Matched]) -> None:
+        """Put the events of the windows that fire into the table of hits."""
+        correlation = rule.correlation
+        if correlation is None:
+            return
+        missing = [member for member in correlation.rules if member not in held]
+        if missing:
+            self._fail(
+                rule, f"no matches to correlate of {', '.join(missing)}: not a plain rule of these sources, or failed"
+            )
+            return
+        try:
+            source = windows.matches(correlation, [held[member] for member in correlation.rules])
+            for place, stage in enumerate(prefilter.stages(correlation)):
+                table = f"nightingale_candidates_{place}"
+                found = prefilter.candidates(correlation, source, stage)
+                self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {found}")
+                source = prefilter.held(correlation, source, table)
+            self.connection.execute(
+                f"INSERT INTO {HITS} BY NAME {windows.hits(rule, windows.windows(correlation, source))}"
+            )
+        except STOPPED:
+            raise
+        except duckdb.Error as failed:
+            self._fail(rule, reason(failed))
+
+    def _fail(self, rule: CompiledRule, why: str) -> None:
+        self.failed += (FailedRule(rule.id, why),)
