@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString
+from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString, SigmaType, SpecialChars
 
 from nightingale_findings.sigma.refusal import Refusal
 from nightingale_findings.sigma.sql import ESCAPE, any_of, like_pattern, literal, number, plain
@@ -14,7 +14,7 @@ Test = Callable[[str], str]
 """Takes SQL for a text, returns SQL that asks something of it."""
 
 EXACT = 2**53
-"""Whole numbers below this are exact as doubles; larger ones are compared by their digits."""
+"""Whole numbers below this are exact as doubles; pySigma rounds larger ones."""
 
 
 def equals(value: SigmaString) -> Test:
@@ -39,8 +39,6 @@ def one_of(texts: Iterable[str]) -> Test:
 
 def numeric(operator: str, value: float) -> Test:
     """Return the comparison of a text with a number; what is no number, or not a finite one, is no match."""
-    if operator == "=" and isinstance(value, int) and abs(value) >= EXACT:
-        return lambda x: f"{x} = {literal(str(value))}"
     # NaN is greater than everything in DuckDB, so each comparison is closed on the other side.
     bound = {"<": " AND {n} > '-Infinity'::DOUBLE", ">": " AND {n} < 'Infinity'::DOUBLE"}.get(operator[0], "")
 
@@ -78,6 +76,34 @@ def matches(value: SigmaRegularExpression) -> Test:
     if "\0" in whole:
         raise Refusal("a regular expression has a zero byte", r"write it as \x00")
     return lambda x: f"regexp_matches({x}, {literal(whole)})"
+
+
+def anywhere(value: SigmaType) -> Test:
+    """Return the test of a JSON text for a word, wherever it stands, in any case of letters.
+
+    Raises Refusal for what JSON may write in several ways, and for a pattern: it would run from one field into another.
+    """
+    text = plain(value) if type(value) is SigmaString else None
+    text = text if text is not None else _between_stars(value)
+    if not text or not text.isascii() or not text.isprintable() or set(text) & _WRITTEN_VARIOUSLY:
+        raise Refusal(
+            f"a search for {str(value)!r} without a field is not supported",
+            "name the field that holds it; without one, only a plain text of ASCII letters and signs is looked for",
+        )
+    spellings = dict.fromkeys((text, text.replace("/", "\\/")))
+    return lambda x: any_of(f"contains(lower({x}), lower({literal(one)}))" for one in spellings)
+
+
+_WRITTEN_VARIOUSLY = frozenset("\"\\<>&'")
+"""Some writers of JSON escape these, others do not."""
+
+
+def _between_stars(value: SigmaType) -> str | None:
+    """Return the text of `*text*`, None for another pattern."""
+    if type(value) is not SigmaString:
+        return None
+    texts = [part for part in value.s if part is not SpecialChars.WILDCARD_MULTI]
+    return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else None
 
 
 def any_test(tests: Iterable[Test]) -> Test:
