@@ -70,7 +70,7 @@ class Engine:
             events,
             passed,
             table=f"nightingale_matches_{source.name}",
-            keep=keep if source.is_wide else (),
+            keep=keep if source.is_wide else None,
         )
         self.failed += failed
         for table in tables:
