@@ -36,6 +36,8 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
 """Of all names and values together."""
 _ANONYMOUS = Principal(name="", is_person=False)
+_WATCHED = frozenset({"list_reads", "list_audit_events", "list_findings", "get_finding"})
+"""Looks at others' doings: each by an administrator, lead or auditor is a fact; its further pages are not."""
 _ASK_LEAD = "Ask the project's lead, or the administrator who keeps the cluster file."
 
 
@@ -141,7 +143,11 @@ class Dispatcher:
         if operation.permission is not Permission.PUBLIC:
             is_short = len(request.authorization or "") <= _MOST_AUTHORIZATION
             principal = self._login.authenticate(request.authorization if is_short else None)
+        self._tell_if_carried_off(operation, principal, request)
         access = self._permit(operation, principal, request)
+        if operation.name in _WATCHED and access.reach is Reach.ANY and not request.query.get("cursor"):
+            detail = {"operation": operation.name, **request.path, "client": request.client[:_MOST_CLIENT]}
+            self._note(AuditTag.OPERATION_ALLOWED, principal.name, operation.name, detail)
         client = request.client[:_MOST_CLIENT]
         return Call(access, request.path, _query(operation, request.query), _body(operation, request), client)
 
@@ -152,13 +158,22 @@ class Dispatcher:
             where = f" in {project}" if project else ""
             detail = {"operation": operation.name, "project": project, "client": request.client[:_MOST_CLIENT]}
             detail |= {"through": request.through} if request.through else {}
-            now = self._clock.now()
-            tag = AuditTag.OPERATION_DENIED.value
-            self._audit.append(AuditEvent(PLATFORM_STREAM, now, tag, principal.name, operation.name, detail))
+            self._note(AuditTag.OPERATION_DENIED, principal.name, operation.name, detail)
             raise RefusedError(
                 ErrorCode.FORBIDDEN, f"{principal.name} may not {operation.permission.value}{where}", _ASK_LEAD
             )
         return Access(principal, project, reach)
+
+    def _tell_if_carried_off(self, operation: Operation, principal: Principal, request: Request) -> None:
+        """Record that an instance's token came another way than by the socket which is all that the instance has."""
+        own = principal.instance
+        if own is not None and own.has_socket and not request.through:
+            detail = {"operation": operation.name, "project": own.project, "owner": own.owner, "door": "platform"}
+            detail |= {"client": request.client[:_MOST_CLIENT]}
+            self._note(AuditTag.CREDENTIAL_ASTRAY, own.id, own.id, detail)
+
+    def _note(self, tag: AuditTag, actor: str, subject: str, detail: Mapping[str, str]) -> None:
+        self._audit.append(AuditEvent(PLATFORM_STREAM, self._clock.now(), tag.value, actor, subject, detail))
 
 
 def refused(

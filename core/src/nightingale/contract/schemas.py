@@ -935,6 +935,32 @@ class ImageIn(In, frozen=True):
     ] = {}
 
 
+class HoneypotsIn(In, frozen=True):
+    """Decoys in a dataset: a touch of one is a critical finding. Nobody but administrators is told which they are."""
+
+    paths: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=1024)], ...],
+        Meta(max_length=1000, description="files and folders inside the dataset, as a/b/c; no wildcards"),
+    ] = ()
+    keys: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=r"^(A[A-Z]IA[A-Z2-7]{16}|SHA256:[A-Za-z0-9+/]{43}|token:[0-9a-f]{64})$(?!\n)",
+                    description="a decoy key is AKIA… (AWS), SHA256:… (SSH) or token:… (SHA-256 of a token, hex)",
+                ),
+            ],
+            ...,
+        ],
+        Meta(
+            max_length=1000,
+            description="credentials that lie in those files and open nothing: an AWS access key id, an SSH key's "
+            "fingerprint, or token: and the SHA-256 (hex) of a token of this platform",
+        ),
+    ] = ()
+
+
 class DatasetIn(In, frozen=True):
     """A dataset version and where it lies. A tier left out is 3, the strictest."""
 
@@ -953,6 +979,7 @@ class DatasetIn(In, frozen=True):
             "s3:bucket/prefix; in a local place an absolute folder, before local. It is mounted nowhere else"
         ),
     ] = {}
+    honeypots: Annotated[HoneypotsIn, Meta(description="decoys in it; researchers are not told")] = HoneypotsIn()
 
 
 class MachineIn(In, frozen=True):

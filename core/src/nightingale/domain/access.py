@@ -51,6 +51,8 @@ class InstanceIdentity:
     id: str
     owner: str
     is_shipper: bool
+    has_socket: bool = False
+    """It reaches the platform by a socket of its own and no other way: used elsewhere, the token was carried off."""
 
 
 @dataclass(frozen=True)

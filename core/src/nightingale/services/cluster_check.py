@@ -10,7 +10,16 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
-from nightingale.contract.schemas import ClusterIn, ImageIn, PersonIn, PolicyIn, ProjectIn, RateIn, ScheduleIn
+from nightingale.contract.schemas import (
+    ClusterIn,
+    HoneypotsIn,
+    ImageIn,
+    PersonIn,
+    PolicyIn,
+    ProjectIn,
+    RateIn,
+    ScheduleIn,
+)
 from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
@@ -201,8 +210,24 @@ def _wrong(amount: Decimal) -> str:
 def _dataset_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:
     yield from _doubles("datasets", cluster.datasets)
     for position, dataset in enumerate(cluster.datasets):
+        yield from _honeypot_mistakes(f"datasets[{position}].honeypots", dataset.honeypots)
         if dataset.local is None:
             continue
         folder = PurePosixPath(dataset.local)
         if not folder.is_absolute() or ".." in folder.parts or "\0" in dataset.local:
             yield f"datasets[{position}].local", "a dataset's folder is an absolute path without .."
+
+
+def _honeypot_mistakes(path: str, honeypots: HoneypotsIn) -> Iterator[Mistake]:
+    for number, name in enumerate(honeypots.paths):
+        where = f"{path}.paths[{number}]"
+        parts = name.split("/")
+        if any(part in {"", ".", ".."} for part in parts) or not name.isprintable():
+            yield where, "a decoy's path is inside its dataset, as a/b/c: without a slash at either end, . or .."
+        elif set(name) & set("*?[]"):
+            yield where, "wildcards mean nothing here: name each file, or the folder that holds nothing but decoys"
+        elif name in honeypots.paths[:number]:
+            yield where, f"{name} is there already"
+    for number, key in enumerate(honeypots.keys):
+        if key in honeypots.keys[:number]:
+            yield f"{path}.keys[{number}]", f"{key} is there already"

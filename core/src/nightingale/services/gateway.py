@@ -40,6 +40,8 @@ NO_TUNNEL_FROM = 3
 """The tier from which no tunnel is granted at all."""
 
 _CHANNEL_KEPT = timedelta(days=2)
+_TOLD_BYTES = 64 << 20
+"""What a channel carries to its person is recorded each time it is so much more, and not at its end only."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,21 @@ class GatewayService:
             detail = {"why": refusal.message, "sent": str(body.sent), "received": str(body.received)}
             self._record(AuditTag.CHANNEL_REVOKED, document["instance_id"], document["person"], channel_id, detail)
             raise
-        self._keep(item)
+        self._keep(channel_id, item, body)
         return Empty()
 
-    def _keep(self, item: Item) -> None:
-        """Let the store keep a channel that stands for days; seldom, since leases are renewed every few seconds."""
-        now = self.clock.now()
-        if item.expires_at is None or item.expires_at - now > _CHANNEL_KEPT / 2:
+    def _keep(self, channel_id: str, item: Item, body: ChannelRenewIn) -> None:
+        """Record much that went through, and let the store keep a channel that stands for days.
+
+        Both seldom, since leases are renewed every few seconds. The record holds sums: one made twice changes none.
+        """
+        now, document = self.clock.now(), item.document
+        is_much = body.received - int(document.get("told", 0)) >= _TOLD_BYTES
+        if is_much:
+            detail = {"sent": str(body.sent), "received": str(body.received)}
+            self._record(AuditTag.CHANNEL_CARRIED, document["instance_id"], document["person"], channel_id, detail)
+            item = replace(item, document={**document, "told": body.received})
+        elif item.expires_at is None or item.expires_at - now > _CHANNEL_KEPT / 2:
             return
         with contextlib.suppress(ConditionFailedError):  # renewed or closed twice at once
             self.store.put(replace(item, expires_at=now + _CHANNEL_KEPT))

@@ -52,8 +52,18 @@ class InstanceTokens:
             raise _unknown() from error
         if not hmac.compare_digest(known, records.hashed(token)):
             raise _unknown()
-        identity = InstanceIdentity(instance.project, instance.id, instance.owner, is_shipper=is_shipper)
+        has_socket = not is_shipper and _address(machines, instance.id).startswith("unix:")
+        identity = InstanceIdentity(
+            instance.project, instance.id, instance.owner, is_shipper=is_shipper, has_socket=has_socket
+        )
         return Principal(name=instance.id, is_person=False, instance=identity)
+
+
+def _address(machines: Machines, instance_id: str) -> str:
+    try:
+        return machines.address(instance_id)
+    except MachineUnavailableError:
+        return ""
 
 
 def _unknown() -> RefusedError:

@@ -89,6 +89,7 @@ class LoginService:
         limits, limiter = self.limits, RateLimiter(self.store, self.clock)
         buckets = _buckets("refusal", client, limits.refusals_of_address, limits.refusals_of_all)
         limiter.take("logins were refused", buckets)
+        fingerprint = ""
         try:
             self._spend(body.nonce)
             if body.server not in self.addresses:
@@ -105,7 +106,8 @@ class LoginService:
                     "Send your public key to the administrator, who adds it to the cluster file.",
                 )
         except RefusedError as refusal:
-            self._record(AuditTag.LOGIN_REFUSED, "unknown", {"client": client, "why": refusal.message})
+            key = {"fingerprint": fingerprint} if fingerprint else {}
+            self._record(AuditTag.LOGIN_REFUSED, "unknown", {"client": client, "why": refusal.message, **key})
             raise
         factors = "multi" if signed.is_user_verified else "one"
         document = {"person": person.name, "fingerprint": fingerprint, "factors": factors}
@@ -132,6 +134,7 @@ class LoginService:
             return self.instance_tokens.principal(token)
         item = self.store.get(records.session_key(token)) if len(token) <= _MOST_TOKEN else None
         if item is None:
+            self._tell_of_decoy(token)
             raise RefusedError(ErrorCode.UNAUTHENTICATED, "the token is not known here", _LOG_IN)
         expires_at = datetime.fromisoformat(item.document["expires_at"])
         if expires_at <= self.clock.now():
@@ -215,6 +218,15 @@ class LoginService:
         """Take the nonce out of the store. Raises RefusedError when it is worth nothing."""
         if (why := spend(self.store, self.clock, nonce)) is not None:
             raise _invalid(why, "Log in again: nightingale login.")
+
+    def _tell_of_decoy(self, token: str) -> None:
+        """Record that someone tried a token which lies in a dataset as a decoy; nobody else has a use for it."""
+        if len(token) > _MOST_TOKEN:
+            return
+        key = f"token:{records.hashed(token)}"
+        for dataset in self.catalog.load().datasets.values():
+            if key in dataset.honeypots.keys:
+                self._record(AuditTag.DECOY_USED, "unknown", {"key": key, "dataset": dataset.name, "decoy": "true"})
 
     def _record(self, tag: AuditTag, actor: str, detail: Mapping[str, str]) -> None:
         self.audit.append(AuditEvent(PLATFORM_STREAM, self.clock.now(), tag.value, actor, actor, detail))
