@@ -48,8 +48,8 @@ def match(
 ) -> tuple[tuple[Matches, ...], tuple[FailedRule, ...]]:
     """Make tables of the events of `relation` that any of the rules matches.
 
-    With `keep`, the relation is worked out (a wide source) and these fields of it are kept too; without, its columns lie
-    in a table. Returns one table, or more of them when a rule failed and was left out. Raises what STOPPED names.
+    With `keep`, the relation is worked out (a wide source) and these fields of it are kept too; without, its columns
+    lie in a table. Returns one table, or more of them when a rule failed and was left out. Raises what STOPPED names.
     """
     if not rules:
         return (), ()
