@@ -1,7 +1,7 @@
 """Who outside the account is let in by a change: what a rule cannot compute from the event alone.
 
-A policy names accounts; whether one of them is a stranger depends on whose account it is. So events that share something
-get one object more, `nightingale`, with `outsideAccounts` (twelve digits each), `isPublic` and `outsidePrincipals`.
+A policy names accounts; whether one of them is a stranger depends on whose account it is. So events that share
+something get one object more, `nightingale`: `outsideAccounts` (twelve digits each), `hasOutsiders`, `isPublic`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _is_public(people: list[str]) -> bool:
 
 
 def _principals(value: Any, key: str = "", *, is_shared: bool = False) -> Iterator[str]:
-    """Yield every text that stands where a principal stands: in policies (also as text), and in lists of whom to add."""
+    """Yield every text that stands where a principal does: in policies (also as text), in lists of whom to add."""
     low = key.lower()
     if low in {"remove", "valuestoremove", "accountidstoremove", "condition", "action", "resource"}:
         return

@@ -1,7 +1,7 @@
 """JSON of any shape to single values: arrays, wrappers, lines, printed over many lines, broken off, huge.
 
-A whole document of moderate size is taken apart by msgspec. What it refuses, or is larger, is read as lines if the first
-line is a value; else brackets are counted, so that what is whole in a broken document is kept.
+A whole document of moderate size is taken apart by msgspec. What it refuses, or is larger, is read as lines if the
+first line is a value; else brackets are counted, so that what is whole in a broken document is kept.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def _line(name: str, number: int, line: bytes, asides: Asides) -> Iterator[tuple
         yield from ((number, part) for part in parts)
 
 
-def _counted(name: str, chunks: Iterator[bytes], asides: Asides) -> Iterator[tuple[int | None, bytes]]:
+def _counted(  # noqa: C901, PLR0912, PLR0915 - one machine of states, read from top to bottom
+    name: str, chunks: Iterator[bytes], asides: Asides
+) -> Iterator[tuple[int | None, bytes]]:
     """Count brackets outside strings, so that every value that closes is found, whatever stands around it."""
     buffer, at, start, depth, line = b"", 0, -1, 0, 1
     is_text = is_lost = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 import duckdb
 
@@ -43,7 +43,9 @@ class Staging:
     def __init__(self, connection: duckdb.DuckDBPyConnection, source: LogSource, asides: Asides) -> None:
         """Make the table if it is not there."""
         self._connection, self._source, self._asides = connection, source, asides
-        own = {"raw": "VARCHAR"} if source.fields is None else {name: kind.value for name, kind in source.fields.items()}
+        own = (
+            {"raw": "VARCHAR"} if source.fields is None else {name: kind.value for name, kind in source.fields.items()}
+        )
         self._own = own
         columns = ", ".join(f'"{name}" {kind}' for name, kind in (*zip(STANDARD, _KINDS, strict=True), *own.items()))
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{source.table}" ({columns})')
@@ -51,11 +53,13 @@ class Staging:
         self._rows = self._bytes = 0
         self.added = self.duplicates = 0
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what waits, unless something failed."""
         del error, trace
         if kind is None:
@@ -108,7 +112,7 @@ class Staging:
             f"""CREATE OR REPLACE TEMP TABLE "_staged" AS SELECT *, row_number() OVER () AS "_n" FROM read_csv(
                 $path, delim = '{_BETWEEN}', quote = '', escape = '', header = false, auto_detect = false,
                 nullstr = '{_NOTHING}', max_line_size = 8000000, strict_mode = false, parallel = false,
-                columns = {{{texts}}})""",
+                columns = {{{texts}}})""",  # noqa: S608 - names of ours
             {"path": str(path)},
         )
         if self._source.is_wide:
@@ -127,7 +131,7 @@ class Staging:
                 FROM "_staged" AS s
                 WHERE NOT EXISTS (SELECT 1 FROM "{self._source.table}" AS t WHERE t."event_id" = s."event_id")
                 QUALIFY row_number() OVER (PARTITION BY "event_id" ORDER BY "_n") = 1
-                ORDER BY "_n\""""
+                ORDER BY "_n\""""  # noqa: S608 - names of ours
         )
         self._connection.execute('DROP TABLE "_staged"')
         added = self._count() - before
@@ -135,7 +139,9 @@ class Staging:
         self.duplicates += (staged[0] if staged else 0) - added
 
     def _count(self) -> int:
-        found = self._connection.execute(f'SELECT count(*) FROM "{self._source.table}"').fetchone()
+        found = self._connection.execute(
+            f'SELECT count(*) FROM "{self._source.table}"'  # noqa: S608 - a name of ours
+        ).fetchone()
         return int(found[0]) if found else 0
 
 
