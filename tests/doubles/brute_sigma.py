@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 ANY, ONE = object(), object()
 
 
+@lru_cache
 def folded(text: str) -> str:
     """Each character's own small letter: no character becomes two, none depends on its neighbours."""
     return "".join(small if len(small := letter.lower()) == 1 else small[0] for letter in text)
@@ -62,7 +64,7 @@ class BruteSigma:
         if value is None:
             return cell is None
         if "exists" in self.modifiers:
-            return (cell is not None) == value
+            return bool((cell is not None) == value)
         if cell is None:
             return False
         return any(self._one(text, value, other) for text in self._texts(cell))
@@ -83,7 +85,8 @@ class BruteSigma:
         if "fieldref" in named:
             return other is not None and self._refers(folded(str(cell)), folded(str(other)))
         if "re" in named:
-            flags = sum(flag for letter, flag in (("i", re.I), ("m", re.M), ("s", re.S)) if letter in named)
+            letters = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
+            flags = sum(flag for letter, flag in letters.items() if letter in named)
             if "m" not in named and value.endswith("$"):
                 value = value[:-1] + r"\Z"  # RE2's dollar is the very end
             return re.search(value, _text_of(cell), flags) is not None
@@ -131,7 +134,7 @@ class BruteSigma:
         texts = [_text_of(cell)]
         if self.is_json and '"' in value:
             texts.append(texts[0].replace('\\"', '"'))
-        return any(re.fullmatch(wanted, same(text), re.S) is not None for text in texts)
+        return any(re.fullmatch(wanted, same(text), re.DOTALL) is not None for text in texts)
 
 
 def _equals_typed(cell: Any, value: str) -> bool:
@@ -142,7 +145,7 @@ def _equals_typed(cell: Any, value: str) -> bool:
             return datetime.fromisoformat(value) == cell
         except ValueError:
             return False
-    return re.fullmatch(r"[+-]?\d+(\.\d+)?", value, re.A) is not None and float(value) == cell
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?", value, re.ASCII) is not None and float(value) == cell
 
 
 def _text_of(cell: Any) -> str:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import duckdb
 import pytest
-from doubles.brute_sigma import BruteSigma
 
+from doubles.brute_sigma import BruteSigma
 from nightingale_findings.logsource import FieldType, LogSource
 from nightingale_findings.sigma import compile_rules
 
@@ -28,10 +28,10 @@ TEXTS = (
         "İ",
         "i",
         "I",
-        "ı",
-        "ς",
+        "\u0131",
+        "\u03c2",
         "Σ",
-        "σ",
+        "\u03c3",
         "K",
         "k",
         "ǅ",
@@ -56,7 +56,7 @@ TEXTS = (
         '{"k":"a\\"c"}',
         '[["abc"]]',
         "[abc]",
-        "abc" * 40_000,
+        "abc" * 1_000,
         "'; DROP TABLE t; --",
         "C:\\Windows\\abc",
         "a\\*c",
@@ -71,7 +71,7 @@ RULES: tuple[tuple[str, object], ...] = (
     ),
     *(
         ("", value)
-        for value in ("a%c", "a_c", "a!c", "a'c", 'a"c', "a\nc", "a\0c", "é", "ß", "ss", "i", "σ", "k", "ⅷ", "??")
+        for value in ("a%c", "a_c", "a!c", "a'c", 'a"c', "a\nc", "a\0c", "é", "ß", "ss", "i", "\u03c3", "k", "ⅷ", "??")
     ),
     *(
         ("", value)
@@ -151,10 +151,12 @@ def test_text_of_a_wide_source_is_matched_as_brute_force_does():
     compare(WIDE, "VARCHAR", TEXTS, RULES, is_json=True)
 
 
+@pytest.mark.slow
 def test_text_of_a_narrow_source_is_no_list_whatever_it_looks_like():
     compare(narrow(FieldType.TEXT), "VARCHAR", TEXTS, RULES)
 
 
+@pytest.mark.slow
 def test_lists_match_by_any_of_their_elements():
     lists = [None, [], [None], *([text] for text in TEXTS), ["x", "abc"], ["ABC", None, "5"], ["a", "c"], ["ab", "bc"]]
     compare(narrow(FieldType.TEXTS), "VARCHAR[]", lists, RULES)
@@ -189,7 +191,9 @@ def test_flags_are_compared_as_flags():
 
 def test_times_are_compared_as_times_and_their_text_by_patterns():
     cells = [None, datetime(2026, 1, 1, 3), datetime(2026, 1, 1, 3, 0, 1), datetime(1999, 12, 31, 23, 59)]  # noqa: DTZ001 - UTC, as the column has it
-    rules = [("", v) for v in ("2026-01-01T03:00:00", "2026-01-01 03:00:00", "2026*", "abc", None)]
+    rules: list[tuple[str, object]] = [
+        ("", v) for v in ("2026-01-01T03:00:00", "2026-01-01 03:00:00", "2026*", "abc", None)
+    ]
     rules += [("startswith", "2026-01-01T03"), ("re", "^1999-"), ("exists", False)]
     compare(narrow(FieldType.TIME), "TIMESTAMP", cells, rules)
 

@@ -34,17 +34,18 @@ def _octet(dotted: str, place: int) -> str:
 
 def _inside_v6(text: str, network: IPv6Network) -> str:
     """Return SQL over the 32 digits of the address in full: a network is a pattern of how they begin."""
-    full = _eight_groups(_without_dots(text))
-    digits = f"array_to_string(list_transform(string_split({full}, ':'), lambda g: lpad(lower(g), 4, '0')), '')"
-    whole, bits = divmod(network.prefixlen, 4)
+    # A lambda over a list of one names what would otherwise be written out at every place that needs it.
+    groups = f"list_transform([{_without_dots(text)}], lambda plain: {_eight_groups('plain')})"
+    digits = "array_to_string(list_transform(string_split(whole, ':'), lambda g: lpad(lower(g), 4, '0')), '')"
+    length, bits = divmod(network.prefixlen, 4)
     nibbles = f"{int(network.network_address):032x}"
-    begin = nibbles[:whole]
+    begin = nibbles[:length]
     if bits:
-        first = int(nibbles[whole], 16)
+        first = int(nibbles[length], 16)
         begin += f"[{_DIGITS[first : first + 2 ** (4 - bits)]}]"
     return (
-        f"(NOT regexp_matches({text}, '^:[^:]|[^:]:$|:::') AND regexp_full_match({full}, '{_GROUPS}')"
-        f" AND regexp_matches({digits}, '^{begin}'))"
+        f"(NOT regexp_matches({text}, '^:[^:]|[^:]:$|:::') AND len(list_filter({groups}, lambda whole:"
+        f" regexp_full_match(whole, '{_GROUPS}') AND regexp_matches({digits}, '^{begin}'))) > 0)"
     )
 
 

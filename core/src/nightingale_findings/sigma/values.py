@@ -19,14 +19,32 @@ EXACT = 2**53
 
 def equals(value: SigmaString) -> Test:
     """Return the test of a text with or without wildcards, in any case of letters unless it is a cased one."""
+    is_cased = isinstance(value, SigmaCasedString)
+
+    def same(sql: str) -> str:
+        return sql if is_cased else f"lower({sql})"
+
     text = plain(value)
-    if isinstance(value, SigmaCasedString):
-        if text is not None:
-            return lambda x: f"{x} = {literal(text)}"
-        return lambda x: f"{x} LIKE {literal(like_pattern(value))} ESCAPE '{ESCAPE}'"
     if text is not None:
-        return lambda x: f"lower({x}) = lower({literal(text)})"
-    return lambda x: f"lower({x}) LIKE lower({literal(like_pattern(value))}) ESCAPE '{ESCAPE}'"
+        return lambda x: f"{same(x)} = {same(literal(text))}"
+    ends = _around_text(value)
+    if ends is not None:
+        function, inner = ends
+        return lambda x: f"{function}({same(x)}, {same(literal(inner))})"
+    pattern = like_pattern(value)
+    escape = f" ESCAPE '{ESCAPE}'" if ESCAPE in pattern else ""
+    return lambda x: f"{same(x)} LIKE {same(literal(pattern))}{escape}"
+
+
+def _around_text(value: SigmaString) -> tuple[str, str] | None:
+    """Return which function of SQL a pattern is that has stars at its ends only, and its text; quicker than LIKE."""
+    parts = list(value.s)
+    function = _AROUND[parts[0] is SpecialChars.WILDCARD_MULTI, parts[-1] is SpecialChars.WILDCARD_MULTI]
+    inner = parts[int(function != "starts_with") : len(parts) - int(function != "ends_with")]
+    return (function, inner[0]) if function and len(inner) == 1 and isinstance(inner[0], str) else None
+
+
+_AROUND = {(True, True): "contains", (False, True): "starts_with", (True, False): "ends_with", (False, False): ""}
 
 
 def one_of(texts: Iterable[str]) -> Test:
