@@ -86,7 +86,8 @@ def _measured(full: list[str], draw: random.Random) -> Callable[[], str] | None:
             first, last = date.fromisoformat(min(full)), date.fromisoformat(max(full))
         except ValueError:
             return None
-        return lambda: (first + timedelta(days=draw.randrange((last - first).days + 1))).isoformat()
+        days = (last - first).days + 1
+        return lambda: str(first + timedelta(days=draw.randrange(days)))
     return None
 
 

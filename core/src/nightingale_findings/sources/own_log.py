@@ -32,14 +32,16 @@ _MOST_SEQ = 2**63
 _CHUNK = 8 << 20
 _BLOCK = 64 << 20
 """Bytes that are staged at once: bounds memory whatever a folder holds."""
-_TEXTS = ("stream", "tag", "actor", "subject")
+_NEEDED = ("tag", "actor", "subject", "detail")
 _STAGE = f"""
-INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?,
+INSERT INTO own_staged
+SELECT stream, CAST(seq AS BIGINT), CAST("at" AS TIMESTAMP), tag, actor, subject, detail FROM read_json(?,
     format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = {{
-        stream: 'VARCHAR', seq: 'BIGINT', "at": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', subject: 'VARCHAR',
+        stream: 'VARCHAR', seq: 'JSON', "at": 'VARCHAR', tag: 'VARCHAR', actor: 'VARCHAR', subject: 'VARCHAR',
         detail: 'STRUCT({", ".join(f'"{name}" VARCHAR' for name in DETAILS)})'}})
-WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL AND actor IS NOT NULL
-    AND subject IS NOT NULL AND detail IS NOT NULL
+WHERE stream IS NOT NULL AND tag IS NOT NULL AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL
+    AND regexp_full_match(seq, '[1-9][0-9]{{0,18}}') AND TRY_CAST(seq AS BIGINT) IS NOT NULL
+    AND ends_with("at", 'Z') AND TRY_CAST("at" AS TIMESTAMP) IS NOT NULL
 """  # noqa: S608 - names of ours
 
 
@@ -237,16 +239,14 @@ def _fault(line: bytes, stream: str) -> str:
 def _fault_of(record: dict[str, Any], stream: str) -> str:
     if record.get("stream") != stream:
         return f"the record is not of the stream {stream}, in whose folder it lies"
-    for name in _TEXTS:
-        if not isinstance(record.get(name), str):
-            return f"{name} is not a text"
+    missing = [name for name in _NEEDED if record.get(name) is None]
+    if missing:
+        return f"the record has no {missing[0]}"
     if type(record.get("seq")) is not int or not 0 < record["seq"] < _MOST_SEQ:
         return "seq is not a number from 1"
-    detail = record.get("detail")
-    if not isinstance(detail, dict) or not all(isinstance(value, str) for value in detail.values()):
-        return "detail is not an object of texts"
+    at = record.get("at")
     try:
-        is_aware = datetime.fromisoformat(record["at"]).tzinfo is not None
-    except (KeyError, TypeError, ValueError):
-        is_aware = False
-    return "" if is_aware else "at is not a time with its zone"
+        is_utc = isinstance(at, str) and at.endswith("Z") and datetime.fromisoformat(at).tzinfo is not None
+    except ValueError:
+        is_utc = False
+    return "" if is_utc else "at is not a time in UTC, as 2026-11-02T10:00:00Z"
