@@ -17,8 +17,6 @@ _GATEWAY_NEEDS = ("asyncssh", "httpx", "msgspec", "pqcrypto")
 _SCAN_NEEDS = ("duckdb", "msgspec", "pynamodb")
 _OF_LAMBDA = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """What Lambda's own runtime brings along: a scan is DuckDB and little else, and may have 75 MB."""
-_ONLY_TO_COMPILE = ("sigma",)
-"""Rooms of nightingale_findings that compile rules, which is done before: they need pySigma."""
 GATEWAY_PYTHON = "3.11"
 """As infra/control-plane/aws/gateway.sh installs it."""
 _GLIBC = ("2014", "_2_17", "_2_28", "_2_34")
@@ -73,8 +71,9 @@ def pack_scan(checkout: Path, package: Path) -> None:
     shutil.copytree(core / "nightingale", staged / "nightingale", ignore=_LEFT_OUT)
     findings = staged / "nightingale_findings"
     shutil.copytree(core / "nightingale_findings", findings, ignore=_LEFT_OUT)
-    for name in _ONLY_TO_COMPILE:
-        shutil.rmtree(findings / name)
+    shutil.rmtree(findings / "sigma")  # rules are compiled before, with pySigma; what was compiled is enough
+    for folder in [path for path in (findings / "rules").iterdir() if path.is_dir()]:
+        shutil.rmtree(folder)
     if not (findings / "rules" / "compiled.json").exists():
         raise DeployError("the rules are not compiled", "run `./run rules`")
     (staged / "chalicelib").mkdir()
