@@ -67,6 +67,8 @@ class Event:
     limits: tuple[LimitOut, ...] = ()
     observer: ObserverOut | None = None
     image_digest: str | None = None
+    is_relaunch: bool = False
+    """A retry by the platform itself: see domain.relaunch."""
 
 
 @dataclass(frozen=True)
