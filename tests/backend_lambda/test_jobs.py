@@ -14,6 +14,7 @@ from backend_lambda.invoking import Invoking, in_shard
 from chalicelib import container
 from doubles.loops import run_apart
 from doubles.platforms import FakePlatform
+from doubles.spot_clusters import CLOUD, spot_cluster
 from doubles.stores import FailingStore
 from nightingale.adapters.sqlite import SqliteStore
 from nightingale.app.watching import SECONDS
@@ -199,6 +200,22 @@ def test_watching_twice_at_once_or_again_changes_nothing(lambdas: Invoking) -> N
 def test_the_prober_is_closed_at_the_end(lambdas: Invoking) -> None:
     lambdas.invoke("watch_first")
     assert lambdas.platform.prober.is_closed
+
+
+def test_what_the_cloud_took_back_is_launched_again_by_the_watch_once() -> None:
+    platform = FakePlatform(cluster=spot_cluster(), more_places=(CLOUD,))
+    lambdas = Invoking(platform)
+    instance = run_apart(platform.run(place=CLOUD, spot=True, relaunch_when_interrupted=True))
+    machines, address = platform.machines_at[CLOUD], platform.machines_at[CLOUD].address(instance.id)
+    platform.builder_at[CLOUD].finishes_at_once = True
+    machines.lose(instance.id, 1, ReasonCode.INTERRUPTED)
+    platform.prober.script(address, ProbeOutcome.REFUSED)
+    lambdas.pace.at(10, lambda: platform.prober.script(address, ProbeOutcome.OK))
+    lambdas.invoke("watch_first", wait_for=lambda: platform.get().status == Status.RUNNING)
+    lambdas.invoke("watch_second")
+    after = platform.get()
+    assert (after.status, after.generation, after.relaunches) == (Status.RUNNING, 2, 1)
+    container.use_nothing()
 
 
 # --- metering and reconciling -----------------------------------------------------------------------------------------

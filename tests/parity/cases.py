@@ -63,6 +63,8 @@ CASES = (
     Case("a name that is none", "launch_instance", 422, "invalid", path=BRAIN, body=b'{"name":"Scan Two"}'),
     Case("a field that is none", "launch_instance", 422, "invalid", path=BRAIN, body=b'{"name":"two","colour":"red"}'),
     Case("a size that is none", "launch_instance", 422, "invalid", path=BRAIN, body=b'{"name":"b","size":{"cpu":"q"}}'),
+    Case("spot where there is none", "launch_instance", 422, "invalid", path=BRAIN, body=b'{"name":"b","spot":true}'),
+    Case("the price of spot", "create_estimate", 200, path=BRAIN, body=b'{"place":"aws","spot":true}'),
     Case(
         "a project that is none of mine", "launch_instance", 403, "forbidden", "ada", LAUNCH, path={"project": "heart"}
     ),

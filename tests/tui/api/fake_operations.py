@@ -70,6 +70,8 @@ class FakeOperations(FakeFindings):
             place=self.best_place if body.place == "auto" else body.place,
             place_why="auto: the cheapest of 2" if body.place == "auto" else "",
             places=self.offers,
+            spot=body.spot,
+            spot_words="on demand it is 3 EUR an hour" if body.spot else "",
         )
 
     def _check_size(self, size: s.Size) -> None:
@@ -110,6 +112,8 @@ class FakeOperations(FakeFindings):
                 s.MountOut(dataset=name, version=tiers[name].version, tier=tiers[name].tier) for name in body.datasets
             ),
             stops_at=self.now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds else None,
+            spot=body.spot,
+            relaunch_when_interrupted=body.relaunch_when_interrupted,
         )
 
     def on_get_instance(self, _: str, project: str, name: str) -> s.InstanceOut:

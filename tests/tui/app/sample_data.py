@@ -60,7 +60,7 @@ CATALOG = s.CatalogOut(
     ),
     places=(
         s.PlaceOut(name="local", kind="local", title="This machine", sandbox="bubblewrap"),
-        s.PlaceOut(name="aws-eu", kind="aws", title="AWS Frankfurt"),
+        s.PlaceOut(name="aws-eu", kind="aws", title="AWS Frankfurt", spot=True),
     ),
 )
 

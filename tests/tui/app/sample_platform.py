@@ -139,6 +139,8 @@ class SamplePlatform:
             usage_seconds=0,
             generation=1,
             allowed_actions=(Action.DELETE,),
+            spot=body.spot,
+            relaunch_when_interrupted=body.relaunch_when_interrupted,
         )
         self.instances = {one.id: one, **self.instances}
         return one
@@ -163,6 +165,8 @@ class SamplePlatform:
             billed=usd(Decimal(0)),
             for_seconds=body.for_seconds,
             plan=Plan.NONPROFIT,
+            spot=body.spot,
+            spot_words="on demand it is 0.062 USD an hour" if body.spot else "",
             **(_AUTO if body.place == "auto" else _AWS if body.place == "aws-eu" else {}),
         )
 

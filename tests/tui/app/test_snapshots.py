@@ -94,6 +94,9 @@ def test_the_launch_form_in_other_places(looks_the_same, size, place):
         await pilot.press("l", *"unet-baseline")
         parts.app.screen.query_one("#place").value = place
         await until(pilot, lambda: "possible too" in str(parts.app.screen.query_one("#price").content))
+        if place == "aws-eu":
+            parts.app.screen.query_one("#spot").value = "relaunched"
+            await until(pilot, lambda: "spot: " in str(parts.app.screen.query_one("#price").content))
 
     assert looks_the_same(make_parts(), size, steps)
 

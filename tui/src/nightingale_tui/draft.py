@@ -15,14 +15,22 @@ from nightingale.contract.schemas import CatalogOut, EstimateIn, LaunchIn, Size,
 from nightingale_tui.state import Problem
 
 RESOURCES = ("cpu", "memory", "gpu", "disk")
-FIELDS = ("name", *RESOURCES, "place", "image", "datasets", "stop_after")
+FIELDS = ("name", *RESOURCES, "place", "spot", "image", "datasets", "stop_after")
 _DEFAULT_ESTIMATE_S = 3600
 _SHORTEST_S = 60
 _LONGEST_S = 60 * 60 * 24 * 30
 _DURATION = re.compile(r"\s*(?:(\d{1,3})\s*d)?\s*(?:(\d{1,4})\s*h)?\s*(?:(\d{1,5})\s*m(?:in)?)?\s*")
 _NAME = re.compile(r"^(?!i-)([a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z])$")
 _FIELD_OF_CODE = {ErrorCode.NAME_TAKEN.code: "name", ErrorCode.SANDBOX_UNAVAILABLE.code: "datasets"}
-_FIELD_OF_PATH = {"stop_after_seconds": "stop_after", "size": "cpu"}
+_FIELD_OF_PATH = {"stop_after_seconds": "stop_after", "relaunch_when_interrupted": "spot", "size": "cpu"}
+
+ON_DEMAND, SPOT, RELAUNCHED = "on-demand", "spot", "relaunched"
+SPOT_OPTIONS = (
+    ("no, on demand", ON_DEMAND),
+    ("yes, may be taken back", SPOT),
+    ("yes, and launched again", RELAUNCHED),
+)
+"""(text, value) of the choices of `spot`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class LaunchDraft:
     gpu: str = "none"
     disk: str = "s"
     place: str = "local"
+    spot: str = ON_DEMAND
     image: str = "default"
     datasets: tuple[str, ...] = ()
     stop_after: str = ""
@@ -54,6 +63,11 @@ def place_options(catalog: CatalogOut) -> list[tuple[str, str]]:
     """Return (text, name) of each place, and of the best one where there are several."""
     places = [(place.title or place.name, place.name) for place in catalog.places]
     return [*places, ("the best place (auto)", AUTO)] if len(places) > 1 else places
+
+
+def offers_spot(catalog: CatalogOut, place: str) -> bool:
+    """Return whether the place has spare capacity to be had: for the best place, whether any has."""
+    return any(one.spot for one in catalog.places if place in {one.name, AUTO})
 
 
 def first_draft(catalog: CatalogOut) -> LaunchDraft:
@@ -140,6 +154,8 @@ def launch_request(draft: LaunchDraft, nonce: str) -> LaunchIn:
         image=draft.image,
         datasets=draft.datasets,
         stop_after_seconds=parse_duration(draft.stop_after),
+        spot=draft.spot != ON_DEMAND,
+        relaunch_when_interrupted=draft.spot == RELAUNCHED,
     )
     digest = hashlib.sha256(nonce.encode() + msgspec.json.encode(request)).hexdigest()
     return msgspec.structs.replace(request, request_id=digest[:32])
@@ -157,4 +173,5 @@ def estimate_request(draft: LaunchDraft) -> EstimateIn:
         for_seconds=seconds or _DEFAULT_ESTIMATE_S,
         image=draft.image,
         datasets=draft.datasets,
+        spot=draft.spot != ON_DEMAND,
     )

@@ -311,6 +311,8 @@ class PlaceOut(Out, frozen=True):
     kind: str
     title: str
     sandbox: str | None = None
+    spot: bool = False
+    """Whether instances may run on spare capacity there."""
 
 
 class CatalogOut(Out, frozen=True):
@@ -334,6 +336,7 @@ class EstimateIn(In, frozen=True):
     for_seconds: Seconds = 3600
     image: Name | None = None
     datasets: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
+    spot: bool = False
 
 
 class PlaceOfferOut(Out, frozen=True):
@@ -364,6 +367,9 @@ class EstimateOut(Out, frozen=True):
     place_why: str = ""
     places: tuple[PlaceOfferOut, ...] = ()
     """Each place of the project, in the order in which `auto` takes them."""
+    spot: bool = False
+    spot_words: str = ""
+    """With spot: what it would cost on demand, or that no spot rate is set and the price is that one."""
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
@@ -383,6 +389,10 @@ class LaunchIn(In, frozen=True):
     image: Name = "default"
     datasets: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
     stop_after_seconds: Seconds | None = None
+    spot: bool = False
+    """On spare capacity, which the cloud may take back at any time; cheaper where the place has a spot rate."""
+    relaunch_when_interrupted: bool = False
+    """Launch it again by itself when it was taken back, at most five times in 24 hours. With `spot` only."""
     request_id: Annotated[str, Meta(max_length=64)] = ""
 
 
@@ -588,6 +598,15 @@ class InstanceOut(Out, frozen=True):
     notifications: tuple[NotificationOut, ...] = ()
     """The last few, oldest first; empty for those who may not read the logs. So are `checkpoints`."""
     checkpoints: tuple[CheckpointOut, ...] = ()
+    spot: bool = False
+    """On spare capacity, which the cloud may take back at any time."""
+    relaunch_when_interrupted: bool = False
+    relaunches: int = 0
+    """How often the platform launched it again by itself within the last 24 hours."""
+    relaunch_at: datetime | None = None
+    """When it does so next; null as long as it does not."""
+    relaunch_why: str = ""
+    """The same in words, and why not, where it was taken back and stays failed."""
 
 
 class InstancesOut(Out, frozen=True):
@@ -1030,6 +1049,7 @@ class MachineIn(In, frozen=True):
     cores: Annotated[int, Meta(ge=1, le=1024, description="processor cores")]
     gib: Annotated[int, Meta(ge=1, le=65536, description="GiB of memory (1024 MiB)")]
     gpu: Annotated[SizeName, Meta(description="a name of this file's gpu sizes; left out: none")] = "none"
+    spot: Annotated[bool, Meta(description="whether it is to be had on spare capacity; left out: yes")] = True
 
 
 class PlaceIn(In, frozen=True):
@@ -1045,6 +1065,14 @@ class PlaceIn(In, frozen=True):
     ] = ()
 
 
+class SpotRateIn(In, frozen=True):
+    """Prices an hour on spare capacity; a size that is left out costs there what it does on demand."""
+
+    cpu: Annotated[dict[str, Amount], Meta(description="price an hour of cpu sizes")] = {}
+    memory: Annotated[dict[str, Amount], Meta(description="price an hour of memory sizes")] = {}
+    gpu: Annotated[dict[str, Amount], Meta(description="price an hour of gpu sizes")] = {}
+
+
 class RateIn(In, frozen=True):
     """Prices an hour from a date on (00:00 UTC): per size of cpu, memory and gpu, per GiB of disk."""
 
@@ -1054,6 +1082,9 @@ class RateIn(In, frozen=True):
     memory: Annotated[dict[str, Amount], Meta(description="price an hour of each memory size")]
     disk_gib: Annotated[Amount, Meta(description="price an hour of one GiB of disk")]
     gpu: Annotated[dict[str, Amount], Meta(description="price an hour of each gpu size")] = {}
+    spot: Annotated[
+        SpotRateIn | None, Meta(description="prices on spare capacity, in places that have it; left out: as on demand")
+    ] = None
 
 
 class AllowIn(In, frozen=True, omit_defaults=True):

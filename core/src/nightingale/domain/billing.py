@@ -176,11 +176,14 @@ def lines_for_hour(seconds: Seconds, plan: Plan, price_of: PriceOf) -> tuple[Lin
     return tuple(lines)
 
 
-def prices_of(cluster: Cluster, place: str, hour: datetime) -> PriceOf:
-    """Return the unit prices of an hour in a place; asking for an unknown size raises RefusedError `invalid`."""
+def prices_of(cluster: Cluster, place: str, hour: datetime, *, is_spot: bool = False) -> PriceOf:
+    """Return the unit prices of an hour in a place, on spare capacity or on demand.
+
+    Asking for an unknown size raises RefusedError `invalid`.
+    """
 
     def price_of(kind: LineKind, size: Size) -> UnitPrice:
-        price = cluster.price(place, size, hour)
+        price = cluster.price(place, size, hour, is_spot=is_spot)
         if kind is LineKind.COMPUTE:
             return UnitPrice(price.compute)
         return UnitPrice(price.disk_per_gib, cluster.disk_gib(size))

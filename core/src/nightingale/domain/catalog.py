@@ -27,6 +27,7 @@ from nightingale.contract.schemas import (
     Size,
 )
 from nightingale.contract.vocabulary import Role
+from nightingale.domain import spot
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Mount
 
@@ -68,6 +69,8 @@ class HourPrice:
     compute: Decimal
     disk: Decimal
     disk_per_gib: Decimal
+    on_demand: tuple[str, ...] = ()
+    """With spot: what costs something and has no spot rate, and so is charged as on demand."""
 
     @property
     def total(self) -> Decimal:
@@ -138,10 +141,11 @@ class Cluster:
         in_force = [rate for rate in self.rates if rate.place == place and rate.effective <= on]
         return max(in_force, key=lambda rate: rate.effective, default=None)
 
-    def price(self, place: str, size: Size, at: datetime) -> HourPrice:
+    def price(self, place: str, size: Size, at: datetime, *, is_spot: bool = False) -> HourPrice:
         """Return the prices an hour of this size in this place on the day of `at` (UTC).
 
-        Raises RefusedError `invalid`, naming what there is, for a place without a rate or a size it cannot supply.
+        With `is_spot` on spare capacity: what has no spot rate costs what it does on demand. Raises RefusedError
+        `invalid`, naming what there is, for a place without a rate or a size it cannot supply.
         """
         self.place(place)
         rate = self.rate(place, at.astimezone(UTC).date())
@@ -149,12 +153,18 @@ class Cluster:
             known = sorted({rate.place for rate in self.rates})
             raise _unknown("place", f"{place} has no prices on {at.astimezone(UTC):%Y-%m-%d}", known)
         gib = self.disk_gib(size)
-        compute = (
-            _amount("cpu", size.cpu, self.sizes.cpu, rate.cpu, place)
-            + _amount("memory", size.memory, self.sizes.memory, rate.memory, place)
-            + _amount("gpu", size.gpu, self.sizes.gpu, {NO_GPU.name: Decimal(0), **rate.gpu}, place)
+        amounts = {
+            "cpu": _amount("cpu", size.cpu, self.sizes.cpu, rate.cpu, place),
+            "memory": _amount("memory", size.memory, self.sizes.memory, rate.memory, place),
+            "gpu": _amount("gpu", size.gpu, self.sizes.gpu, {NO_GPU.name: Decimal(0), **rate.gpu}, place),
+        }
+        spare = spot.prices(rate, size) if is_spot else {}
+        return HourPrice(
+            compute=sum({**amounts, **spare}.values(), Decimal(0)),
+            disk=rate.disk_gib * gib,
+            disk_per_gib=rate.disk_gib,
+            on_demand=tuple(name for name, amount in amounts.items() if is_spot and amount and name not in spare),
         )
-        return HourPrice(compute=compute, disk=rate.disk_gib * gib, disk_per_gib=rate.disk_gib)
 
     def mounts(self, project: str, names: Sequence[str]) -> tuple[Mount, ...]:
         """Return what an instance of the project mounts. Raises RefusedError `invalid` (unknown, not granted, twice).
@@ -230,10 +240,20 @@ class Cluster:
         """Return the GiB of the size's disk. Raises RefusedError `invalid`."""
         return _option("disk", size.disk, self.sizes.disk).gib
 
-    def machine(self, place: str, size: Size) -> str:
+    def require_spot(self, name: str) -> None:
+        """Refuse a place that has no spare capacity to be had. Raises RefusedError `invalid`."""
+        kind = self.place(name).kind
+        if kind not in spot.KINDS:
+            words = f"{name} ({kind}) has no spot machines"
+            having = ", ".join(place for place, found in self.places.items() if found.kind in spot.KINDS) or "none"
+            step = f"Launch without spot, or in a place that has it: {having}."
+            raise RefusedError(ErrorCode.INVALID, words, step, details=(("spot", words),))
+
+    def machine(self, place: str, size: Size, *, is_spot: bool = False) -> str:
         """Return the machine type of a size in a place: `c{cores}-m{memory MiB}-g{gpu count}` in a local one.
 
-        In a cloud it is the first of the place's machine types that holds the size. Raises RefusedError `invalid` for
+        In a cloud it is the first of the place's machine types that holds the size (`is_spot`: and is to be had on
+        spare capacity). Raises RefusedError `invalid` for
         an unknown size or place, or where no machine type holds the size.
         """
         found = self.place(place)
@@ -243,11 +263,17 @@ class Cluster:
         if found.kind == "local":
             return f"c{cores}-m{gib * 1024}-g{count}"
         for machine in found.machines:
-            if machine.cores >= cores and machine.gib >= gib and machine.gpu == size.gpu:
+            is_had = machine.spot or not is_spot
+            if is_had and machine.cores >= cores and machine.gib >= gib and machine.gpu == size.gpu:
                 return machine.type
-        words = f"no machine type of {place} holds {cores} cores, {gib} GiB and gpu {size.gpu}"
+        words = (
+            f"no {'spot ' if is_spot else ''}machine type of {place} holds {cores} cores, {gib} GiB and gpu {size.gpu}"
+        )
         raise RefusedError(
-            ErrorCode.INVALID, words, "Choose a smaller size or another place.", details=(("place", words),)
+            ErrorCode.INVALID,
+            words,
+            f"Choose a smaller size or another place{', or launch without spot' if is_spot else ''}.",
+            details=(("place", words),),
         )
 
 

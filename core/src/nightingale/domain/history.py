@@ -75,6 +75,8 @@ class Event:
     """The rule or finding for which the platform acted by itself."""
     is_despite_quarantine: bool = False
     """Asked for by an administrator who knows that it is in quarantine."""
+    is_relaunch: bool = False
+    """A retry by the platform itself: see domain.relaunch."""
 
 
 @dataclass(frozen=True)

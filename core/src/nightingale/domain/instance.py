@@ -17,6 +17,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 from nightingale.domain.moving import STAYS, Moving
 from nightingale.domain.quarantine import CHANGES, WORDS, Quarantine, accepts_change, require_free, with_change
+from nightingale.domain.spot import ON_DEMAND, Spot
 from nightingale.domain.transitions import COMMANDS, NEEDS_BUILD, TABLE
 from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
@@ -67,6 +68,7 @@ class Instance:
     work: Work = NO_WORK
     watching: Watching = NO_WATCHING
     moving: Moving = STAYS
+    spot: Spot = ON_DEMAND
     terminated_at: datetime | None = None
 
     @staticmethod
@@ -86,6 +88,7 @@ class Instance:
         request_id: str,
         stops_at: datetime | None,
         moving: Moving = STAYS,
+        spot: Spot = ON_DEMAND,
     ) -> tuple[Instance, HistoryEntry]:
         """Return a new instance in `requested` and the first entry of its history."""
         instance = Instance(
@@ -110,6 +113,7 @@ class Instance:
             up_since=at,
             stops_at=stops_at,
             moving=moving,
+            spot=spot,
         )
         entry = HistoryEntry(
             1, at, EventName.LAUNCH, None, Status.REQUESTED, owner, size, 1, build_id=build_id, place=place
@@ -225,6 +229,7 @@ class Instance:
             return replace(self, quarantine=with_change(self, event, at), unreachable_since=since)
         if event.name is EventName.BECAME_READY:
             seen = replace(self, sandbox=event.sandbox, limits=event.limits, observer=event.observer)
+            seen = replace(seen, spot=self.spot.settled())
             return replace(seen, running_since=at, last_activity_at=at, is_idle=False, image_digest=event.image_digest)
         changed = _with_place(_with_begin(self, event, at), event, after)
         if event.name is EventName.RESIZE:
@@ -278,7 +283,11 @@ def _with_place(instance: Instance, event: Event, after: Status) -> Instance:
 
 
 def _with_begin(instance: Instance, event: Event, at: datetime) -> Instance:
-    """Return the instance with when it was brought up, and whether it was the schedule that took it down."""
+    """Return the instance with when a person brought it up, and whether it was the schedule that took it down."""
+    if event.is_relaunch:
+        return replace(instance, spot=instance.spot.relaunched(at))
+    if event.name in COMMANDS:
+        instance = replace(instance, spot=instance.spot.settled())
     if event.name in {EventName.START, EventName.STOP}:
         code = event.reason.code if event.reason is not None else None
         instance = replace(instance, is_off_by_schedule=code is ReasonCode.SCHEDULE)

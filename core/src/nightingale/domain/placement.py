@@ -4,7 +4,8 @@ The rule, in this order:
 
     1. the project's places alone (all of the cluster's where it names none); an entry is a place's name or a kind
     2. where every dataset lies, the image is to be had, a machine type holds the size, the size has a price,
-       the tier is allowed (gcp: 0 and 1), and the platform runs instances
+       the tier is allowed (gcp: 0 and 1), spare capacity is to be had where that was asked for, and the platform
+       runs instances
     3. of these the one whose entry stands first in the project's list
     4. of equals (one kind, or no list) the cheapest an hour, compute and disk
     5. of equal price the first by name
@@ -46,6 +47,7 @@ class Wish:
     mounts: tuple[Mount, ...]
     at: datetime
     image: str | None = None
+    is_spot: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def choose(
     they were made before. Raises RefusedError: of the one place that was asked for, or `invalid` with what each said.
     """
     if wanted in cluster.places:
-        price = cluster.price(wanted, wish.size, wish.at)
+        price = cluster.price(wanted, wish.size, wish.at, is_spot=wish.is_spot)
         _require(cluster, wish, wanted, unready.get(wanted))
         why = f"asked for by name ({price.total.normalize():f} {cluster.currency} an hour)"
         others = _others(offers(cluster, wish, unready) if every is None else every, wanted) if is_elsewhere else ()
@@ -149,7 +151,7 @@ def choose(
 def _offer(cluster: Cluster, wish: Wish, place: PlaceIn, rank: int, unready: RefusedError | None) -> Offer:
     price: HourPrice | None = None
     try:
-        price = cluster.price(place.name, wish.size, wish.at)
+        price = cluster.price(place.name, wish.size, wish.at, is_spot=wish.is_spot)
         _require(cluster, wish, place.name, unready)
     except RefusedError as refusal:
         return Offer(place, rank, price, refusal)
@@ -163,7 +165,9 @@ def _require(cluster: Cluster, wish: Wish, place: str, unready: RefusedError | N
     elif not any(place in cluster.image_places(image) for image in cluster.images):
         raise RefusedError(ErrorCode.INVALID, f"no image is to be had in {place}", "Choose another place.")
     require_home(cluster, wish.project, place, wish.mounts)
-    cluster.machine(place, wish.size)
+    if wish.is_spot:
+        cluster.require_spot(place)
+    cluster.machine(place, wish.size, is_spot=wish.is_spot)
     if unready is not None:
         raise unready
 

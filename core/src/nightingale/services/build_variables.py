@@ -53,10 +53,9 @@ class CatalogBuildVariables:
             return {**previous, **changing}
         cluster = self._catalog.load()
         person = self._catalog.find_person(instance.owner)
+        require_startable(cluster, instance)
         image = cluster.image(instance.image, instance.place)
         container = cluster.container(instance.image, instance.place)
-        _require_mounts(cluster, instance)
-        require_home(cluster, instance.project, instance.place, instance.mounts)
         network = dict(self._networks.get(instance.place, {}))
         return {
             **changing,
@@ -64,9 +63,9 @@ class CatalogBuildVariables:
             "name": instance.name,
             "owner": instance.owner,
             "project": instance.project,
-            "machine_type": cluster.machine(instance.place, instance.size),
+            "machine_type": cluster.machine(instance.place, instance.size, is_spot=instance.spot.is_spot),
             "image": self._images.get(instance.place, image) if image == "default" else image,
-            "spot": False,
+            "spot": instance.spot.is_spot,
             "root_gib": 0,
             "home_gib": cluster.disk_gib(instance.size),
             "home_snapshot_id": "",
@@ -104,6 +103,16 @@ def spec_of(instance: Instance, build: Build, cluster: Cluster, deadlines: Deadl
         variables=dict(build.variables),
         timeout_seconds=int(deadlines.of(lasts).total_seconds()),
     )
+
+
+def require_startable(cluster: Cluster, instance: Instance) -> None:
+    """Refuse to start what the catalogue no longer has everything for. Raises RefusedError `invalid`."""
+    cluster.image(instance.image, instance.place)
+    _require_mounts(cluster, instance)
+    require_home(cluster, instance.project, instance.place, instance.mounts)
+    if instance.spot.is_spot:
+        cluster.require_spot(instance.place)
+    cluster.machine(instance.place, instance.size, is_spot=instance.spot.is_spot)
 
 
 def _require_mounts(cluster: Cluster, instance: Instance) -> None:

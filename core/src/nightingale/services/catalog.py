@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import schemas as s
+from nightingale.domain import spot
 from nightingale.domain.access import Access, Principal
 from nightingale.domain.catalog import NO_GPU, Cluster, Person, Sizes
 from nightingale.ports.clock import Clock
@@ -206,7 +207,13 @@ class CatalogService:
                 for dataset in datasets.values()
             ),
             places=tuple(
-                s.PlaceOut(name=place.name, kind=place.kind, title=place.title, sandbox=self._sandbox(place.name))
+                s.PlaceOut(
+                    name=place.name,
+                    kind=place.kind,
+                    title=place.title,
+                    sandbox=self._sandbox(place.name),
+                    spot=place.kind in spot.KINDS,
+                )
                 for place in cluster.places.values()
             ),
         )

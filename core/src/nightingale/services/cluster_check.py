@@ -19,7 +19,9 @@ from nightingale.contract.schemas import (
     ProjectIn,
     RateIn,
     ScheduleIn,
+    SpotRateIn,
 )
+from nightingale.domain import spot
 from nightingale.domain.catalog import NO_GPU, Person
 from nightingale.domain.policy import schedule_of
 from nightingale.domain.schedule import overlaps, zone_of
@@ -173,7 +175,7 @@ def _size_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:
 
 
 def _rate_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:
-    places = {entry.name for entry in cluster.places}
+    places = {entry.name: entry.kind for entry in cluster.places}
     sizes = {
         "cpu": {entry.name for entry in cluster.sizes.cpu},
         "memory": {entry.name for entry in cluster.sizes.memory},
@@ -189,17 +191,25 @@ def _rate_mistakes(cluster: ClusterIn) -> Iterator[Mistake]:
             yield f"{path}.effective", f"{rate.place} has a rate from {day[1]} on already"
         seen.add(day)
         yield from _amount_mistakes(path, rate, sizes)
+        if words := _wrong(rate.disk_gib):
+            yield f"{path}.disk_gib", words
+        if rate.spot is None:
+            continue
+        yield from _amount_mistakes(f"{path}.spot", rate.spot, sizes)
+        if rate.place in places and places[rate.place] not in spot.KINDS:
+            yield (
+                f"{path}.spot",
+                f"{rate.place} has no spot machines: only places of {', '.join(sorted(spot.KINDS))} have",
+            )
 
 
-def _amount_mistakes(path: str, rate: RateIn, sizes: Mapping[str, set[str]]) -> Iterator[Mistake]:
+def _amount_mistakes(path: str, rate: RateIn | SpotRateIn, sizes: Mapping[str, set[str]]) -> Iterator[Mistake]:
     for resource, known in sizes.items():
         for name, amount in getattr(rate, resource).items():
             if name not in known:
                 yield f"{path}.{resource}.{name}", f"there is no {resource} size {name} in this file"
             if words := _wrong(amount):
                 yield f"{path}.{resource}.{name}", words
-    if words := _wrong(rate.disk_gib):
-        yield f"{path}.disk_gib", words
 
 
 def _wrong(amount: Decimal) -> str:

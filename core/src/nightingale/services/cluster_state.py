@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -18,7 +17,6 @@ from nightingale.contract.schemas import (
     PersonIn,
     PolicyIn,
     ProjectIn,
-    RateIn,
     SizesIn,
 )
 from nightingale.contract.vocabulary import Role, Weekday
@@ -29,6 +27,7 @@ from nightingale.services import records
 from nightingale.services.catalog import ENTRY_TYPES, NO_CURRENCY, ClusterMeta, query_all, read_meta
 from nightingale.services.cluster_alerts import alert_entries, alerts_of
 from nightingale.services.cluster_packages import package_entries, packages_of
+from nightingale.services.cluster_rates import in_order, plain_rate
 
 FIRST_UID = 10_000
 
@@ -52,7 +51,13 @@ _PATHS = {
 
 _ONLY_ONE = frozenset({"POLICY", "PACKAGES", "LOGIN", "FINDINGS"})
 
-_UNSAID = {"PROJECT": ("policy", "places"), "IMAGE": ("sources",), "DATASET": ("sources",), "PLACE": ("machines",)}
+_UNSAID = {
+    "PROJECT": ("policy", "places"),
+    "IMAGE": ("sources",),
+    "DATASET": ("sources",),
+    "PLACE": ("machines",),
+    "RATE": ("spot",),
+}
 """What most entries leave out, and what then shows in no change."""
 
 _POLICY_KEY = re.compile(r"policy|packages|login|findings|projects\.[^.]+\.policy")
@@ -109,7 +114,7 @@ def wanted_state(cluster: ClusterIn, known: Mapping[str, Person], signatures: Si
         "IMAGE": {entry.name: entry for entry in cluster.images},
         "DATASET": {entry.name: entry for entry in cluster.datasets},
         "PLACE": {entry.name: entry for entry in cluster.places},
-        "RATE": {f"{rate.place}#{rate.effective.isoformat()}": _plain_rate(rate) for rate in cluster.rates},
+        "RATE": {f"{rate.place}#{rate.effective.isoformat()}": plain_rate(rate) for rate in cluster.rates},
         "POLICY": {records.POLICY_NAME: policy} if (policy := _plain_policy(cluster.policy)) is not None else {},
         **package_entries(cluster.packages),
         "LOGIN": {records.POLICY_NAME: cluster.login} if cluster.login not in {None, LoginIn()} else {},
@@ -170,7 +175,7 @@ def file_of(state: ClusterState) -> ClusterIn:
         sizes=sizes,
         images=entries("IMAGE"),
         places=entries("PLACE"),
-        rates=tuple(_in_order(rate, sizes) for _, rate in sorted(state.entries["RATE"].items())),
+        rates=tuple(in_order(rate, sizes) for _, rate in sorted(state.entries["RATE"].items())),
         datasets=entries("DATASET"),
         policy=state.entries["POLICY"].get(records.POLICY_NAME),
         packages=packages_of(state.entries),
@@ -178,16 +183,6 @@ def file_of(state: ClusterState) -> ClusterIn:
         findings=findings,
         notifications=notifications,
     )
-
-
-def _in_order(rate: RateIn, sizes: SizesIn) -> RateIn:
-    """Return the rate with its prices in order of the sizes."""
-    prices = {}
-    for resource in ("cpu", "memory", "gpu"):
-        rank = {entry.name: position for position, entry in enumerate(getattr(sizes, resource))}
-        priced: Mapping[str, Decimal] = getattr(rate, resource)
-        prices[resource] = {name: priced[name] for name in sorted(priced, key=lambda name: (rank.get(name, -1), name))}
-    return msgspec.structs.replace(rate, **prices)
 
 
 def _key(line: str, signatures: SignatureVerifier) -> PersonKey:
@@ -230,19 +225,6 @@ def _plain_policy(policy: PolicyIn | None) -> PolicyIn | None:
     )
     hours = tuple(sorted(hours, key=lambda row: (order.index(row.days[0]), row.start_at or row.stop_at, row.days)))
     return msgspec.structs.replace(policy, schedule=msgspec.structs.replace(policy.schedule, hours=hours))
-
-
-def _plain_rate(rate: RateIn) -> RateIn:
-    prices = {
-        resource: {name: _plain(amount) for name, amount in getattr(rate, resource).items()}
-        for resource in ("cpu", "memory", "gpu")
-    }
-    return msgspec.structs.replace(rate, disk_gib=_plain(rate.disk_gib), **prices)
-
-
-def _plain(amount: Decimal) -> Decimal:
-    """Return the amount without exponent and trailing zeros: `0.50` and `5E-1` are both `0.5`."""
-    return Decimal(f"{amount.normalize():f}") if amount else Decimal(0)
 
 
 def changes_between(before: ClusterState, after: ClusterState) -> tuple[ClusterChangeOut, ...]:

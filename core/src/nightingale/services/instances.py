@@ -24,6 +24,7 @@ from nightingale.domain.instance import Instance
 from nightingale.domain.moving import Moving
 from nightingale.domain.placement import Wish
 from nightingale.domain.quarantine import ENDING
+from nightingale.domain.spot import Spot
 from nightingale.ports.audit_log import AuditEvent, AuditLog
 from nightingale.ports.clock import Clock, Ids
 from nightingale.ports.machines import Machines, MachineUnavailableError
@@ -72,7 +73,8 @@ class InstanceService:
         mounts = cluster.mounts(access.project, body.datasets)
         tier = tier_of(mounts)
         require_multi_factor(cluster, access.principal, tier)
-        wish = Wish(access.project, body.size, mounts, now, body.image)
+        _require_spot(body)
+        wish = Wish(access.project, body.size, mounts, now, body.image, body.spot)
         placement = place_launch(cluster, wish, body, self.machines)
         stops_at = now + timedelta(seconds=body.stop_after_seconds) if body.stop_after_seconds is not None else None
         instance, entry = Instance.launch(
@@ -90,6 +92,7 @@ class InstanceService:
             request_id=body.request_id,
             stops_at=stops_at,
             moving=Moving(why=placement.why, elsewhere=placement.elsewhere),
+            spot=Spot(body.spot, body.relaunch_when_interrupted),
         )
         try:
             launched = self._recorded(
@@ -136,6 +139,7 @@ class InstanceService:
             disk=body.disk or old.disk,
         )
         cluster = self.catalog.load()
+        cluster.machine(instance.place, size, is_spot=instance.spot.is_spot)
         cluster.price(instance.place, size, self.clock.now())
         if cluster.disk_gib(size) < cluster.disk_gib(old):
             raise RefusedError(
@@ -259,6 +263,14 @@ class InstanceService:
         self.audit.append(
             AuditEvent(instance.id, self.clock.now(), tag.value, access.principal.name, instance.id, full)
         )
+
+
+def _require_spot(body: LaunchIn) -> None:
+    """Refuse relaunches of what nobody takes back."""
+    if body.relaunch_when_interrupted and not body.spot:
+        words = "only a spot instance is taken back by the cloud, and so launched again"
+        details = (("relaunch_when_interrupted", words),)
+        raise RefusedError(ErrorCode.INVALID, words, "Ask for spot too, or for neither.", details=details)
 
 
 def _require_free(access: Access, instance: Instance, event: EventName | None) -> None:

@@ -23,6 +23,7 @@ from msgspec import structs
 from nightingale.contract.vocabulary import Status
 from nightingale.domain.billing import (
     HOUR,
+    PriceOf,
     Seconds,
     UsageRecord,
     ceil_hour,
@@ -177,7 +178,7 @@ class MeteringService:
                 if seconds:
                     yield _record(cluster, instance, hour, history[-1].seq, seconds)
             elif seconds_of(latest) != dict(seconds):
-                prices = prices_kept(latest, prices_of(cluster, instance.place, hour))
+                prices = prices_kept(latest, _prices(cluster, instance, hour))
                 lines = lines_for_hour(seconds, latest.plan, prices)
                 yield replace(latest, revision=latest.revision + 1, seq=history[-1].seq, lines=lines)
             hour += HOUR
@@ -227,8 +228,12 @@ def _record(cluster: Cluster, instance: Instance, hour: datetime, seq: int, seco
         seq=seq,
         plan=plan,
         currency=cluster.currency,
-        lines=lines_for_hour(seconds, plan, prices_of(cluster, instance.place, hour)),
+        lines=lines_for_hour(seconds, plan, _prices(cluster, instance, hour)),
     )
+
+
+def _prices(cluster: Cluster, instance: Instance, hour: datetime) -> PriceOf:
+    return prices_of(cluster, instance.place, hour, is_spot=instance.spot.is_spot)
 
 
 def _record_item(record: UsageRecord) -> Item:

@@ -54,14 +54,14 @@ def estimate(
     """
     plan = cluster.project(project).plan
     mounts = cluster.mounts(project, wanted.datasets)
-    wish = Wish(project, wanted.size, mounts, at, wanted.image)
+    wish = Wish(project, wanted.size, mounts, at, wanted.image, wanted.spot)
     unready = find_unready(cluster, run, tier_of(mounts))
     every = offers(cluster, wish, unready)
     place, why = wanted.place, ""
     if place not in cluster.places:
         chosen = choose(cluster, wish, place, unready, every=every)
         place, why = chosen.place, chosen.why
-    price = cluster.price(place, wanted.size, at)
+    price = cluster.price(place, wanted.size, at, is_spot=wanted.spot)
     total = cost_of(wanted.for_seconds, price.compute) + cost_of(wanted.for_seconds, price.disk)
 
     def money(amount: Decimal) -> s.Money:
@@ -78,7 +78,17 @@ def estimate(
         place=place,
         place_why=why,
         places=tuple(_present(cluster, offer) for offer in every),
+        spot=wanted.spot,
+        spot_words=_spot_words(cluster, place, wanted.size, at) if wanted.spot else "",
     )
+
+
+def _spot_words(cluster: Cluster, place: str, size: s.Size, at: datetime) -> str:
+    """Return what it costs on demand, and what is charged so because it has no spot rate."""
+    spare, full = cluster.price(place, size, at, is_spot=True), cluster.price(place, size, at)
+    missing = f"no spot rate for {', '.join(spare.on_demand)}: charged as on demand" if spare.on_demand else ""
+    otherwise = f"on demand it is {full.total.normalize():f} {cluster.currency} an hour"
+    return "; ".join(part for part in (missing, otherwise if spare.total != full.total else "") if part)
 
 
 def _present(cluster: Cluster, offer: Offer) -> s.PlaceOfferOut:

@@ -13,11 +13,13 @@ from nightingale.domain.catalog import Cluster
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
-from nightingale.domain.policy import Policy, Uses, policy_for, why_up
+from nightingale.domain.policy import Bound, Policy, Uses, policy_for, why_up
 from nightingale.domain.policy_checks import CHECKED, require_allowed
+from nightingale.domain.relaunch import relaunch_of
 from nightingale.domain.response import ResponsePolicy
 from nightingale.ports.clock import Ids
 from nightingale.ports.machines import Machines
+from nightingale.services.build_variables import require_startable
 from nightingale.services.catalog import CatalogService
 from nightingale.services.sandboxes import require_sandbox
 
@@ -70,10 +72,12 @@ class Times:
     now: datetime
 
     def due(self, instance: Instance, uses: Uses | None = None) -> Event | None:
-        """Return the stop or start that is due, or None.
+        """Return the stop, start or relaunch that is due, or None.
 
         Idleness counts only with `uses`, as just seen: what nobody could look at is not called idle.
         """
+        if instance.status is Status.FAILED:
+            return self._relaunch(instance)
         is_off = instance.is_off_by_schedule and instance.status is Status.STOPPED
         if instance.status is not Status.RUNNING and not is_off:
             return None
@@ -83,13 +87,27 @@ class Times:
             return None  # asked of every running instance each second
         verdict = why_up(instance, policy, self.now, uses)
         if instance.status is Status.RUNNING:
-            if verdict.stop is None or self.now < verdict.stop.at:
-                return None
-            return Event(EventName.STOP, "platform", reason=verdict.stop.reason, build_id=self.ids.new("b"))
+            stop = verdict.stop if verdict.stop is not None and self.now >= verdict.stop.at else None
+            return self._stop(stop) if stop is not None else None
         is_due = verdict.will_start_at is not None and self.now >= verdict.will_start_at
         if not is_due or not _may_start(instance, self.cluster, self.machines):
             return None
         return Event(EventName.START, "platform", build_id=self.ids.new("b"))
+
+    def _stop(self, bound: Bound) -> Event:
+        return Event(EventName.STOP, "platform", reason=bound.reason, build_id=self.ids.new("b"))
+
+    def _relaunch(self, instance: Instance) -> Event | None:
+        """Return the retry of an instance that the cloud took back, where one is due."""
+        found = relaunch_of(instance, policy_for(self.cluster, instance.project), self.now)
+        is_due = found is not None and found.at is not None and self.now >= found.at
+        if found is None or not is_due or not _may_start(instance, self.cluster, self.machines):
+            return None
+        try:
+            require_startable(self.cluster, instance)
+        except RefusedError:
+            return None  # it stays failed; a retry by hand says what is missing
+        return found.event(self.ids.new("b"))
 
 
 def _may_start(instance: Instance, cluster: Cluster, machines: Mapping[str, Machines]) -> bool:

@@ -27,6 +27,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry, Reason
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import policy_for, why_up
+from nightingale.domain.relaunch import relaunch_of
 from nightingale.services.policies import uses_of
 
 _NEARLY_FULL = 90
@@ -60,10 +61,11 @@ def present_instance(
 ) -> InstanceOut:
     """Return the instance as the API shows it; the price is today's, zero where its size has left the catalogue."""
     try:
-        price = cluster.price(instance.place, instance.size, now).total
+        price = cluster.price(instance.place, instance.size, now, is_spot=instance.spot.is_spot).total
     except RefusedError:
         price = cost.amount * 0
-    verdict = why_up(instance, policy_for(cluster, instance.project), now, uses_of(instance, now))
+    policy = policy_for(cluster, instance.project)
+    verdict, relaunch = why_up(instance, policy, now, uses_of(instance, now)), relaunch_of(instance, policy, now)
     return InstanceOut(
         id=instance.id,
         name=instance.name,
@@ -108,6 +110,11 @@ def present_instance(
         checkpoints=tuple(CheckpointOut(at=one.at, note=one.note) for one in instance.work.checkpoints)
         if with_log
         else (),
+        spot=instance.spot.is_spot,
+        relaunch_when_interrupted=instance.spot.is_relaunched,
+        relaunches=instance.spot.count(now),
+        relaunch_at=relaunch.at if relaunch is not None else None,
+        relaunch_why=relaunch.words if relaunch is not None else "",
     )
 
 

@@ -48,6 +48,10 @@ def _configure_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--elsewhere", action="store_true", help="where there is no capacity, try the other places; auto does"
     )
+    parser.add_argument("--spot", action="store_true", help="on spare capacity, which the cloud may take back")
+    parser.add_argument(
+        "--relaunch", action="store_true", help="with --spot: launch it again by itself, 5 times in 24 hours at most"
+    )
     parser.add_argument("--image", default="default", help="its image (default)")
     parser.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="stop by itself after 10m, 2h, 1d")
     add_yes(parser)
@@ -56,6 +60,10 @@ def _configure_up(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(args: argparse.Namespace, console: Console) -> int:
+    if args.relaunch and not args.spot:
+        raise UsageError(
+            "--relaunch goes with --spot only.", "Nothing else is taken back: add --spot, or leave it out."
+        )
     body = _valid(
         s.LaunchIn(
             name=args.name,
@@ -65,13 +73,15 @@ def _up(args: argparse.Namespace, console: Console) -> int:
             image=args.image,
             datasets=tuple(args.dataset),
             stop_after_seconds=args.seconds,
+            spot=args.spot,
+            relaunch_when_interrupted=args.relaunch,
             request_id=secrets.token_hex(16),
         )
     )
     with connect(args, console) as connection:
         api, project = connection.api, connection.project()
         wanted = msgspec.structs.replace(
-            _estimate(body.size, body.place, args.seconds), image=body.image, datasets=body.datasets
+            _estimate(body.size, body.place, args.seconds, is_spot=body.spot), image=body.image, datasets=body.datasets
         )
         estimate = _price(api, console, project, wanted, is_timed=args.seconds is not None)
         tell_places(console, estimate)
@@ -97,7 +107,7 @@ def _start(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
         api, project = connection.api, connection.project()
         before = api.get_instance(project, args.name)
-        estimate = _price(api, console, project, _estimate(before.size, before.place), is_timed=False)
+        estimate = _price(api, console, project, _again(before, before.size), is_timed=False)
         if args.dry_run:
             return _dry(console, estimate, f"{before.name} would be started.")
         if not console.confirm(f"Start {before.name}?"):
@@ -128,7 +138,7 @@ def _resize(args: argparse.Namespace, console: Console) -> int:
         api, project = connection.api, connection.project()
         before = api.get_instance(project, args.name)
         after = msgspec.structs.replace(before.size, **asked)
-        estimate = _price(api, console, project, _estimate(after, before.place), is_timed=False)
+        estimate = _price(api, console, project, _again(before, after), is_timed=False)
         words = f"{before.name} from {size(before.size)} to {size(after)} (cpu/memory/gpu/disk)"
         if args.dry_run:
             return _dry(console, estimate, f"{words} would be the new size.")
@@ -166,8 +176,12 @@ def _valid(body: Body) -> Body:
         raise cannot_be(error) from error
 
 
-def _estimate(wanted: s.Size, place: str, seconds: int | None = None) -> s.EstimateIn:
-    estimate = s.EstimateIn(size=wanted, place=place)
+def _again(before: s.InstanceOut, size: s.Size) -> s.EstimateIn:
+    return _estimate(size, before.place, is_spot=before.spot)
+
+
+def _estimate(wanted: s.Size, place: str, seconds: int | None = None, *, is_spot: bool) -> s.EstimateIn:
+    estimate = s.EstimateIn(size=wanted, place=place, spot=is_spot)
     return estimate if seconds is None else msgspec.structs.replace(estimate, for_seconds=seconds)
 
 
@@ -180,6 +194,9 @@ def _price(api: Api, console: Console, project: str, body: s.EstimateIn, *, is_t
     console.note(
         f"Price: {per_hour} an hour while it runs ({compute} compute, {disk} disk); the disk goes on when stopped."
     )
+    if estimate.spot:
+        told = f" ({estimate.spot_words})" if estimate.spot_words else ""
+        console.note(f"On spare capacity{told}: the cloud may take it back at any time; the home stays.")
     if is_timed:
         console.note(f"For {span(estimate.for_seconds)}: {money(estimate.list_price)}.")
     if estimate.billed.amount != estimate.list_price.amount:

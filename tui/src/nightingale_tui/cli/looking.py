@@ -21,6 +21,7 @@ from nightingale_tui.cli.wording import ago, amount, meaning, money, progress, s
 from nightingale_tui.homes import home_words
 from nightingale_tui.images import image_words
 from nightingale_tui.reads import observed, trouble
+from nightingale_tui.spot import spot_words
 
 _WATCH_S = 2.0
 _FOLLOW_S = 1.0
@@ -97,7 +98,7 @@ def _ps_row(instance: s.InstanceOut, console: Console) -> tuple[str, ...]:
         instance.name,
         instance.owner,
         size(instance.size),
-        instance.place,
+        f"{instance.place} (spot)" if instance.spot else instance.place,
         f"{status} ({', '.join(marks)})" if marks else status,
         progress(instance.job),
         ago(instance.stops_at, now) if instance.stops_at and instance.status is Status.RUNNING else "",
@@ -180,6 +181,7 @@ def _facts(instance: s.InstanceOut, console: Console) -> list[tuple[str, str]]:
         ("place", f"{instance.place}, image {instance.image}"),
         ("why there", instance.place_why),
         ("or else", ", ".join(instance.elsewhere)),
+        ("spot", spot_words(instance)),
         ("digest", instance.image_digest or ""),
         ("data", f"{datasets or 'none'}; tier {instance.tier}"),
         ("image", image_words(instance)),

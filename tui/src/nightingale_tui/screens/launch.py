@@ -59,6 +59,7 @@ class LaunchScreen(ModalScreen[str | None]):
                 options = size_options(catalog, resource, draft.place)
                 yield from self._field(resource, self._select(resource, options, getattr(draft, resource)))
             yield from self._field("place", self._select("place", d.place_options(catalog), draft.place))
+            yield from self._field("spot", self._select("spot", list(d.SPOT_OPTIONS), draft.spot))
             images = [(image.title or image.name, image.name) for image in catalog.images]
             yield from self._field("image", self._select("image", images, draft.image))
             yield from self._field("datasets", self._datasets())
@@ -99,6 +100,7 @@ class LaunchScreen(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Begin with the name, and the price of what is chosen already."""
         self.query_one("#name").focus()
+        self._offer_spot()
         self._show_wrong()
         self._price()
 
@@ -113,6 +115,7 @@ class LaunchScreen(ModalScreen[str | None]):
         name = event.select.id or ""
         self._change(name, str(event.value))
         if name == "place":
+            self._offer_spot()
             self._offer_sizes()
 
     @on(SelectionList.SelectedChanged)
@@ -126,6 +129,16 @@ class LaunchScreen(ModalScreen[str | None]):
         self._show_wrong()
         if name != "name":
             self._price()
+
+    def _offer_spot(self) -> None:
+        """Show the choice where there is one; elsewhere it is back to on demand."""
+        is_offered = d.offers_spot(self._catalog, self.draft.place)
+        select: Select[str] = self.query_one("#spot", Select)
+        if not is_offered:
+            select.value = d.ON_DEMAND
+            self._change("spot", d.ON_DEMAND)
+        if select.parent is not None:
+            select.parent.display = is_offered
 
     def _offer_sizes(self) -> None:
         for resource in d.RESOURCES:
@@ -213,7 +226,8 @@ def price_words(estimate: EstimateOut) -> str:
         paid += f"; billed {words.price(estimate.billed)} (non-profit)"
     elif estimate.billed != estimate.list_price:
         paid += f"; billed {words.price(estimate.billed)}"
-    return "\n".join([hourly, paid, *place_words(estimate)])
+    spot = [f"spot: {estimate.spot_words}"] if estimate.spot_words else []
+    return "\n".join([hourly, paid, *spot, *place_words(estimate)])
 
 
 def place_words(estimate: EstimateOut) -> list[str]:

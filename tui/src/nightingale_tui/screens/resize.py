@@ -67,7 +67,7 @@ class ResizeScreen(ModalScreen[ResizeIn | None]):
 
     @on(Select.Changed)
     def _ask_price(self) -> None:
-        request = EstimateIn(size=self._wished, place=self._instance.place)
+        request = EstimateIn(size=self._wished, place=self._instance.place, spot=self._instance.spot)
         self.query_one("#wrong", Label).update("")
         self._controller.estimate(self, request, after_s=_PAUSE_S)
 

@@ -12,6 +12,7 @@ from nightingale_tui.actions import BY_ACTION
 from nightingale_tui.homes import home_words
 from nightingale_tui.images import image_words
 from nightingale_tui.reads import observed
+from nightingale_tui.spot import spot_words
 from nightingale_tui.state import uptime_s
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.facts import reason_words
@@ -45,6 +46,7 @@ def overview_words(one: InstanceOut, shown: datetime, catalog: CatalogOut | None
         "runs on": f"{one.place}, image {one.image}, sandbox {one.sandbox or 'none'}, generation {one.generation}",
         "why there": one.place_why,
         "or else": ", ".join(one.elsewhere),
+        "spot": spot_words(one),
         "digest": one.image_digest or "",
         "image": image_words(one),
         "home": home_words(one),
