@@ -41,7 +41,7 @@ NO_TUNNEL_FROM = 3
 
 _CHANNEL_KEPT = timedelta(days=2)
 _TOLD_BYTES = 64 << 20
-"""What a channel carries to its person is recorded each time it is so much more: a long one is not known only at its end."""
+"""What a channel carries to its person is recorded each time it is so much more, and not at its end only."""
 
 
 @dataclass(frozen=True)

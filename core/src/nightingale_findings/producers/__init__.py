@@ -2,7 +2,7 @@
 
 Each looks at the rows of batches that it has not seen, keeps what it must remember in tables of its own in the same
 connection, and dates what it finds by the event that made it true. Cut the log into loads as one likes: the same is
-found, but for events that come later than others of a later time, which count from when they come and take nothing back.
+found. An event that comes after others of a later time counts from when it comes, and takes nothing back.
 """
 
 from __future__ import annotations

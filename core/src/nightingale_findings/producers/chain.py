@@ -1,8 +1,8 @@
 """Derived from the audit log itself: a record that is missing, changed, moved, or cut off.
 
-What was appended is checked once. A file that is no longer written to is remembered by its size and the time of its last
-change: should either differ, its stream is checked anew from its beginning. `check(..., is_full=True)` does that for all.
-A break is dated by the newest record of its stream at the time when it is seen: long after it was made, perhaps.
+What was appended is checked once. A file that is no longer written to is remembered by its size and the time of its
+last change: should either differ, its stream is checked anew from its beginning; `is_full` does that for all. A break
+is dated by the newest record of its stream at the time when it is seen: long after it was made, perhaps.
 """
 
 from __future__ import annotations

@@ -9,18 +9,19 @@ from nightingale_findings.sources import own_tables
 if TYPE_CHECKING:
     import duckdb
 
+_BYTES_A_DAY = "person VARCHAR, project VARCHAR, day DATE, bytes HUGEINT, PRIMARY KEY (person, project, day)"
+_CHAINS = "stream VARCHAR PRIMARY KEY, path VARCHAR, read_to BIGINT, seq BIGINT, hash VARCHAR, last_at TIMESTAMP"
 _TABLES = (
     "nightingale_told (event_id VARCHAR PRIMARY KEY)",
     "nightingale_producers (name VARCHAR PRIMARY KEY, batch BIGINT)",
     "nightingale_first_uses (person VARCHAR, dataset VARCHAR, at_ TIMESTAMP, PRIMARY KEY (person, dataset))",
-    "nightingale_read_days (person VARCHAR, project VARCHAR, day DATE, bytes HUGEINT, PRIMARY KEY (person, project, day))",
-    "nightingale_out_days (person VARCHAR, project VARCHAR, day DATE, bytes HUGEINT, PRIMARY KEY (person, project, day))",
+    f"nightingale_read_days ({_BYTES_A_DAY})",
+    f"nightingale_out_days ({_BYTES_A_DAY})",
     "nightingale_hours (person VARCHAR, hour TIMESTAMP, is_at_work BOOLEAN, PRIMARY KEY (person, hour))",
     "nightingale_starts (instance VARCHAR, at_ TIMESTAMP, tier BIGINT, PRIMARY KEY (instance, at_))",
     "nightingale_signs (instance VARCHAR, hour TIMESTAMP, at_ TIMESTAMP, PRIMARY KEY (instance, hour))",
     "nightingale_closed_hours (hour TIMESTAMP PRIMARY KEY)",
-    "nightingale_chains (stream VARCHAR PRIMARY KEY, path VARCHAR, read_to BIGINT, seq BIGINT, hash VARCHAR, "
-    "last_at TIMESTAMP)",
+    f"nightingale_chains ({_CHAINS})",
     "nightingale_chain_files (path VARCHAR PRIMARY KEY, size BIGINT, changed_ns BIGINT)",
 )
 

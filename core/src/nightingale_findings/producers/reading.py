@@ -49,7 +49,7 @@ WITH first AS (
 SELECT 'bulk_first_use/' || person || '/' || dataset AS event_id, "at", person, instance, project,
        'bulk_first_use' AS kind, dataset, CAST({_BULK_FILES} AS DOUBLE) AS value, $batch AS batch
 FROM counted WHERE number = {_BULK_FILES}
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 _KEEP_DAYS = """
 INSERT INTO nightingale_read_days
@@ -94,7 +94,7 @@ SELECT 'read_volume/' || person || '/' || coalesce(project, '') || '/' || day AS
        arg_min(dataset, ("at", event_id)) AS dataset, any_value(most) AS value, any_value(usual) AS baseline,
        $batch AS batch
 FROM running WHERE so_far > most GROUP BY person, project, day
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 _UNGRANTED = """
 WITH fresh AS (

@@ -37,7 +37,7 @@ SELECT 'repeated_reads/' || person || '/' || coalesce(instance, '') || '/' || da
        max(times) AS value, any_value(usual) AS baseline, $batch AS batch
 FROM compared WHERE times >= {_FEWEST} AND times >= {_TIMES} * usual
 GROUP BY person, instance, dataset, hour
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 
 def produce(connection: duckdb.DuckDBPyConnection, after: int, batch: int) -> None:

@@ -23,7 +23,8 @@ GROUP BY a.instance, a."at"
 _KEEP_SIGNS = """
 INSERT INTO nightingale_signs
 SELECT instance, date_trunc('hour', "at"), min("at") FROM (
-    SELECT instance, "at" FROM nightingale_api WHERE batch > $after AND batch <= $batch AND starts_with(tag, 'observer:')
+    SELECT instance, "at" FROM nightingale_api
+    WHERE batch > $after AND batch <= $batch AND starts_with(tag, 'observer:')
     UNION ALL SELECT instance, "at" FROM nightingale_reads WHERE batch > $after AND batch <= $batch
 ) WHERE instance IS NOT NULL GROUP BY ALL
 ON CONFLICT DO UPDATE SET at_ = least(at_, excluded.at_)
@@ -51,7 +52,7 @@ SELECT 'observer_silent/' || instance || '/' || started AS event_id, min("at") A
        'observer_silent' AS kind, instance AS subject, date_diff('second', started, min("at")) AS value,
        $batch AS batch
 FROM silent GROUP BY instance, started
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 
 def produce(connection: duckdb.DuckDBPyConnection, after: int, batch: int) -> None:

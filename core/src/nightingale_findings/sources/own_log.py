@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightingale_findings.sources.own_rows import DETAILS, STAGED, insert_rows
 from nightingale_findings.sources.own_tables import create_tables, next_batch
@@ -28,10 +28,21 @@ SUFFIX = ".jsonl"
 _STREAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MOST_LINE = 256 * 1024
 """Bytes of a record; the longest that the platform writes has some 100 KiB."""
+_MOST_SEQ = 2**63
 _CHUNK = 8 << 20
 _BLOCK = 64 << 20
 """Bytes that are staged at once: bounds memory whatever a folder holds."""
-_TEXTS = ("stream", "tag", "actor", "subject")
+_NEEDED = ("tag", "actor", "subject", "detail")
+_STAGE = f"""
+INSERT INTO own_staged
+SELECT stream, CAST(seq AS BIGINT), CAST("at" AS TIMESTAMP), tag, actor, subject, detail FROM read_json(?,
+    format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = {{
+        stream: 'VARCHAR', seq: 'JSON', "at": 'VARCHAR', tag: 'VARCHAR', actor: 'VARCHAR', subject: 'VARCHAR',
+        detail: 'STRUCT({", ".join(f'"{name}" VARCHAR' for name in DETAILS)})'}})
+WHERE stream IS NOT NULL AND tag IS NOT NULL AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL
+    AND regexp_full_match(seq, '[1-9][0-9]{{0,18}}') AND TRY_CAST(seq AS BIGINT) IS NOT NULL
+    AND ends_with("at", 'Z') AND TRY_CAST("at" AS TIMESTAMP) IS NOT NULL
+"""  # noqa: S608 - names of ours
 
 
 @dataclass
@@ -181,12 +192,11 @@ def _stage(connection: duckdb.DuckDBPyConnection, block: list[_Piece], asides: A
 
 
 def _is_plain(block: list[_Piece]) -> bool:
-    return all(line and len(line) <= _MOST_LINE for piece in block for line in piece.lines)
+    return all(max(map(len, piece.lines)) <= _MOST_LINE and b"" not in piece.lines for piece in block)
 
 
 def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
     """Stage every line that has all that a record has; return how many those are."""
-    details = ", ".join(f'"{name}" VARCHAR' for name in DETAILS)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX, buffering=1 << 20) as file:
         for piece in block:
             if piece.lines:
@@ -196,15 +206,7 @@ def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
         connection.execute(STAGED)
         if not os.fstat(file.fileno()).st_size:
             return 0
-        connection.execute(
-            'INSERT INTO own_staged SELECT stream, seq, "at", tag, actor, subject, detail FROM read_json(?, '
-            "format = 'newline_delimited', ignore_errors = true, maximum_object_size = 1048576, columns = "
-            "{stream: 'VARCHAR', seq: 'BIGINT', \"at\": 'TIMESTAMP', tag: 'VARCHAR', actor: 'VARCHAR', "
-            f"subject: 'VARCHAR', detail: 'STRUCT({details})'}}) "
-            'WHERE stream IS NOT NULL AND seq IS NOT NULL AND "at" IS NOT NULL AND tag IS NOT NULL '
-            "AND actor IS NOT NULL AND subject IS NOT NULL AND detail IS NOT NULL",
-            [file.name],
-        )
+        connection.execute(_STAGE, [file.name])
     row = connection.execute("SELECT count(*) FROM own_staged").fetchone()
     return int(row[0]) if row else 0
 
@@ -218,7 +220,7 @@ def _are_at_home(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> 
     return wanted == found
 
 
-def _fault(line: bytes, stream: str) -> str:  # noqa: PLR0911 - one way out for each thing that can be wrong
+def _fault(line: bytes, stream: str) -> str:
     """Return what is wrong with a line, in words, or nothing."""
     if not line.strip():
         return "the line is empty"
@@ -226,27 +228,25 @@ def _fault(line: bytes, stream: str) -> str:  # noqa: PLR0911 - one way out for 
         return f"the line is longer than {_MOST_LINE} bytes"
     try:
         record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        return "the line is not UTF-8"
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeError:
+        return "the line is not UTF-8, or a text in it no Unicode"
     except (ValueError, RecursionError):
         return "the line is not JSON"
-    if not isinstance(record, dict):
-        return "the line is not an object"
+    return _fault_of(record, stream) if isinstance(record, dict) else "the line is not an object"
+
+
+def _fault_of(record: dict[str, Any], stream: str) -> str:
     if record.get("stream") != stream:
         return f"the record is not of the stream {stream}, in whose folder it lies"
-    for name in _TEXTS:
-        if not isinstance(record.get(name), str):
-            return f"{name} is not a text"
-    if type(record.get("seq")) is not int or not 0 < record["seq"] < 2**63:
+    missing = [name for name in _NEEDED if record.get(name) is None]
+    if missing:
+        return f"the record has no {missing[0]}"
+    if type(record.get("seq")) is not int or not 0 < record["seq"] < _MOST_SEQ:
         return "seq is not a number from 1"
-    detail = record.get("detail")
-    if not isinstance(detail, dict) or not all(isinstance(value, str) for value in detail.values()):
-        return "detail is not an object of texts"
+    at = record.get("at")
     try:
-        if datetime.fromisoformat(record["at"]).tzinfo is None:
-            return "at has no time zone"
-        line.decode("utf-8").encode()
-        json.dumps(record, ensure_ascii=False).encode()
-    except (KeyError, TypeError, ValueError):
-        return "at is not a time, or a text is not Unicode"
-    return ""
+        is_utc = isinstance(at, str) and at.endswith("Z") and datetime.fromisoformat(at).tzinfo is not None
+    except ValueError:
+        is_utc = False
+    return "" if is_utc else "at is not a time in UTC, as 2026-11-02T10:00:00Z"

@@ -42,12 +42,13 @@ INSERT INTO nightingale_reads BY NAME
 SELECT s.stream || '/' || s.seq AS event_id, s."at", s.actor AS person, s.subject AS instance,
        coalesce(s.detail.project, i.project) AS project,
        s.detail.dataset, s.detail.version, s.detail.path,
-       CASE WHEN contains(s.detail.path, '/') THEN regexp_replace(s.detail.path, '/[^/]*$', '') ELSE '' END AS folder,
+       left(s.detail.path, greatest(0, length(s.detail.path) - length(split_part(s.detail.path, '/', -1)) - 1))
+           AS folder,
        coalesce(s.detail.sha256, s.detail.dataset || '/' || s.detail.path) AS file,
        coalesce(try_cast(s.detail.bytes AS BIGINT), 0) AS bytes, coalesce(try_cast(s.detail.size AS BIGINT), 0) AS size,
        coalesce(starts_with(s.detail.exactness, 'whole file')
                 OR try_cast(s.detail.bytes AS BIGINT) >= try_cast(s.detail.size AS BIGINT), false) AS is_whole_file,
-       s.detail.sha256, s.detail.program, regexp_extract(s.detail.program, '[^/]*$') AS program_name,
+       s.detail.sha256, s.detail.program, split_part(s.detail.program, '/', -1) AS program_name,
        coalesce(s.detail.is_inherited = 'true', false) AS is_inherited, i.tier,
        EXISTS (SELECT 1 FROM nightingale_honeypots h WHERE h.dataset = s.detail.dataset AND h.path = s.detail.path)
        OR EXISTS (SELECT 1 FROM nightingale_honeypots h
@@ -83,7 +84,7 @@ SELECT f.stream || '/' || f.seq AS event_id, f."at", CASE WHEN f.actor NOT IN {_
        coalesce(f.detail.why, f.detail.what) AS reason, coalesce({_DECOY}, false) AS is_decoy_key, $batch AS batch
 FROM counted f LEFT JOIN nightingale_instances i ON i.instance = f.stream
 LEFT JOIN nightingale_channels k ON k.channel = f.subject
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 _CHANNELS = """
 INSERT INTO nightingale_channels
@@ -100,11 +101,11 @@ SELECT s.stream || '/' || s.seq AS event_id, s."at", {_WHO.replace("actor", "s.a
        s.stream AS instance, i.project,
        CASE WHEN s.tag = 'jupyter:open:accepted' THEN 'open' ELSE split_part(s.tag, ':', 2) END AS action,
        CASE WHEN s.tag = 'jupyter:open:accepted' THEN 'allowed' ELSE split_part(s.tag, ':', 3) END AS outcome,
-       s.detail.path, regexp_extract(s.detail.path, '[^/]*$') AS file_name,
+       s.detail.path, split_part(s.detail.path, '/', -1) AS file_name,
        coalesce(try_cast(s.detail.bytes AS BIGINT), 0) AS bytes, s.detail.reason, i.tier, $batch AS batch
 FROM own_staged s LEFT JOIN nightingale_instances i ON i.instance = s.stream
 WHERE s.tag LIKE 'contents:%' OR s.tag = 'jupyter:open:accepted'
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 _API = f"""
 INSERT INTO nightingale_api BY NAME
@@ -126,12 +127,15 @@ SELECT f.stream || '/' || f.seq AS event_id, f."at",
        coalesce(f.detail.fingerprint, f.detail.key) AS key, coalesce(f.detail.door, f.detail.through) AS door,
        coalesce({_DECOY}, false) AS is_decoy_key, $batch AS batch
 FROM facts f LEFT JOIN nightingale_instances i ON i.instance = f.of
-"""
+"""  # noqa: S608 - names and numbers of ours
 
 
 def insert_rows(connection: duckdb.DuckDBPyConnection, batch: int) -> None:
     """Bring what is staged into the tables, once; who an instance belongs to is learned first."""
-    connection.execute(_INSTANCES)
-    for insert in (_READS, _GATEWAY, _JUPYTER, _API):
-        connection.execute(insert, {"batch": batch})
-    connection.execute(_CHANNELS)
+    others = connection.execute("SELECT count(*) FROM own_staged WHERE tag != 'dataset:read:recorded'").fetchone()
+    if others and others[0]:  # most blocks hold reads and nothing else
+        connection.execute(_INSTANCES)
+        for insert in (_GATEWAY, _JUPYTER, _API):
+            connection.execute(insert, {"batch": batch})
+        connection.execute(_CHANNELS)
+    connection.execute(_READS, {"batch": batch})

@@ -17,6 +17,7 @@ from nightingale_tui.cli import (
     completing,
     connecting,
     costs,
+    decoys,
     ending,
     exporting,
     finding,
@@ -43,7 +44,13 @@ BUILT_IN: tuple[Command, ...] = (
     *costs.COMMANDS,
     *completing.COMMANDS,
 )
-ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *exporting.COMMANDS, *people.COMMANDS, *quarantining.COMMANDS)
+ADMIN: tuple[Command, ...] = (
+    *admin.COMMANDS,
+    *decoys.COMMANDS,
+    *exporting.COMMANDS,
+    *people.COMMANDS,
+    *quarantining.COMMANDS,
+)
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
 """Flags that may stand before the command's name and are followed by their value."""
