@@ -26,6 +26,7 @@ from nightingale.contract.vocabulary import Action, LogSource, Plan, Status
 from nightingale_tui.api.client import Api
 from tui.api.fake_world import reads
 from tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
+from tui.app.sample_findings import SampleFindings
 
 _ROUTES = [(row, re.compile(re.sub(r"{\w+}", "([^/]+)", row.path) + "$")) for row in OPERATIONS]
 
@@ -53,11 +54,13 @@ _NEXT = {
 }
 
 
-class SamplePlatform:
+class SamplePlatform(SampleFindings):
     """See the module's docstring."""
 
     def __init__(self, instances: tuple[s.InstanceOut, ...] = INSTANCES, now: datetime = NOW) -> None:
+        super().__init__()
         self.instances = {one.id: one for one in instances}
+        self.is_admin = False
         self.now = now
         self.is_down = False
         self.is_expired = False
@@ -111,7 +114,11 @@ class SamplePlatform:
     on_release_instance = on_quarantine_instance
 
     def on_get_me(self) -> s.MeOut:
-        return ME
+        return msgspec.structs.replace(ME, is_admin=self.is_admin)
+
+    def held(self, instance: str, *, is_quarantined: bool) -> s.InstanceOut:
+        one = msgspec.structs.replace(next(iter(self.instances.values())), is_quarantined=is_quarantined)
+        return msgspec.structs.replace(one, id=instance)
 
     def on_get_catalog(self) -> s.CatalogOut:
         return CATALOG

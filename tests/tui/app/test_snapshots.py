@@ -192,3 +192,25 @@ def test_the_list_on_sixteen_colours(looks_the_same):
     parts = make_parts()
     parts.app.theme = "ansi-dark"
     assert looks_the_same(parts, (80, 24))
+
+
+@pytest.mark.slow
+@SIZES
+@pytest.mark.parametrize("what", ["list", "one", "note"])
+def test_findings_of_every_severity(looks_the_same, size, what):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        parts.app.findings.poll()
+        await until(pilot, lambda: parts.app.findings.feed.fetched_at)
+        parts.app.clear_notifications()
+        await pilot.press("f")
+        await until(pilot, lambda: parts.app.screen.query("#findings") and parts.app.screen.selected)
+        if what != "list":
+            await pilot.press("enter")
+            await until(pilot, lambda: "list-2" in str(parts.app.screen.query_one("#finding-text").content))
+        if what == "note":
+            await pilot.press("x")
+            await until(pilot, lambda: parts.app.screen.query("#typed"))
+
+    parts = make_parts()
+    parts.platform.is_admin = True
+    assert looks_the_same(parts, size, steps)

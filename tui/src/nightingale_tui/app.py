@@ -17,8 +17,11 @@ from nightingale_tui.api.client import Api
 from nightingale_tui.commands import InstanceCommands, KeyCommands, ProjectCommands
 from nightingale_tui.controller import Controller
 from nightingale_tui.draft import LaunchDraft
+from nightingale_tui.finding_control import ASKED, FindingControl
+from nightingale_tui.findings import about
 from nightingale_tui.keys import load_keys
 from nightingale_tui.screens.dialogs import PickScreen
+from nightingale_tui.screens.findings import FindingsScreen
 from nightingale_tui.screens.help import HelpScreen
 from nightingale_tui.screens.instances import InstancesScreen
 from nightingale_tui.screens.launch import LaunchScreen
@@ -29,6 +32,7 @@ from nightingale_tui.tunnels import Doors, Tunnels, open_browser
 from nightingale_tui.widgets import words
 
 _TICK_S = 1.0
+_FINDINGS_S = 3.0
 _TOLD_S = 10.0
 """How long words from inside an instance are shown; its detail keeps the last few."""
 _OPENING_S = 25.0
@@ -52,6 +56,7 @@ class NightingaleApp(App[int]):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "usage", "Usage", id="app.usage", tooltip="This month's usage and cost"),
+        Binding("f", "findings", "Findings", id="app.findings", tooltip="What rules saw, for administrators"),
         Binding("p", "project", "Project", id="app.project", tooltip="Switch to another project", show=False),
         Binding("w", "tunnels", "Tunnels", id="app.tunnels", tooltip="Open tunnels; pick one to close it", show=False),
         Binding(
@@ -77,6 +82,7 @@ class NightingaleApp(App[int]):
         super().__init__()
         self.controller = Controller(self, api, project, now, renew)
         self.tunnels = Tunnels(self.controller, doors)
+        self.findings = FindingControl(self.controller)
         self._draft: LaunchDraft | None = None
         self.set_keymap(dict(keys))
 
@@ -88,6 +94,7 @@ class NightingaleApp(App[int]):
         """Begin to ask the platform; let times tick."""
         self.controller.begin()
         self.set_interval(_TICK_S, self.controller.publish)
+        self.set_interval(_FINDINGS_S, self.findings.poll)
 
     def on_unmount(self) -> None:
         """Close the tunnels on the way out, however the app ends."""
@@ -104,11 +111,30 @@ class NightingaleApp(App[int]):
         severity: Literal["error", "information"] = "error" if told.log_tail else "information"
         self.notify(told.text, title=event.instance.name, severity=severity, timeout=_TOLD_S, markup=False)
 
+    @on(FindingControl.Loaded)
+    def _findings_loaded(self, event: FindingControl.Loaded) -> None:
+        """Say that something critical came, wherever the person is."""
+        if event.is_first:
+            self.refresh_bindings()
+        if event.news:
+            first, more = event.news[0], len(event.news) - 1
+            others = f" and {more} more" if more else ""
+            title = "Critical finding" if not event.is_first else "Open critical findings"
+            words = f"{first.rule}: {about(first)}{others}. Press f."
+            self.notify(words, title=title, severity="error", timeout=_TOLD_S, markup=False)
+
+    @on(Controller.Refused)
+    def _refused(self, event: Controller.Refused) -> None:
+        if event.what == ASKED:
+            self.findings.failed(event.problem)
+
     # --- what every screen offers -------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep the keys of the list from acting behind a dialog."""
-        if action in {"launch", "usage", "project", "tunnels"} and self._has_screens_above():
+        if action in {"launch", "usage", "project", "tunnels", "findings"} and self._has_screens_above():
+            return False
+        if action == "findings" and not self.findings.is_offered:
             return False
         return super().check_action(action, parameters)
 
@@ -134,6 +160,10 @@ class NightingaleApp(App[int]):
     def action_usage(self) -> None:
         """Open the usage screen."""
         self.push_screen(UsageScreen(self.controller))
+
+    def action_findings(self) -> None:
+        """Open the findings."""
+        self.push_screen(FindingsScreen(self.controller, self.findings))
 
     def action_project(self) -> None:
         """Pick another project."""
