@@ -132,9 +132,7 @@ class Cluster:
         try:
             return self.projects[name]
         except KeyError:
-            raise RefusedError(
-                ErrorCode.NOT_FOUND, f"there is no project {name}", "Check the project's name."
-            ) from None
+            raise RefusedError(ErrorCode.NOT_FOUND, f"there is no project {name}", "Check its name.") from None
 
     def rate(self, place: str, on: date) -> RateIn | None:
         """Return the rate in force in a place on a day (UTC): the one with the latest effective date up to it."""
@@ -152,7 +150,6 @@ class Cluster:
         if rate is None:
             known = sorted({rate.place for rate in self.rates})
             raise _unknown("place", f"{place} has no prices on {at.astimezone(UTC):%Y-%m-%d}", known)
-        gib = self.disk_gib(size)
         amounts = {
             "cpu": _amount("cpu", size.cpu, self.sizes.cpu, rate.cpu, place),
             "memory": _amount("memory", size.memory, self.sizes.memory, rate.memory, place),
@@ -161,7 +158,7 @@ class Cluster:
         spare = spot.prices(rate, size) if is_spot else {}
         return HourPrice(
             compute=sum({**amounts, **spare}.values(), Decimal(0)),
-            disk=rate.disk_gib * gib,
+            disk=rate.disk_gib * self.disk_gib(size),
             disk_per_gib=rate.disk_gib,
             on_demand=tuple(name for name, amount in amounts.items() if is_spot and amount and name not in spare),
         )
