@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.containers import Contained, require_container
 from infra.local_place import INSTANCE_ID, LocalPlace, needs_root, needs_sandbox, wait_until
 from nightingale.adapters.local_machines import LocalMachines
 from nightingale.contract.vocabulary import ReasonCode
@@ -64,20 +67,34 @@ def moves(place: LocalPlace) -> bool:
     return False
 
 
+def answers(place: LocalPlace) -> bool:
+    """Return whether Jupyter answers at its socket, or where that was moved to."""
+    for path in (place.instance_dir / "run" / "jupyter.sock", place.instance_dir / "shut.sock"):
+        if not path.exists():
+            continue
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.5)
+            probe.connect(str(path))
+            probe.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                return b"200 OK" in probe.recv(4096)
+    return False
+
+
 def test_what_runs_stands_still_and_goes_on_where_it_was(counting: LocalPlace, machines: LocalMachines) -> None:
-    socket = counting.instance_dir / "run" / "jupyter.sock"
+    jupyter = counting.instance_dir / "run" / "jupyter.sock"
     server = counting.server().pid
     for _ in range(2):
         machines.quarantine(INSTANCE_ID)
         assert not moves(counting)
-        assert not socket.exists()
+        assert not jupyter.exists()
     stood = count(counting)
     assert machines.look(INSTANCE_ID, 1).state is MachineState.UP
     for _ in range(2):
         machines.release(INSTANCE_ID)
         assert moves(counting)
     assert count(counting) > stood
-    assert socket.exists()
+    assert jupyter.exists()
     assert counting.server().pid == server
     counting.stop()
 
@@ -147,14 +164,35 @@ def test_a_link_in_the_owners_folder_leads_nowhere(
     """The owner may put anything where the socket was: it is moved as it is, and never followed."""
     other = tmp_path / "other"
     other.write_text("kept", encoding="utf-8")
-    socket = counting.instance_dir / "run" / "jupyter.sock"
-    socket.unlink()
-    socket.symlink_to(other)
+    jupyter = counting.instance_dir / "run" / "jupyter.sock"
+    jupyter.unlink()
+    jupyter.symlink_to(other)
     machines.quarantine(INSTANCE_ID)
     assert (counting.instance_dir / "shut.sock").is_symlink()
     machines.release(INSTANCE_ID)
-    assert (socket.readlink(), other.read_text(encoding="utf-8")) == (other, "kept")
+    assert (jupyter.readlink(), other.read_text(encoding="utf-8")) == (other, "kept")
     counting.stop()
+
+
+@needs_root
+@pytest.mark.timeout(150)
+def test_a_container_is_frozen_goes_on_and_ends(place: LocalPlace, machines: LocalMachines) -> None:
+    require_container()
+    contained = Contained(place)
+    contained.run()
+    server = contained.server()
+    machines.quarantine(INSTANCE_ID)
+    spent = server.cpu_times()
+    assert not answers(place)
+    assert server.cpu_times() == spent
+    assert not (place.instance_dir / "run" / "jupyter.sock").exists()
+    machines.release(INSTANCE_ID)
+    assert (place.instance_dir / "run" / "jupyter.sock").exists()
+    assert answers(place)
+    machines.quarantine(INSTANCE_ID)
+    assert place.stop().returncode == 0
+    assert place.ended().code is ReasonCode.ASKED
+    assert (contained.processes(), contained.containers()) == ([], [])
 
 
 def test_it_takes_a_moment(
