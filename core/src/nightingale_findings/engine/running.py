@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import duckdb
 
-from nightingale_findings.compiled import CompiledRule, CompiledRules
+from nightingale_findings.compiled import CompiledRule, CompiledRules, Correlation
 from nightingale_findings.engine import prefilter, windows
 from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
 from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, reason
@@ -70,7 +70,7 @@ class Engine:
             events,
             passed,
             table=f"nightingale_matches_{source.name}",
-            keep=keep if source.is_wide else (),
+            keep=keep if source.is_wide else None,
         )
         self.failed += failed
         for table in tables:
@@ -119,19 +119,28 @@ class Engine:
             )
             return
         try:
-            source = windows.matches(correlation, [held[member] for member in correlation.rules])
-            for place, stage in enumerate(prefilter.stages(correlation)):
-                table = f"nightingale_candidates_{place}"
-                found = prefilter.candidates(correlation, source, stage)
-                self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {found}")
-                source = prefilter.held(correlation, source, table)
-            self.connection.execute(
-                f"INSERT INTO {HITS} BY NAME {windows.hits(rule, windows.windows(correlation, source))}"
-            )
+            source = self._held(correlation, [held[member] for member in correlation.rules])
+            if source:
+                found = windows.hits(rule, windows.windows(correlation, source))
+                self.connection.execute(f"INSERT INTO {HITS} BY NAME {found}")
         except STOPPED:
             raise
         except duckdb.Error as failed:
             self._fail(rule, reason(failed))
+
+    def _held(self, correlation: Correlation, members: Sequence[Matched]) -> str:
+        """Return a query of the matches that need an exact look; nothing when no window can fire."""
+        source = windows.matches(correlation, members)
+        for place, stage in enumerate(prefilter.stages(correlation)):
+            table = f"nightingale_candidates_{place}"
+            found = prefilter.candidates(correlation, source, stage)
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {found}")
+            buckets = self.connection.execute(f"SELECT DISTINCT bucket FROM {table}").fetchall()
+            if not buckets:
+                return ""
+            stretches = prefilter.stretches([bucket for (bucket,) in buckets], correlation.span_s)
+            source = prefilter.held(correlation, windows.matches(correlation, members, stretches), table)
+        return source
 
     def _fail(self, rule: CompiledRule, why: str) -> None:
         self.failed += (FailedRule(rule.id, why),)

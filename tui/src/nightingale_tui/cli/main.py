@@ -24,6 +24,8 @@ from nightingale_tui.cli import (
     looking,
     people,
     reading,
+    rules,
+    scanning,
 )
 from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
 from nightingale_tui.cli.connection import connect
@@ -41,7 +43,14 @@ BUILT_IN: tuple[Command, ...] = (
     *costs.COMMANDS,
     *completing.COMMANDS,
 )
-ADMIN: tuple[Command, ...] = (*admin.COMMANDS, *decoys.COMMANDS, *exporting.COMMANDS, *people.COMMANDS)
+ADMIN: tuple[Command, ...] = (
+    *admin.COMMANDS,
+    *decoys.COMMANDS,
+    *exporting.COMMANDS,
+    *people.COMMANDS,
+    *scanning.COMMANDS,
+    *rules.COMMANDS,
+)
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
 """Flags that may stand before the command's name and are followed by their value."""
