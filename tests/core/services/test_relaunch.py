@@ -231,9 +231,14 @@ async def test_a_dataset_or_member_that_left_keeps_it_down(platform: FakePlatfor
     platform.clock.advance(WAITS[0])
     await beat(platform)
     assert by_platform(platform) == []
+    assert (platform.get().relaunch_at, platform.get().relaunch_why) == (
+        None,
+        "It is not launched again: grace left brain.",
+    )
     apply_cluster(platform.store, msgspec.structs.replace(cluster, images=cluster.images[1:]))
     await beat(platform)
     assert by_platform(platform) == []
+    assert "there is no image default" in platform.get().relaunch_why
     apply_cluster(platform.store, cluster)
     await beat(platform)
     assert len(by_platform(platform)) == 1

@@ -17,6 +17,7 @@ from doubles.audit import MemoryAuditLog
 from doubles.clocks import FixedClock
 from doubles.clusters import ADMIN, apply_cluster, small_cluster
 from doubles.signatures import FakeSignatures
+from doubles.spot_clusters import spot_cluster
 from nightingale.adapters.sqlite import SqliteStore
 from nightingale.contract import schemas as s
 from nightingale.contract.vocabulary import Role
@@ -60,6 +61,7 @@ def clusters(draw: st.DrawFn) -> s.ClusterIn:
         cpu={"s": price, "1": Decimal(0)},
         memory={},
         disk_gib=price,
+        spot=draw(st.sampled_from([None, s.SpotRateIn(), s.SpotRateIn(cpu={"s": Decimal("0.1")})])),
     )
     policy = draw(st.sampled_from([None, s.PolicyIn(), s.PolicyIn(idle_stop_after=0, schedule=s.ScheduleIn())]))
     cluster = replace(cluster, policy=policy)
@@ -89,6 +91,24 @@ def test_what_is_exported_plans_no_difference(tmp_path: Path) -> None:
     turned = replace(small_cluster(), people=small_cluster().people[::-1], projects=small_cluster().projects[::-1])
     apply_cluster(store, turned)
     assert to_yaml(service.get(ADMIN).cluster) == path.read_text()
+    store.close()
+
+
+def test_spot_prices_and_machine_types_without_spot_are_exported_and_plan_no_difference(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "nightingale.db")
+    apply_cluster(store, spot_cluster())
+    service = ClusterService(store, FixedClock(), MemoryAuditLog(), FakeSignatures())
+    path = tmp_path / "cluster.yaml"
+    path.write_text(to_yaml(service.get(ADMIN).cluster))
+    assert path.read_text().count("spot: false") == 4
+    cluster = load_cluster_file(path).cluster
+    assert service.plan(ADMIN, s.ClusterPlanIn(cluster=cluster)).changes == ()
+    (at,) = (number for number, one in enumerate(cluster.rates) if one.spot is not None)
+    dearer = replace(cluster.rates[at], spot=s.SpotRateIn(cpu={"s": Decimal("0.2")}))
+    rates = (*cluster.rates[:at], dearer, *cluster.rates[at + 1 :])
+    changes = service.plan(ADMIN, s.ClusterPlanIn(cluster=replace(cluster, rates=rates))).changes
+    whose = "rates.aws-fra.2026-01-01.spot"
+    assert [change.key for change in changes] == [f"{whose}.cpu.s", f"{whose}.memory.s"]
     store.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nightingale.contract.errors import ErrorCode
@@ -15,7 +15,7 @@ from nightingale.domain.history import Event, EventName
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import Bound, Policy, Uses, policy_for, why_up
 from nightingale.domain.policy_checks import CHECKED, require_allowed
-from nightingale.domain.relaunch import relaunch_of
+from nightingale.domain.relaunch import Relaunch, relaunch_of
 from nightingale.domain.response import ResponsePolicy
 from nightingale.ports.clock import Ids
 from nightingale.ports.machines import Machines
@@ -99,23 +99,36 @@ class Times:
 
     def _relaunch(self, instance: Instance) -> Event | None:
         """Return the retry of an instance that the cloud took back, where one is due."""
-        found = relaunch_of(instance, policy_for(self.cluster, instance.project), self.now)
+        found = find_relaunch(self.cluster, instance, self.now)
         is_due = found is not None and found.at is not None and self.now >= found.at
         if found is None or not is_due or not _may_start(instance, self.cluster, self.machines):
             return None
-        try:
-            require_startable(self.cluster, instance)
-        except RefusedError:
-            return None  # it stays failed; a retry by hand says what is missing
         return found.event(self.ids.new("b"))
+
+
+def find_relaunch(cluster: Cluster, instance: Instance, now: datetime) -> Relaunch | None:
+    """Return when it is launched again by itself, or why not, as `relaunch_of` and the catalogue say."""
+    found = relaunch_of(instance, policy_for(cluster, instance.project), now)
+    if found is None or found.at is None:
+        return found
+    if not _is_member(instance, cluster):
+        return replace(found, at=None, words=f"It is not launched again: {instance.owner} left {instance.project}.")
+    try:
+        require_startable(cluster, instance)
+    except RefusedError as refusal:
+        return replace(found, at=None, words=f"It is not launched again: {refusal.message}.")
+    return found
+
+
+def _is_member(instance: Instance, cluster: Cluster) -> bool:
+    project = cluster.projects.get(instance.project)
+    return project is not None and any(member.person == instance.owner for member in project.members)
 
 
 def _may_start(instance: Instance, cluster: Cluster, machines: Mapping[str, Machines]) -> bool:
     """Return whether its owner could start it now: nobody's instance comes up by itself where they could not."""
-    project = cluster.projects.get(instance.project)
-    is_member = project is not None and any(member.person == instance.owner for member in project.members)
     place = machines.get(instance.place)
-    if instance.is_quarantined or not is_member or place is None:
+    if instance.is_quarantined or not _is_member(instance, cluster) or place is None:
         return False
     try:
         require_sandbox(place, instance.tier)

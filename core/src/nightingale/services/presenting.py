@@ -27,8 +27,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import HistoryEntry, Reason
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import policy_for, why_up
-from nightingale.domain.relaunch import relaunch_of
-from nightingale.services.policies import uses_of
+from nightingale.services.policies import find_relaunch, uses_of
 
 _NEARLY_FULL = 90
 """Per cent of a home from which on its people are warned."""
@@ -64,8 +63,8 @@ def present_instance(
         price = cluster.price(instance.place, instance.size, now, is_spot=instance.spot.is_spot).total
     except RefusedError:
         price = cost.amount * 0
-    policy = policy_for(cluster, instance.project)
-    verdict, relaunch = why_up(instance, policy, now, uses_of(instance, now)), relaunch_of(instance, policy, now)
+    verdict = why_up(instance, policy_for(cluster, instance.project), now, uses_of(instance, now))
+    relaunch = find_relaunch(cluster, instance, now)
     return InstanceOut(
         id=instance.id,
         name=instance.name,
