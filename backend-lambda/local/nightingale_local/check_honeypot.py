@@ -11,7 +11,7 @@ from nightingale.contract.schemas import QuarantineIn
 from nightingale_local.demo_material import DECOY, SENSITIVE
 from nightingale_local.measures import require
 from nightingale_tui.api.client import Api
-from nightingale_tui.api.errors import ConflictError
+from nightingale_tui.api.errors import ForbiddenError
 
 MOST_SECONDS = 10.0
 """From the read to the finding."""
@@ -40,7 +40,7 @@ def touch(api: Api, operator: Api, project: str, instance: str, cell: Callable[[
     _until_held(operator, project, instance, instance_id)
     try:
         api.stop_instance(project, instance)
-    except ConflictError:
+    except ForbiddenError:
         pass
     else:
         require(False, "the owner of a quarantined instance could stop it")  # noqa: FBT003 - the condition, not a switch
