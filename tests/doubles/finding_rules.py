@@ -38,8 +38,8 @@ def rule(name: str, where: str | None = None, **more: Any) -> CompiledRule:
 
 def correlated(name: str, kind: str, conditions: Sequence[tuple[str, float]] = (), **more: Any) -> CompiledRule:
     outer = {key: more.pop(key) for key in ("episode_s", "is_finding", "source") if key in more}
-    settings = {"rules": ("every",), "span_s": 60, "conditions": tuple(conditions)}
-    return rule(name, correlation=Correlation(kind=kind, **{**settings, **more}), **outer)
+    settings: dict[str, Any] = {"rules": ("every",), "span_s": 60, "conditions": tuple(conditions), "kind": kind}
+    return rule(name, correlation=Correlation(**{**settings, **more}), **outer)
 
 
 def ruled(*rules: CompiledRule) -> CompiledRules:

@@ -47,9 +47,8 @@ def test_no_answer_to_a_researcher_a_lead_or_an_auditor_tells_which_files_are_de
     for operation in OPERATIONS:
         if operation.method != "GET":
             continue
-        path = {"instance": "scan", "source": "build", "stream": PLATFORM_STREAM, "channel": "c-0000000000"}
         for who in ("grace", "ada", "otto", "instance"):
-            answer = platform.handle(operation.name, who, **path)
+            answer = platform.handle(operation.name, who, "scan", source="build", stream=PLATFORM_STREAM)
             looked += answer.status == 200
             assert b"honeypot" not in answer.body or operation.name == "get_openapi"
             for secret in (DECOY, *KEYS):

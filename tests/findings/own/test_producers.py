@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -60,7 +60,8 @@ def derived(connection: duckdb.DuckDBPyConnection, kind: str) -> list[dict[str, 
 
 
 def seconds_of(event: dict[str, Any]) -> float:
-    return (event["at"] - at(0).replace(tzinfo=None)).total_seconds()
+    when: datetime = event["at"]
+    return (when - at(0).replace(tzinfo=None)).total_seconds()
 
 
 # --- reads ------------------------------------------------------------------------------------------------------------
@@ -243,3 +244,21 @@ def test_an_event_that_comes_late_takes_nothing_back(connection):
     insert(connection, "reads", read(50))
     assert derived(connection, "first_use") == [told]
     assert at(100).replace(tzinfo=None) - told["at"] == timedelta(0)
+
+
+# --- decoys -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_decoy_key_in_a_clouds_log_is_told_and_others_are_not(connection):
+    produce(connection)  # there need not be such a log
+    connection.execute("INSERT INTO nightingale_decoy_keys VALUES ('AKIAIOSFODNN7EXAMPLE')")
+    connection.execute('CREATE TABLE cloudtrail (event_id VARCHAR, "at" TIMESTAMP, person VARCHAR, raw VARCHAR)')
+    for number, key in enumerate(("AKIAIOSFODNN7EXAMPLE", "AKIAOTHER", "AKIAIOSFODNN7EXAMPLE")):
+        raw = f'{{"eventName": "ListBuckets", "userIdentity": {{"accessKeyId": "{key}"}}}}'
+        seen_at = at(number).replace(tzinfo=None)
+        connection.execute("INSERT INTO cloudtrail VALUES (?, ?, 'arn:x', ?)", [str(number), seen_at, raw])
+    mentioned = '{"eventName": "DeleteAccessKey", "requestParameters": {"accessKeyId": "AKIAIOSFODNN7EXAMPLE"}}'
+    connection.execute("INSERT INTO cloudtrail VALUES ('9', '2026-01-01', 'arn:y', ?)", [mentioned])
+    (found,) = derived(connection, "decoy_key_used")
+    assert (found["subject"], found["note"], found["person"]) == ("AKIAIOSFODNN7EXAMPLE", "ListBuckets", "arn:x")
+    assert derived(connection, "decoy_key_used") == [found]

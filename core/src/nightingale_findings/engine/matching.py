@@ -7,12 +7,13 @@ Every rule's `where` is a column of a table of those events that any of them mat
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from nightingale_findings.compiled import CompiledRule
+from nightingale_findings.engine.shared import layered, shared
 from nightingale_findings.engine.sql import is_a_time, named, standard
 
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -43,23 +44,19 @@ def match(
     rules: Sequence[CompiledRule],
     *,
     table: str,
-    keep: Sequence[str] = (),
+    keep: Sequence[str] | None = None,
 ) -> tuple[tuple[Matches, ...], tuple[FailedRule, ...]]:
-    """Make tables of the events of `relation` that any of the rules matches, with the fields `keep`.
+    """Make tables of the events of `relation` that any of the rules matches.
 
-    Returns one table, or more of them when a rule failed and was left out. Raises what STOPPED names.
+    With `keep`, the relation is worked out (a wide source) and these fields of it are kept too; without, its columns
+    lie in a table. Returns one table, or more of them when a rule failed and was left out. Raises what STOPPED names.
     """
     if not rules:
         return (), ()
     columns = {rule.id: f"m{place}" for place, rule in enumerate(rules)}
-    wheres = ", ".join(f"coalesce({rule.where}, false) AS {columns[rule.id]}" for rule in rules)
-    others = "".join(f", {named(name)}" for name in keep)
+    query = _lying(relation, rules, columns) if keep is None else _worked_out(relation, rules, columns, keep)
     try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {named(table)} AS SELECT * FROM "
-            f"(SELECT {standard()}{others}, {wheres} FROM {relation} WHERE {is_a_time()}) "
-            f"WHERE {' OR '.join(columns.values())}"
-        )
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {named(table)} AS {query}")
     except STOPPED:
         raise
     except duckdb.Error as failed:
@@ -70,6 +67,29 @@ def match(
         second, worse = match(connection, relation, rules[half:], table=table + "b", keep=keep)
         return first + second, bad + worse
     return (Matches(table, columns),), ()
+
+
+def _lying(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, str]) -> str:
+    """Filter first: a column in a table is read as it lies, often as a dictionary, and only what passes goes on."""
+    wheres = ", ".join(f"coalesce({rule.where}, false) AS {columns[rule.id]}" for rule in rules)
+    passed = " OR ".join(f"({rule.where})" for rule in rules)
+    return f"SELECT {standard()}, {wheres} FROM {relation} AS events WHERE {is_a_time()} AND ({passed})"
+
+
+def _worked_out(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, str], keep: Sequence[str]) -> str:
+    """Work every condition out once and filter after that.
+
+    DuckDB would move the filter down, to before the fields are taken out of the JSON, and take them out twice; not past
+    a column that is another each time it is asked for, as a random number is.
+    """
+    conditions, layers = shared([rule.where or "false" for rule in rules])
+    wheres = ", ".join(
+        f"coalesce({condition}, false) AS {columns[rule.id]}" for rule, condition in zip(rules, conditions, strict=True)
+    )
+    others = "".join(f", {named(name)}" for name in keep)
+    asked = f"SELECT {standard()}{others}, {wheres}, random() AS tick FROM {layered(relation, layers)}"
+    passed = " OR ".join((*columns.values(), "tick < 0"))
+    return f"SELECT * EXCLUDE (tick) FROM ({asked}) WHERE {is_a_time()} AND ({passed})"
 
 
 def reason(failed: duckdb.Error) -> str:

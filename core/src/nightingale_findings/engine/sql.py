@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from nightingale_findings.logsource import STANDARD
 
@@ -33,6 +34,11 @@ def number(value: float) -> str:
 def seconds(span_s: int) -> str:
     """Return an interval."""
     return f"INTERVAL {int(span_s)} SECOND"
+
+
+def time(moment: datetime) -> str:
+    """Return a timestamp literal of a time without a zone."""
+    return f"TIMESTAMP '{moment.isoformat(sep=' ')}'"
 
 
 def is_a_time(column: str = '"at"') -> str:

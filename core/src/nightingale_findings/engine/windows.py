@@ -18,13 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from nightingale_findings.compiled import CompiledRule, Correlation
-from nightingale_findings.engine.sql import is_a_time, named, number, seconds, text
+from nightingale_findings.engine.sql import is_a_time, named, number, seconds, text, time
 from nightingale_findings.logsource import FieldType
 
 NUMERIC = frozenset({"value_sum", "value_avg", "value_percentile", "value_median"})
 TEMPORAL = frozenset({"temporal", "temporal_ordered"})
+
+
+Stretch = tuple[datetime, datetime]
+"""From, until; the end is not in it."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,23 @@ class Matched:
     """The types of columns that are not text."""
 
 
-def matches(correlation: Correlation, members: Sequence[Matched]) -> str:
-    """Return a query of all matches: r (which rule), the standard columns (`at` as t), g0, g1... and v (the value)."""
-    return " UNION ALL ".join(_member(correlation, place, member) for place, member in enumerate(members))
+def matches(correlation: Correlation, members: Sequence[Matched], stretches: Sequence[Stretch] = ()) -> str:
+    """Return a query of all matches: r (which rule), the standard columns (`at` as t), g0, g1... and v (the value).
+
+    With stretches of time (from, until) of the matches in these.
+    """
+    return " UNION ALL ".join(_member(correlation, place, member, stretches) for place, member in enumerate(members))
 
 
-def _member(correlation: Correlation, place: int, member: Matched) -> str:
+def _member(correlation: Correlation, place: int, member: Matched, stretches: Sequence[Stretch]) -> str:
     keys = [named(alias_of(correlation, name, member.rule.id)) for name in correlation.group_by]
     group = "".join(f", CAST({key} AS VARCHAR) AS g{at}" for at, key in enumerate(keys))
     whole = "".join(f" AND {key} IS NOT NULL" for key in keys)
+    within = " OR ".join(f'("at" >= {time(begin)} AND "at" < {time(end)})' for begin, end in stretches) or is_a_time()
     columns = 'event_id, "at" AS t, person, instance, project'
     return (
         f"SELECT {place} AS r, {columns}{group}, {_value(correlation, member)} AS v FROM {member.relation} AS events "
-        f"WHERE ({member.predicate}) AND {is_a_time()}{whole}"
+        f"WHERE ({member.predicate}) AND ({within}){whole}"
     )
 
 
@@ -69,9 +78,10 @@ def _value(correlation: Correlation, member: Matched) -> str:
         return f"CASE WHEN {present} THEN CAST(to_json([{', '.join(columns)}]) AS VARCHAR) END"
     if correlation.kind in NUMERIC:
         column = named(fields[0])
-        if member.types.get(fields[0]) is FieldType.WHOLE:
+        kind = member.types.get(fields[0])
+        if kind is FieldType.WHOLE:
             return column
-        double = f"TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE)"
+        double = column if kind is FieldType.NUMBER else f"TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE)"
         return f"CASE WHEN isfinite({double}) THEN {double} END"
     return "NULL::INTEGER"
 

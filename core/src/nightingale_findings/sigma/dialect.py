@@ -18,12 +18,12 @@ from sigma.conversion.state import ConversionState
 from sigma.types import SigmaExpansion, SigmaString, SigmaType
 
 from nightingale_findings.logsource import FieldType, LogSource
-from nightingale_findings.sigma.columns import Column, column_of
+from nightingale_findings.sigma.columns import RAW, Column, column_of
 from nightingale_findings.sigma.fields import asked_of, over
 from nightingale_findings.sigma.placeholders import filled
 from nightingale_findings.sigma.refusal import Refusal
-from nightingale_findings.sigma.sql import all_of, any_of, plain
-from nightingale_findings.sigma.values import Test, one_of
+from nightingale_findings.sigma.sql import all_of, any_of, name, plain
+from nightingale_findings.sigma.values import Test, anywhere, one_of
 
 Condition = ConditionItem | ConditionFieldEqualsValueExpression | ConditionValueExpression | None
 
@@ -86,7 +86,7 @@ class DuckDBDialect(TextQueryBackend):
         rows: list[str] = []
         for value in every:
             text = plain(value) if type(value) is SigmaString else None
-            if text is not None and column.type in (FieldType.TEXT, FieldType.TEXTS):
+            if text is not None and '"' not in text and column.type in (FieldType.TEXT, FieldType.TEXTS):
                 texts.append(text)
                 continue
             asked = asked_of(column, value, self.column)
@@ -101,10 +101,15 @@ class DuckDBDialect(TextQueryBackend):
         return any_of(rows)
 
     def _keyword(self, value: SigmaType) -> str:
-        raise Refusal(
-            f"a search for {str(value)!r} names no field",
-            "name the field that holds it: this source is not searched as one text",
-        )
+        """Search a wide source as the text that its event came as; others have none."""
+        if not self._source.is_wide:
+            raise Refusal(
+                f"a search for {str(value)!r} names no field, and {self._source.name} is not searched as one text",
+                "name the field that holds it",
+            )
+        self.columns[RAW] = Column(RAW, FieldType.TEXT)
+        values = [inner for one in _unfolded(value) for inner in filled(one, self._placeholders)]
+        return any_of(f"coalesce({anywhere(one)(name(RAW))}, FALSE)" for one in values)
 
 
 def _unfolded(value: SigmaType) -> list[SigmaType]:

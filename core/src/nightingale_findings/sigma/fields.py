@@ -26,7 +26,7 @@ from nightingale_findings.sigma.columns import Column
 from nightingale_findings.sigma.networks import inside
 from nightingale_findings.sigma.refusal import Refusal
 from nightingale_findings.sigma.sql import ELEMENT, any_of, literal, name, number, plain
-from nightingale_findings.sigma.values import Test, any_test, equals, matches, numeric
+from nightingale_findings.sigma.values import EXACT, Test, any_test, equals, matches, numeric
 
 _TEXTUAL = (FieldType.TEXT, FieldType.TEXTS)
 _NUMERIC = (FieldType.WHOLE, FieldType.NUMBER)
@@ -70,7 +70,7 @@ def asked_of(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of value 
         case SigmaBool():
             return _flag(column, is_true=value.boolean)
         case SigmaString():
-            return _text(column, value)
+            return _unescaped(column, value, _text(column, value))
         case SigmaRegularExpression():
             return matches(value)
         case SigmaCIDRExpression():
@@ -90,8 +90,11 @@ def over(column: Column, tests: Sequence[Test]) -> str:
     if column.type is FieldType.TEXTS:
         return _any_element(quoted, test)
     if column.type is FieldType.TEXT and column.is_json:
-        # A list at a path of an event: any of its elements counts, and so does its own text.
-        of_list = any_of((_sure(test(quoted)), f"json_valid({quoted}) AND {_any_element(_elements(quoted), test)}"))
+        # A list at a path of an event: any of its elements counts, and so does its own text. One CASE for the whole, so
+        # that the engine asks what many rules ask once. CASE within CASE: AND would take the elements of a text that is
+        # no JSON too, which raises.
+        elements = _any_element(f"json_extract_string({quoted}, '$[*]')", test)
+        of_list = any_of((_sure(test(quoted)), f"CASE WHEN json_valid({quoted}) THEN {elements} ELSE FALSE END"))
         return f"CASE WHEN starts_with({quoted}, '[') THEN {of_list} ELSE {_sure(test(quoted))} END"
     return _sure(test(_as_text(column)))
 
@@ -102,10 +105,6 @@ def _sure(test: str) -> str:
 
 def _any_element(texts: str, test: Test) -> str:
     return _sure(f"len(list_filter({texts}, lambda {ELEMENT}: {test(ELEMENT)})) > 0")
-
-
-def _elements(quoted: str) -> str:
-    return f"json_extract_string({quoted}, '$[*]')"
 
 
 def _as_text(column: Column) -> str:
@@ -133,6 +132,8 @@ def _part(column: Column, operator: str, value: SigmaTimestampPart) -> str:
 
 
 def _compared(column: Column, operator: str, value: float) -> str | Test:
+    if abs(value) >= EXACT:
+        raise Refusal(f"the number {value} is too large to be exact", "write it in quotes, as text")
     if column.type in _TEXTUAL:
         return numeric(operator, value)
     if column.type not in _NUMERIC:
@@ -158,7 +159,7 @@ def _text(column: Column, value: SigmaString) -> str | Test:
         return equals(value)
     if column.type in _NUMERIC:
         # A text that is no number is in no numeric column.
-        return _compared(column, "=", _read(text)) if _NUMBER.fullmatch(text) else "FALSE"
+        return _sure(f"{name(column.name)} = {text.lstrip('+')}") if _NUMBER.fullmatch(text) else "FALSE"
     if column.type is FieldType.FLAG:
         return _flag(column, is_true=text.lower() == "true") if text.lower() in ("true", "false") else "FALSE"
     try:
@@ -169,8 +170,15 @@ def _text(column: Column, value: SigmaString) -> str | Test:
     return _sure(f"{name(column.name)} = TIMESTAMP {literal(utc.isoformat(sep=' '))}")
 
 
-def _read(text: str) -> float:
-    return float(text) if "." in text else int(text)
+def _unescaped(column: Column, value: SigmaString, asked: str | Test) -> str | Test:
+    r"""Look for quotes as JSON inside of JSON has them, too: a policy's `"Allow"` is there as `\"Allow\"`."""
+    if (
+        isinstance(asked, str)
+        or not column.is_json
+        or not any('"' in part for part in value.s if isinstance(part, str))
+    ):
+        return asked
+    return lambda x: any_of((asked(x), asked(f"replace({x}, '\\\"', '\"')")))
 
 
 def _reference(column: Column, value: SigmaFieldReference, other: Column) -> str | Test:

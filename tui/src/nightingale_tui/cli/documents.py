@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Literal
+
 import msgspec
 
 from nightingale.contract.reads import ReadRecord
@@ -48,3 +51,90 @@ class FindingsExportOut(msgspec.Struct, frozen=True, kw_only=True):
 
     findings: int
     files: tuple[str, ...]
+
+
+class SetAsideOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be read; `head` is its first 200 characters."""
+
+    file: str
+    line: int | None
+    why: str
+    head: str
+
+
+class ScannedFindingOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One episode of one rule in one group."""
+
+    rule: str
+    title: str
+    severity: Literal["informational", "low", "medium", "high", "critical"]
+    techniques: tuple[str, ...]
+    """MITRE ATT&CK ids."""
+    first_seen: datetime
+    last_seen: datetime
+    event_ids: tuple[str, ...]
+    """The events' own ids (CloudTrail's `eventID`), 200 at most: the first and the last ones; `event_count` is all."""
+    event_count: int
+    person: str | None
+    group: dict[str, str]
+    value: float | None
+    next_step: str
+    origin: str
+    author: str
+
+
+class ScanOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A scan of files: how much was read, what was set aside (a number, and the first ones), what was found."""
+
+    source: str
+    events_read: int
+    duplicates: int
+    set_aside: int
+    set_aside_first: tuple[SetAsideOut, ...]
+    rules_refused: tuple[str, ...]
+    rules_failed: tuple[str, ...]
+    findings: tuple[ScannedFindingOut, ...]
+
+
+class RuleOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule, as people read it."""
+
+    name: str
+    id: str
+    title: str
+    description: str
+    severity: str
+    source: str
+    techniques: tuple[str, ...]
+    fields: tuple[str, ...]
+    falsepositives: tuple[str, ...]
+    response: str
+    next_step: str
+    author: str
+    origin: str
+
+
+class RulesOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules, by name."""
+
+    rules: tuple[RuleOut, ...]
+
+
+class JudgedEventOut(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as one plain rule sees it; `fields` holds what the event says where the rule looks."""
+
+    event_id: str
+    rule: str
+    matches: bool
+    fields: dict[str, str | None]
+
+
+class RuleTestOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule says of some events. `value` is the most that a correlation counted."""
+
+    rule: str
+    fires: bool
+    findings: int
+    value: float | None
+    set_aside: int
+    events: tuple[JudgedEventOut, ...]

@@ -26,6 +26,8 @@ from nightingale_tui.cli import (
     people,
     quarantining,
     reading,
+    rules,
+    scanning,
 )
 from nightingale_tui.cli.command import Command, plugin_commands, plugin_names
 from nightingale_tui.cli.connection import connect
@@ -50,6 +52,8 @@ ADMIN: tuple[Command, ...] = (
     *exporting.COMMANDS,
     *people.COMMANDS,
     *quarantining.COMMANDS,
+    *scanning.COMMANDS,
+    *rules.COMMANDS,
 )
 _ADMIN = "admin"
 _TAKES_VALUE = frozenset({"--url", "--project", "-p", "-o", "--output"})
