@@ -69,6 +69,9 @@ def test_settings_are_read_whole() -> None:
     place = Settings.read({**ENVIRONMENT, **IN_AWS}).place
     assert place == PlaceSettings(NETWORK, "ami-12345678", "123456789012", "nightingale-instance")
     assert place.vpc_id == "vpc-1"
+    assert Settings.read(ENVIRONMENT).quarantine_group is None
+    told = Settings.read({**ENVIRONMENT, "NIGHTINGALE_QUARANTINE_GROUP": "sg-0123456789abcdef0"})
+    assert told.quarantine_group == "sg-0123456789abcdef0"
 
 
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
@@ -97,6 +100,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ({**IN_AWS, "NIGHTINGALE_AWS_NETWORK": "{"}, "is JSON"),
         ({**IN_AWS, "NIGHTINGALE_AWS_ACCOUNT": "12"}, "no account's number"),
         ({**IN_AWS, "NIGHTINGALE_AWS_INSTANCE_ROLE": "path/role"}, "without its path"),
+        ({"NIGHTINGALE_QUARANTINE_GROUP": "quarantine"}, "no security group's id"),
     ],
 )
 def test_a_setting_that_says_nothing_is_refused_in_words(wrong: Mapping[str, str], words: str) -> None:

@@ -71,7 +71,7 @@ async def run(folders: Folders) -> None:
         every(0.01, "in_flight", in_flight),  # a person waits for it; the fifth of the time bounds what it costs
         every(0.25, "refresh", _in_thread(watch.refresh)),
         every(1.0, "running", watch.beat_running, is_waiting=True),
-        every(1.0, "quarantine", _in_thread(watch.beat_quarantine)),
+        every(1.0, "quarantine", _in_thread(watch.beat_quarantine), is_waiting=True),
         every(10.0, "last_good", _in_thread(watch.save_last_good)),
         every(10.0, "activity", watch.beat_activity),
         every(5.0, "orphans", _in_thread(reconcile.end_orphans)),

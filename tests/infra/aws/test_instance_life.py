@@ -17,6 +17,9 @@ import pytest
 import yaml
 
 from infra.aws.account import MODULE, REGION, Account, Instance
+from nightingale.adapters.aws_clients import LazyClient
+from nightingale.adapters.ec2_quarantine import Ec2Quarantine
+from nightingale.adapters.ec2_seen import INSTANCE_TAG
 
 OTHER_KEY = f"arn:aws:kms:{REGION}:123456789012:key/00000000-a97e-4b2e-8c0c-0b1a0d1b0c0d"
 
@@ -133,12 +136,32 @@ def it_is_switched_to_spot(instance: Instance) -> None:
     assert instance.home_is_at() == spot["InstanceId"]
 
 
+def it_is_cut_off_and_stays_so_when_it_is_stopped(instance: Instance) -> None:
+    """Quarantine swaps the group past Terraform: a build leaves it, and the release finds the machine's own again."""
+    instance.apply()
+    ec2, machine = instance.account.ec2, instance.machine()
+    (own,) = (group["GroupId"] for group in machine["SecurityGroups"])
+    instance_id = next(tag["Value"] for tag in machine["Tags"] if tag["Key"] == INSTANCE_TAG)
+    group = ec2.create_security_group(GroupName="quarantine", Description="quarantine", VpcId=machine["VpcId"])[
+        "GroupId"
+    ]
+    quarantine = Ec2Quarantine(LazyClient("ec2", region=REGION, client=ec2), machine["VpcId"], group)
+    quarantine.put_in(instance_id)
+    assert instance.changes_left() == ""
+    instance.apply(desired_state="stopped", generation=2)
+    assert [one["GroupId"] for one in instance.machine()["SecurityGroups"]] == [group]
+    quarantine.let_out(instance_id)
+    assert [one["GroupId"] for one in instance.machine()["SecurityGroups"]] == [own]
+    ec2.delete_security_group(GroupId=group)
+
+
 LIVES: tuple[Callable[[Instance], None], ...] = (
     it_is_launched_stopped_and_started,
     it_is_resized_while_it_is_stopped,
     it_is_resized_while_it_runs_and_retried,
     its_spot_machine_is_taken_back_and_stopped,
     it_is_switched_to_spot,
+    it_is_cut_off_and_stays_so_when_it_is_stopped,
 )
 
 

@@ -181,8 +181,30 @@ class FakeOperations(FakeFindings):
         stops_at = self.now + timedelta(seconds=body.seconds)
         return self._act(project, name, Action.EXTEND, Status.RUNNING, stops_at=stops_at)
 
-    def on_delete_instance(self, _: str, project: str, name: str) -> s.InstanceOut:
+    def on_delete_instance(
+        self,
+        _: str,
+        project: str,
+        name: str,
+        destroy_evidence: bool = False,  # noqa: FBT001, FBT002 - a query's flag
+    ) -> s.InstanceOut:
+        if self.named(name, project).is_quarantined and not destroy_evidence:
+            raise Refused(ErrorCode.NOT_ALLOWED_NOW, f"{name} is in quarantine.")
         return self._act(project, name, Action.DELETE, Status.TERMINATING)
+
+    def on_quarantine_instance(self, person: str, project: str, name: str, body: s.QuarantineIn) -> s.InstanceOut:
+        held = s.QuarantineOut(since=self.now, words="In quarantine.", by=person, why=body.why, trouble=self.stubborn)
+        return self._change(project, name, "quarantine", is_quarantined=True, quarantine=held)
+
+    def on_release_instance(self, person: str, project: str, name: str, body: s.QuarantineIn) -> s.InstanceOut:
+        held = self.named(name, project).quarantine
+        if held is not None:
+            held = msgspec.structs.replace(held, released_at=self.now, released_by=person, released_why=body.why)
+        return self._change(project, name, "release", is_quarantined=False, quarantine=held)
+
+    def _change(self, project: str, name: str, event: str, **fields: Any) -> s.InstanceOut:
+        instance = self.named(name, project)
+        return self.set(instance, instance.status, event, **fields)
 
     def on_open_jupyter(self, person: str, project: str, name: str) -> s.JupyterOut:
         instance = self.named(name, project)

@@ -41,6 +41,8 @@ class FakeState:
         self.tokens: dict[str, str] = {}
         self.nonces: list[str] = []
         self.instances: dict[str, s.InstanceOut] = {}
+        self.stubborn = ""
+        """Why a machine does not follow its quarantine."""
         self.history: dict[str, list[s.HistoryEntryOut]] = {}
         self.logs: dict[tuple[str, LogSource], list[str]] = {}
         self.gateway = s.GatewayOut(host="127.0.0.1", port=2222, host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB")

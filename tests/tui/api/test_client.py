@@ -107,6 +107,8 @@ def test_every_operation_reaches_its_own_route_and_returns_its_schema(api: Api, 
     platform.fail("scan")
     answers["retry_instance"] = api.retry_instance("heart", "scan")
     platform.settle()
+    answers["quarantine_instance"] = api.quarantine_instance("heart", "scan", s.QuarantineIn(why="a look"))
+    answers["release_instance"] = api.release_instance("heart", "scan", s.QuarantineIn(why="nothing"))
     answers["delete_instance"] = api.delete_instance("heart", "scan")
     answers["delete_session"] = api.delete_session()
     types = {row.name: row.response for row in OPERATIONS}

@@ -68,6 +68,8 @@ class SamplePlatform(SampleFindings):
         self.is_held = threading.Event()
         self.refusals: dict[str, tuple[int, s.ErrorOut]] = {}
         self.calls: list[tuple[str, tuple[str, ...], Any]] = []
+        self.asked: list[dict[str, str]] = []
+        """The query of each call."""
 
     def api(self) -> Api:
         return Api("http://127.0.0.1:8470", "a-token", transport=httpx.MockTransport(self._answer))
@@ -90,6 +92,7 @@ class SamplePlatform(SampleFindings):
         )
         body = msgspec.json.decode(request.content, type=row.request) if row.request else None
         self.calls.append((row.name, found.groups(), body))
+        self.asked.append(dict(request.url.params))
         if row.name in self.refusals:
             return _json(*self.refusals[row.name])
         if row.name in _NEXT:
@@ -104,6 +107,11 @@ class SamplePlatform(SampleFindings):
         )
         self.instances[one.id] = one
         return one
+
+    def on_quarantine_instance(self, _project: str, instance: str, _body: dict[str, str]) -> s.InstanceOut:
+        return self.instances[instance]
+
+    on_release_instance = on_quarantine_instance
 
     def on_get_me(self) -> s.MeOut:
         return msgspec.structs.replace(ME, is_admin=self.is_admin)

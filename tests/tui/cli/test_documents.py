@@ -51,6 +51,8 @@ ARGV: dict[str, tuple[tuple[str, ...], ...]] = {
     "admin-apply": (("admin", "apply", "FILE", "-y"), ("admin", "apply", "FILE", "--dry-run")),
     "admin-audit": (("admin", "audit"), ("admin", "audit", "verify", "reads-i-0000000000")),
     "admin-export": (("admin", "export"),),
+    "admin-quarantine": (("admin", "quarantine", "scan", "--why", "a look"),),
+    "admin-release": (("admin", "release", "scan", "--why", "nothing"),),
     "admin-user": (("admin", "user", "revoke", "bob", "-y"), ("admin", "user", "revoke", "bob", "--dry-run")),
 }
 

@@ -54,7 +54,8 @@ class QuarantineService:
 
         `why` is shown to administrators only and leaves the platform nowhere. Returns the instance as it then is: its
         quarantine says whether its machine has followed. Raises RefusedError: `not_found`, `not_allowed_now` once it is
-        terminated. Raises AuditLogUnavailableError, StoreUnavailableError: nothing has happened then.
+        terminated. Raises AuditLogUnavailableError, StoreUnavailableError: nothing has happened then, or the quarantine
+        is saved and the watcher goes on; called again, it says which.
         """
         event = Event(EventName.QUARANTINE, actor, note=why, by_rule=by_rule or "")
         detail = {"rule": by_rule} if by_rule else {}

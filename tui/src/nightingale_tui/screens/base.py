@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -57,7 +58,7 @@ class InstanceScreen(Screen[None]):
         if instance is None or not may(instance, name):
             return
         action = Action(name)
-        dialog = {
+        dialogs: dict[Action, Callable[[InstanceOut], None]] = {
             Action.OPEN: self._open,
             Action.STOP: self._ask_stop,
             Action.RESIZE: self._ask_resize,
@@ -65,7 +66,8 @@ class InstanceScreen(Screen[None]):
             Action.DELETE: self._ask_delete,
             Action.QUARANTINE: partial(self._ask_why, Action.QUARANTINE),
             Action.RELEASE: partial(self._ask_why, Action.RELEASE),
-        }.get(action)
+        }
+        dialog = dialogs.get(action)
         if dialog is None:
             self._perform(Ask(action, instance))
         else:

@@ -60,7 +60,7 @@ class DeleteScreen(ModalScreen[bool]):
         with VerticalGroup(classes="dialog -danger") as dialog:
             dialog.border_title = f"Delete {one.name}"
             if one.is_quarantined:
-                yield Label("It is in quarantine: this destroys what it could tell.", classes="wrong")
+                yield Label("It is in quarantine: this destroys what it could tell.", classes="wrong evidence")
             yield Static(
                 Content.from_markup(
                     "Lost for good: [b]the home folder[/] of $owner with every file in it, everything in memory, "
