@@ -17,6 +17,10 @@ class BrokenScanner:
         message = "patients/mueller.dcm"
         raise KeyError(message)
 
+    def kept(self) -> None:
+        """Never called: no scan comes to it."""
+        raise AssertionError
+
 
 def scanning(platform: FakePlatform, scanner: FakeScanner | BrokenScanner) -> Scanning:
     return platform.made.scanning(scanner)

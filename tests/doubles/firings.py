@@ -70,6 +70,9 @@ class FakeScanner:
         through = max((one.last_seen for one in self.firings), default=None)
         return Scanned(tuple(self.firings), self.events_read, self.set_aside, through)
 
+    def kept(self) -> None:
+        """Hand the same firings over again all the same: a scan may."""
+
 
 @dataclass
 class FakeQuarantines:

@@ -20,7 +20,7 @@ from e2e.ssh import ssh_options
 
 pytestmark = needs_everything
 
-CHILDREN = ("api", "scheduler", "gateway", "index")
+CHILDREN = ("api", "scheduler", "gateway", "index", "scan")
 
 
 def kill(outside: Outside, name: str) -> int:

@@ -187,7 +187,7 @@ def test_no_secret_stands_in_a_command_line_an_environment_or_a_log(outside: Out
         "gateway": (outside.folder / "secrets" / "gateway.token").read_text().strip(),
         "index": (outside.folder / "secrets" / "index.token").read_text().strip(),
     }
-    pids = [outside.pid(name) for name in ("supervisor", "api", "scheduler", "gateway", "index")]
+    pids = [outside.pid(name) for name in ("supervisor", "api", "scheduler", "gateway", "index", "scan")]
     for pid in {*pids, *descendants(outside.launcher_pid(instance_id))}:
         seen = " ".join(arguments(pid)) + environment(pid)
         assert not [name for name, secret in secrets.items() if secret in seen], pid

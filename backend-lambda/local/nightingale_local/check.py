@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from nightingale.contract.vocabulary import ReasonCode, Status
 from nightingale_local import control, demo, forbidden
 from nightingale_local.attempts import hold, report
 from nightingale_local.check_bill import bill_of, history_of
+from nightingale_local.check_honeypot import touch
 from nightingale_local.check_reads import is_audit_whole, observer_of, reads_of
 from nightingale_local.check_report import FIELDS
 from nightingale_local.demo_material import CT_FILE, DATASET, SENSITIVE, VERSION
@@ -120,6 +122,7 @@ class Check:
                 require(self._cell(api, settings, KEPT_CELL).strip() == "kept", "the home folder was lost")
             if vault is not None:
                 self._forbidden(api, settings, folders, launched.id)
+                self._honeypot(api, settings, folders)
             with self._step("delete"):
                 ids = (launched.id, *([] if vault is None else [vault]))
                 for one in ids:
@@ -180,6 +183,11 @@ class Check:
             attempts = forbidden.play(target)
             self.report |= report(attempts)
             hold(attempts)
+
+    def _honeypot(self, api: Api, settings: ClientSettings, folders: Folders) -> None:
+        with self._step("honeypot"), contextlib.closing(demo.operator_api(folders)) as operator:
+            cell = partial(self._cell, api, settings, name=_VAULT)
+            self.report |= touch(api, operator, demo.PROJECT, _VAULT, cell)
 
     def _audit(self, folders: Folders, instance_ids: tuple[str, ...]) -> None:
         with self._step("audit"), contextlib.closing(demo.operator_api(folders)) as operator:
@@ -270,9 +278,9 @@ class Check:
                 raise CheckFailedError(f"{name} is {seen.status} after {_READY_SECONDS:.0f} s, not {status}{words}")
             time.sleep(0.01)
 
-    def _cell(self, api: Api, settings: ClientSettings, code: str) -> str:
-        jupyter = api.open_jupyter(demo.PROJECT, _NAME)
-        with Tunnel.open(api, settings, demo.PROJECT, _NAME) as tunnel:
+    def _cell(self, api: Api, settings: ClientSettings, code: str, name: str = _NAME) -> str:
+        jupyter = api.open_jupyter(demo.PROJECT, name)
+        with Tunnel.open(api, settings, demo.PROJECT, name) as tunnel:
             return run_cell(tunnel.local_port, jupyter.token, code)
 
     @staticmethod

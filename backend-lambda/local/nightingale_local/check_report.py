@@ -24,6 +24,9 @@ FIELDS: Mapping[str, str] = {
     "null in the `user` profile, where no dataset above tier 0 is mounted",
     "forbidden_by_door": "the same by door, with `recordable`: how many of them must be recorded",
     "forbidden_reason": "where `forbidden` is null: the words with which the platform refused to launch at tier 2",
+    "honeypot_to_finding_s": "seconds from reading a decoy at tier 2 until an administrator could see the finding; "
+    "null in the `user` profile",
+    "quarantined": "whether that instance was then cut off and frozen by itself, its owner's commands refused",
     "crash_detected_s": "seconds from killing a server until its instance was shown as failed",
     "usage_seconds": "compute seconds of the usage records",
     "history_seconds": "the same, counted by hand from the history",

@@ -64,8 +64,8 @@ def test_the_same_scan_twice_adds_nothing_even_for_a_scan_that_remembers_nothing
     again = replace(platform.services.findings, _remembered={})
     taken = again.take((hit(0, 5), hit(0, person="mary")))
     assert (taken.opened, taken.grown) == ([], [])
-    assert [detail(platform, one)["finding"] for one in listed(platform)] == before
     assert platform.audit.head(PLATFORM_STREAM) == facts
+    assert [detail(platform, one)["finding"] for one in listed(platform)] == before
 
 
 def test_a_firing_that_goes_on_makes_the_finding_longer(platform: FakePlatform) -> None:
@@ -74,6 +74,12 @@ def test_a_firing_that_goes_on_makes_the_finding_longer(platform: FakePlatform) 
     assert (taken.opened, taken.grown) == ([], ["f-0000000001"])
     found = detail(platform)["finding"]
     assert (found["last_seen"], found["event_count"]) == ("2026-11-02T09:30:00Z", 2)
+
+
+def test_what_a_rule_counted_is_kept_to_the_last_digit(platform: FakePlatform) -> None:
+    take(platform, hit(0, value=1 / 3))
+    take(platform, hit(0, value=123_456_789_012.5))
+    assert detail(platform)["finding"]["value"] == 123_456_789_012.5
 
 
 class Racing:

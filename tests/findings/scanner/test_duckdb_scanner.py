@@ -11,7 +11,7 @@ import pytest
 
 from doubles.clocks import START, FixedClock
 from doubles.platforms import FakePlatform, team_cluster
-from nightingale.adapters.duckdb_scanner import DuckDBScanner, own_rules
+from nightingale.adapters.duckdb_scanner import DuckDBScanner
 from nightingale.adapters.file_audit_log import FileAuditLog
 from nightingale.contract.findings import Severity
 from nightingale.contract.schemas import HoneypotsIn
@@ -21,6 +21,7 @@ from nightingale.ports.audit_log import AuditEvent
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale.services.scanning import Scanning
 from nightingale_findings.compiled import CompiledRules
+from nightingale_findings.rules import shipped
 
 pytestmark = pytest.mark.slow  # a database in a file for each, and some compile the rules
 
@@ -30,7 +31,7 @@ ID = "i-0000000001"
 
 @pytest.fixture(scope="module")
 def rules() -> CompiledRules:
-    return own_rules()
+    return shipped()
 
 
 def cluster_with_decoy() -> object:
@@ -127,6 +128,20 @@ def test_a_new_process_and_a_lost_database_give_the_same_firings(watched: Watche
         path.unlink()
     watched.scanner = watched.another()
     assert watched.decoys() == before
+
+
+def test_firings_that_were_kept_come_again_only_longer_and_others_until_they_are(watched: Watched) -> None:
+    watched.read(DECOY, 1)
+    assert len(watched.decoys()) == 1
+    assert len(watched.decoys()) == 1  # nobody said that it was kept: whoever took it may have died
+    watched.scanner.kept()
+    assert watched.decoys() == []
+    watched.scanner.close()
+    watched.scanner = watched.another()
+    assert watched.decoys() == []
+    watched.read(DECOY, 5)
+    (longer,) = watched.decoys()
+    assert (longer.event_count, longer.first_seen) == (2, START + timedelta(minutes=1))
 
 
 def test_a_database_that_is_none_is_put_aside_and_made_anew(watched: Watched) -> None:

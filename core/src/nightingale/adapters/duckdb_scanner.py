@@ -24,7 +24,7 @@ from nightingale_findings.firing import Firing
 if TYPE_CHECKING:
     import duckdb
 
-    from nightingale_findings.engine import Engine
+    from nightingale_findings.engine import Incremental
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,11 +49,9 @@ class DuckDBScanner:
     checks_chains: bool = True
     """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
     _connection: duckdb.DuckDBPyConnection | None = None
-    _engine: Engine | None = None
-    _has_run: bool = False
+    _engine: Incremental | None = None
     _facts: dict[str, RuleFacts] = field(default_factory=dict)
     _grouped_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    _firings: tuple[Hit, ...] = ()
 
     def scan(self) -> Scanned:
         """Scan what was appended since. Raises ScannerUnavailableError; the next scan begins anew from the database."""
@@ -87,33 +85,45 @@ class DuckDBScanner:
         """Close the database."""
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._engine, self._has_run = None, None, False
+        self._connection, self._engine = None, None
 
     def _scan(self) -> Scanned:
         from nightingale_findings.producers import produce  # noqa: PLC0415 - see `scan`
         from nightingale_findings.sources import own_log  # noqa: PLC0415 - same
 
         connection, engine = self._opened()
-        _tell_cluster(connection, self.cluster(), self.clock.now())
+        now = self.clock.now()
+        _tell_cluster(connection, self.cluster(), now)
         loaded = own_log.load(connection, self.audit)
-        derived = produce(connection, self.audit if self.checks_chains else None)
-        if loaded.events or derived or not self._has_run:
-            self._firings = tuple(self._hits(engine.run()))
-            self._has_run = True
+        produce(connection, self.audit if self.checks_chains else None)
+        found = engine.scan(now)
         for one in loaded.set_aside:
             _LOG.warning(
                 "a line of the audit log was set aside: %s", one.why, extra={"file": one.file, "line": one.line}
             )
         return Scanned(
-            firings=self._firings,
+            firings=tuple(self._hits(found.firings)),
             events_read=loaded.events,
             set_aside=loaded.set_aside_count,
-            through=max((one.last_seen for one in self._firings), default=None),
-            failed=tuple(f"{self._facts[one.rule].name}: {one.why}" for one in engine.failed),
+            through=found.through,
+            failed=tuple(f"{self._facts[one.rule].name}: {one.why}" for one in found.failed),
+            late=found.late,
         )
 
-    def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Engine]:
-        from nightingale_findings.engine import Engine, opened  # noqa: PLC0415 - see `scan`
+    def kept(self) -> None:
+        """Note in the database that the firings were kept. Raises ScannerUnavailableError."""
+        import duckdb  # noqa: PLC0415 - see `scan`
+
+        if self._engine is None:
+            return
+        try:
+            self._engine.told()
+        except duckdb.Error as error:
+            self.close()
+            raise ScannerUnavailableError(_words(error)) from error
+
+    def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Incremental]:
+        from nightingale_findings.engine import Incremental, opened  # noqa: PLC0415 - see `scan`
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
@@ -125,7 +135,7 @@ class DuckDBScanner:
             rules = tuple(rule for rule in self.rules.rules if rule.source in names)
             self._facts = {rule.id: facts_of(rule) for rule in rules}
             self._grouped_by = {rule.id: grouped_by(rule) for rule in rules}
-            self._engine = Engine(self._connection, CompiledRules(digest=self.rules.digest, rules=rules), OWN)
+            self._engine = Incremental(self._connection, CompiledRules(digest=self.rules.digest, rules=rules), OWN)
         return self._connection, self._engine
 
     def _open_or_anew(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
@@ -189,25 +199,6 @@ def hit_of(firing: Firing, rule: RuleFacts, grouped: tuple[str, ...] = _WHOM) ->
         value=firing.value,
         grouped_by=grouped,
     )
-
-
-def own_rules() -> CompiledRules:
-    """Return the rules that come with the platform, as they were compiled when it was built.
-
-    In a checkout where that was not done they are compiled now, which takes pySigma and a second.
-    """
-    import msgspec  # noqa: PLC0415 - here only
-
-    import nightingale_findings  # noqa: PLC0415 - same
-
-    folder = Path(nightingale_findings.__file__).parent / "rules"
-    compiled = folder / "compiled.json"
-    if compiled.exists():
-        return msgspec.json.decode(compiled.read_bytes(), type=CompiledRules)
-    from nightingale_findings.sigma import compile_rules  # noqa: PLC0415 - pySigma: seldom
-    from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
-
-    return compile_rules({path.name: path.read_text() for path in sorted((folder / "own").glob("*.yml"))}, OWN)
 
 
 def _tell_cluster(connection: duckdb.DuckDBPyConnection, cluster: Cluster, now: datetime) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightingale.adapters.aws_clients import LazyClient, code_of, is_aws_error, words_of
 from nightingale.adapters.duckdb_scanner import DuckDBScanner
-from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror
+from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror, Told
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
 
 _LOG = logging.getLogger(__name__)
@@ -91,26 +93,48 @@ class KeptFile:
 
 @dataclass
 class S3Scanner:
-    """Brings what is new, scans it, keeps what is to be remembered, and only then forgets what it was told."""
+    """Brings what is new and scans it. What it was told is given back last, after firings and database are kept."""
 
     notices: AuditNotices
     mirror: S3AuditMirror
     database: KeptFile
     scanner: DuckDBScanner
+    _told: Told = field(default_factory=Told)
+    _is_news: bool = True
 
     def scan(self) -> Scanned:
         """Scan what is new. Raises ScannerUnavailableError; what was told of is told again then."""
-        try:
+        with self._translated():
             self.database.fetch()
             told = self.notices.take(MOST_NOTICES, time.monotonic() + LISTENS_S)
             if told.odd:
                 _LOG.warning("messages that tell of nothing of ours", extra={"count": told.odd})
+            self._told.receipts += told.receipts
             self.mirror.bring(told.hours)
             scanned = self.scanner.scan()
-            if scanned.events_read or scanned.set_aside or self.database.is_new:
+        if scanned.events_read or scanned.set_aside or scanned.firings or self.database.is_new:
+            self._is_news = True
+        return scanned
+
+    def kept(self) -> None:
+        """Put what is to be remembered into the bucket. Raises ScannerUnavailableError: then all of it comes again."""
+        with self._translated():
+            self.scanner.kept()
+            if self._is_news:
                 self.scanner.close()
                 self.database.keep()
-            self.notices.give_back(told)
+                self._is_news = False
+            self.notices.give_back(self._told)
+        self._told = Told()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Let the next run begin from what is kept: what stands on the disk may be half of something."""
+        try:
+            yield
+        except ScannerUnavailableError:
+            self._forget()
+            raise
         except OvertakenError as error:
             self._forget()
             raise ScannerUnavailableError(f"{error}: two scans run at once. The next one goes on from it.") from error
@@ -122,10 +146,9 @@ class S3Scanner:
             if not is_aws_error(error):
                 raise
             raise ScannerUnavailableError(words_of(error, "the audit log could not be scanned")) from error
-        return scanned
 
     def _forget(self) -> None:
-        """Begin the next run from what is kept: what stands on the disk may be half of something."""
         self.scanner.close()
         self.database.drop()
         self.mirror.drop()
+        self._told, self._is_news = Told(), True

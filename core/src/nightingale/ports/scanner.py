@@ -26,10 +26,15 @@ class Scanned:
     """Up to when firings are known, None for no firing yet."""
     failed: tuple[str, ...] = ()
     """Rules that could not be run, and why; the others went on."""
+    late: int = 0
+    """Events that came too late to be counted with those of their time."""
 
 
 class Scanner(Protocol):
     """One platform's logs under one set of rules."""
 
     def scan(self) -> Scanned:
-        """Scan what is new. Raises ScannerUnavailableError."""
+        """Scan what is new; firings that were not `kept` come again. Raises ScannerUnavailableError."""
+
+    def kept(self) -> None:
+        """Note that the firings of the last scan are kept: they come again only longer. Raises as `scan`."""

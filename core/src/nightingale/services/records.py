@@ -246,7 +246,10 @@ def finding_item(finding: Finding, version: int) -> Item:
             INDEX1: Key(FINDINGS, finding.id),
             INDEX2: Key(findings_partition(finding.project), finding.id),
         }
-    return Item(finding_key(finding.id), encode(finding), indexes, version)
+    document = encode(finding)
+    if finding.value is not None:
+        document["value"] = repr(finding.value)  # documents hold no floats: their text differs between stores
+    return Item(finding_key(finding.id), document, indexes, version)
 
 
 def episodes_key(subject: str) -> Key:

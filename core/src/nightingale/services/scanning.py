@@ -80,6 +80,7 @@ class Scanning:
             self._act()
             raise
         taken = self.findings.take(scanned.firings)
+        self.scanner.kept()
         self._act()
         words = f"rules that could not be run: {'; '.join(scanned.failed)}"[:_MOST_WORDS] if scanned.failed else ""
         self._tell(
