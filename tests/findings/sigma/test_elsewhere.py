@@ -116,7 +116,7 @@ level: medium
 
 
 def test_older_names_of_services_mean_the_same():
-    for service in ("azure.activitylogs", "activitylogs", "ActivityLogs"):
+    for service in ("azure.activitylogs", "activitylogs", "ActivityLogs", "AzureActivity"):
         text = (
             f"title: t\nlogsource: {{product: azure, service: {service}}}\ndetection: {{s: {{a: b}}, condition: s}}\n"
         )
@@ -164,3 +164,23 @@ def test_flags_written_as_text_match_json_s():
     key = "requestParameters.PublicAccessBlockConfiguration.BlockPublicAcls"
     assert hits({key: "false"}, [{key: "false"}, {key: "true"}, {}]) == [True, False, False]
     assert hits({key: False}, [{key: "false"}, {key: "true"}, {}]) == [True, False, False]
+
+
+def test_what_is_for_people_refuses_no_older_rule():
+    keys = """
+title: t
+status: testing
+author: [One, Two]
+date: 2021/
+modified: yesterday
+tags: persistence
+falsepositives: None known
+related: [{id: x, type: obsoletes}]
+references: https://example.org
+logsource: {service: azure.activitylogs}
+detection: {s: {properties.message: MICROSOFT.PORTAL/CONSOLES/WRITE}, condition: s}
+"""
+    (one,) = compile_rules({"a.yml": keys}, SOURCES).rules
+    assert (one.status, one.author, one.tags) == ("testing", "One, Two", ("persistence",))
+    assert one.falsepositives == ("None known",)
+    assert one.fields == ("operationName.value",)

@@ -59,7 +59,8 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt level": ({"lvel": "high"}, "'lvel'"),
     "misspelt detection": ({"detecton": {}, "detection": None}, "detection"),
     "unknown level": ({"level": "grave"}, "grave"),
-    "unknown status": ({"status": "old"}, "old"),
+    "another taxonomy": ({"taxonomy": "ecs"}, "'ecs'"),
+    "a map of tags": ({"tags": [{"attack": "t1530"}]}, "`tags` is neither"),
     "unknown product": ({"logsource": {"product": "okta", "service": "okta"}}, "product: okta, service: okta"),
     "ambiguous product": ({"logsource": {"product": "aws"}}, "several sources"),
     "unknown category": ({"logsource": {"product": "aws", "category": "x"}}, "category: x"),
@@ -67,7 +68,6 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown response": ({"custom": {"nightingale": {"response": "shoot"}}}, "'shoot'"),
     "unknown key of ours": ({"custom": {"nightingale": {"respond": "notify"}}}, "'respond'"),
     "unreadable episode": ({"custom": {"nightingale": {"episode": "1 hour"}}}, "'1 hour'"),
-    "tags as text": ({"tags": "attack.t1530"}, "list"),
     "id that is none": ({"id": "one"}, "UUID"),
     "title that is none": ({"title": 5}, "title"),
 }

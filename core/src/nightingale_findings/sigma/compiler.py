@@ -19,7 +19,7 @@ from nightingale_findings.logsource import STANDARD, LogSource
 from nightingale_findings.sigma.columns import Column
 from nightingale_findings.sigma.correlations import Counted, correlation_of, first_operator
 from nightingale_findings.sigma.dialect import DuckDBDialect
-from nightingale_findings.sigma.documents import Document, check_keys, documents
+from nightingale_findings.sigma.documents import MATCHED, Document, check_keys, documents
 from nightingale_findings.sigma.logsources import source_of
 from nightingale_findings.sigma.metadata import common
 from nightingale_findings.sigma.refusal import Refusal
@@ -167,7 +167,7 @@ class _Compiler:
 
     def _take(self, document: Document) -> bool:
         check_keys(document)
-        content = dict(document.content)
+        content = {key: value for key, value in document.content.items() if key in MATCHED}
         if "correlation" in content:
             block = content["correlation"]
             if isinstance(block, dict) and "condition" in block:

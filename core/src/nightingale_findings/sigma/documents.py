@@ -50,6 +50,10 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+MATCHED = ("title", "id", "name", "level", "logsource", "detection", "correlation")
+"""What pySigma is given. The other keys are for people, and pySigma would refuse what older rules have in them."""
+
+
 @dataclass(frozen=True)
 class Document:
     """One rule of a file, parsed as YAML."""
@@ -103,6 +107,10 @@ def check_keys(document: Document) -> None:
         near = difflib.get_close_matches(str(key).lower(), _KNOWN, n=1, cutoff=0.8)
         if key not in _KNOWN and near and near[0] not in content:
             raise Refusal(f"the key {key!r} is not known", f"did you mean {near[0]!r}?")
+    if content.get("taxonomy") not in (None, "sigma"):
+        raise Refusal(
+            f"the taxonomy {content['taxonomy']!r} is not known", "name fields as the source does, and leave it out"
+        )
     if "correlation" in content and "detection" in content:
         raise Refusal("it is both a detection and a correlation", "make two documents of it, parted by `---`")
     _only("correlation", content.get("correlation"), _CORRELATION)

@@ -9,6 +9,9 @@ from sigma.rule import SigmaLogSource
 from nightingale_findings.logsource import LogSource
 from nightingale_findings.sigma.refusal import Refusal
 
+_OLDER = {"azureactivity": "activitylogs", "azureactivitylogs": "activitylogs"}
+"""Services by the names that public rules once had for them."""
+
 
 def source_of(wanted: SigmaLogSource, sources: Sequence[LogSource]) -> LogSource:
     """Return the one source that has each part the rule names. Raises Refusal for none, and for several."""
@@ -30,9 +33,10 @@ def source_of(wanted: SigmaLogSource, sources: Sequence[LogSource]) -> LogSource
 
 
 def _fits(wanted: SigmaLogSource, source: LogSource) -> bool:
-    """Rules of some years also name a service with its product before it: `azure.activitylogs`."""
+    """Say whether a source has each part; older rules write a service as `azure.activitylogs`, product or none."""
     product = source.product.lower()
     service = (wanted.service or "").lower().removeprefix(f"{product}.")
+    service = _OLDER.get(service, service)
     return (
         (not wanted.product or wanted.product.lower() == product)
         and (not service or service == (source.service or "").lower().removeprefix(f"{product}."))

@@ -34,25 +34,40 @@ class Custom:
 
 def common(document: Document, rule: SigmaRuleBase, origin: str) -> dict[str, Any]:
     """Return the fields of a CompiledRule that detections and correlations share. Raises Refusal."""
-    custom = custom_of(document.content)
-    tags = tuple(str(tag) for tag in rule.tags)
+    content = document.content
+    custom = custom_of(content)
+    tags = _texts(content, "tags")
     techniques = [found[1].upper() for tag in tags if (found := _TECHNIQUE.fullmatch(tag.lower()))]
     return {
         "id": str(rule.id) if rule.id else rule.name or document.stem,
         "name": rule.name or document.stem,
         "title": rule.title,
-        "description": (rule.description or "").strip(),
+        "description": _text(content, "description"),
         "level": cast(Level, str(rule.level)) if rule.level else USUAL_LEVEL,
-        "status": str(rule.status) if rule.status else "",
-        "author": rule.author or "",
+        "status": _text(content, "status"),
+        "author": ", ".join(_texts(content, "author")),
         "origin": origin,
         "techniques": tuple(dict.fromkeys(techniques)),
         "tags": tags,
-        "falsepositives": tuple(str(one) for one in rule.falsepositives),
+        "falsepositives": _texts(content, "falsepositives"),
         "response": custom.response,
         "episode_s": custom.episode_s,
         "next_step": custom.next_step,
     }
+
+
+def _text(content: Mapping[str, Any], key: str) -> str:
+    return " ".join(_texts(content, key))
+
+
+def _texts(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return what people are told, written as one text or as a list: older rules have either."""
+    written = content.get(key)
+    every = written if isinstance(written, list) else [] if written is None else [written]
+    for one in every:
+        if isinstance(one, list | dict):
+            raise Refusal(f"`{key}` is neither a text nor a list of texts", "write a text, or a list of them")
+    return tuple(str(one).strip() for one in every if one is not None)
 
 
 def custom_of(content: Mapping[str, Any]) -> Custom:
