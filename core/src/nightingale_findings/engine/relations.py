@@ -29,19 +29,23 @@ _MOST_STEPS = 6
 _ANY_ELEMENT = re.compile(r"(\[\*?\]|\{\})$")
 
 
-def relation(connection: duckdb.DuckDBPyConnection, source: LogSource, fields: Iterable[str]) -> str:
+def relation(
+    connection: duckdb.DuckDBPyConnection, source: LogSource, fields: Iterable[str], only: str = "true"
+) -> str:
     """Return a subquery with the standard columns and one for each of `fields`; null for what the source has not.
 
-    Raises duckdb.Error when the source's table is not there.
+    `only` is a condition on the table's own columns that rows must meet. Raises duckdb.Error when the source's table is
+    not there.
     """
     wanted = spellings(fields)
     if source.is_wide:
-        return _wide(source, wanted)
+        return _wide(source, wanted, only)
     there = {row[0].lower() for row in connection.execute(f"DESCRIBE {named(source.table)}").fetchall()}
     missing = [names[0] for key, names in wanted.items() if key not in there]
-    if not missing:
+    if not missing and only == "true":
         return named(source.table)
-    return f"(SELECT *, {', '.join(f'NULL::VARCHAR AS {named(name)}' for name in missing)} FROM {named(source.table)})"
+    nulls = "".join(f", NULL::VARCHAR AS {named(name)}" for name in missing)
+    return f"(SELECT *{nulls} FROM {named(source.table)} WHERE {only})"
 
 
 def spellings(fields: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -53,7 +57,7 @@ def spellings(fields: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(names) for key, names in found.items()}
 
 
-def _wide(source: LogSource, wanted: Mapping[str, Sequence[str]]) -> str:
+def _wide(source: LogSource, wanted: Mapping[str, Sequence[str]], only: str) -> str:
     places: dict[str, int] = {}
 
     def taken(pointer: str) -> str:
@@ -62,7 +66,7 @@ def _wide(source: LogSource, wanted: Mapping[str, Sequence[str]]) -> str:
     columns = [_column(names, taken) for key, names in wanted.items() if key != "raw"]
     raw = ", raw" if "raw" in wanted else ""
     if not columns:
-        return f"(SELECT {standard()}{raw} FROM {named(source.table)})"
+        return f"(SELECT {standard()}{raw} FROM {named(source.table)} WHERE {only})"
     extracted = (
         f"SELECT {standard()}, raw, TRY(json_extract_string(raw, {texts(places)})) AS x FROM {named(source.table)}"
     )

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import duckdb
 
 from nightingale_findings.compiled import CompiledRule, CompiledRules, Correlation
-from nightingale_findings.engine import prefilter, windows
+from nightingale_findings.engine import explain, prefilter, windows
 from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
+from nightingale_findings.engine.explain import Explained
 from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, reason
 from nightingale_findings.engine.relations import relation, spellings
 from nightingale_findings.engine.sql import named, text
 from nightingale_findings.engine.windows import Matched, alias_of
 from nightingale_findings.firing import Firing
 from nightingale_findings.logsource import LogSource
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """The part of the events that a correlation is run over."""
+
+    stretches: tuple[windows.Stretch, ...]
+    matches: Callable[[str], str]
+    """A query of matches to one of those that matter."""
+    hits: Callable[[str], str] = str
+    """A query of hits, likewise."""
+
+
+_NEAR = "nightingale_near"
+
+_FEW = 20_000
+"""Matches that are looked at as they are: to find those that matter would take as long."""
 
 
 class Engine:
@@ -39,6 +58,21 @@ class Engine:
         found = joined(self.parts(), self.rules.values())
         return tuple(firing(part, self.rules[part.rule]) for part in found)
 
+    def explain(self, rule_id: str) -> list[Explained]:
+        """Return what the rule saw: a row for each event of its source, matched or not, and the values it asked about.
+
+        Of a correlation first those of its rules, then a row for each of their matches: what the window came to that
+        ends there. Raises KeyError for a rule that is not here, duckdb.Error for one that fails.
+        """
+        rule = self.rules[rule_id]
+        if rule.correlation is None:
+            return explain.plain(self.connection, rule, self.sources[rule.source])
+        rows = [row for member in rule.correlation.rules for row in self.explain(member)]
+        held: dict[str, Matched] = {}
+        for source in self.sources.values():
+            held |= self.plain(source, hits=False)
+        return rows + explain.correlation(self.connection, rule, [held[member] for member in rule.correlation.rules])
+
     def parts(self) -> tuple[Part, ...]:
         """Fill the table of hits and return its episodes; `failed` says which rules could not be run."""
         self.failed = ()
@@ -51,32 +85,30 @@ class Engine:
                 self.correlate(rule, held)
         return parts(self.connection, self.rules.values())
 
-    def plain(self, source: LogSource) -> dict[str, Matched]:
-        """Match the plain rules of a source; return, for those that correlations are over, where their matches are."""
+    def plain(self, source: LogSource, only: str = "true", *, hits: bool = True) -> dict[str, Matched]:
+        """Match the plain rules of a source; return, for those that correlations are over, where their matches are.
+
+        `only` is a condition on the table's own columns. Without `hits` nothing is put into the table of hits.
+        """
         rules = [rule for rule in self.rules.values() if rule.where is not None and rule.source == source.name]
         needed = self._needed()
         members = [rule for rule in rules if rule.id in needed]
-        told = [rule for rule in rules if rule.is_finding]
-        if not rules:
+        told = [rule for rule in rules if rule.is_finding and hits]
+        asked = list({rule.id: rule for rule in (*told, *members)}.values())
+        if not asked:
             return {}
-        fields = [name for rule in rules for name in (*rule.fields, *needed.get(rule.id, ()))]
-        events = relation(self.connection, source, fields)
-        types = dict(source.fields or {})
-        keep = sorted({name for rule in members for name in needed[rule.id]})
-        keep = [names[0] for names in spellings(keep).values()]
-        passed = rules if source.is_wide else told
-        tables, failed = match(
-            self.connection,
-            events,
-            passed,
-            table=f"nightingale_matches_{source.name}",
-            keep=keep if source.is_wide else None,
-        )
-        self.failed += failed
+        fields = [name for rule in asked for name in (*rule.fields, *needed.get(rule.id, ()))]
+        events = relation(self.connection, source, fields, only)
+        kept = spellings(name for rule in members for name in needed[rule.id])
+        keep = [names[0] for names in kept.values()] if source.is_wide else None
+        name = f"nightingale_matches_{source.name}" + ("" if hits else "_before")
+        tables, failed = match(self.connection, events, asked if source.is_wide else told, table=name, keep=keep)
+        self.failed += tuple(one for one in failed if hits)
         for table in tables:
             for rule in told:
                 if rule.id in table.columns:
                     self._hit(rule, table)
+        types = dict(source.fields or {})
         if not source.is_wide:
             return {rule.id: Matched(rule, events, rule.where or "false", types) for rule in members}
         return {
@@ -107,30 +139,36 @@ class Engine:
             "GROUP BY person, instance, project, event_id"
         )
 
-    def correlate(self, rule: CompiledRule, held: dict[str, Matched]) -> None:
-        """Put the events of the windows that fire into the table of hits."""
+    def correlate(self, rule: CompiledRule, held: Mapping[str, Matched], looked_at: LookedAt | None = None) -> None:
+        """Put the events of the windows that fire into the table of hits; with `looked_at` only what lies there."""
         correlation = rule.correlation
         if correlation is None:
             return
         missing = [member for member in correlation.rules if member not in held]
         if missing:
-            self._fail(
-                rule, f"no matches to correlate of {', '.join(missing)}: not a plain rule of these sources, or failed"
-            )
+            names = ", ".join(missing)
+            self.fail(rule, f"no matches to correlate of {names}: not a plain rule of these sources, or failed")
             return
         try:
-            source = self._held(correlation, [held[member] for member in correlation.rules])
+            source = self._held(correlation, [held[member] for member in correlation.rules], looked_at)
             if source:
                 found = windows.hits(rule, windows.windows(correlation, source))
+                found = looked_at.hits(found) if looked_at else found
                 self.connection.execute(f"INSERT INTO {HITS} BY NAME {found}")
         except STOPPED:
             raise
         except duckdb.Error as failed:
-            self._fail(rule, reason(failed))
+            self.fail(rule, reason(failed))
 
-    def _held(self, correlation: Correlation, members: Sequence[Matched]) -> str:
+    def _held(self, correlation: Correlation, members: Sequence[Matched], look: LookedAt | None) -> str:
         """Return a query of the matches that need an exact look; nothing when no window can fire."""
-        source = windows.matches(correlation, members)
+        source = windows.matches(correlation, members, look.stretches if look else ())
+        if look is not None:
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_NEAR} AS {look.matches(source)}")
+            row = self.connection.execute(f"SELECT count(*) FROM {_NEAR}").fetchone()
+            source = f"SELECT * FROM {_NEAR}"
+            if row is None or row[0] < _FEW:
+                return source if row and row[0] else ""
         for place, stage in enumerate(prefilter.stages(correlation)):
             table = f"nightingale_candidates_{place}"
             found = prefilter.candidates(correlation, source, stage)
@@ -139,8 +177,10 @@ class Engine:
             if not buckets:
                 return ""
             stretches = prefilter.stretches([bucket for (bucket,) in buckets], correlation.span_s)
-            source = prefilter.held(correlation, windows.matches(correlation, members, stretches), table)
+            near = f"SELECT * FROM {_NEAR}" if look else windows.matches(correlation, members, stretches)
+            source = prefilter.held(correlation, near, table)
         return source
 
-    def _fail(self, rule: CompiledRule, why: str) -> None:
+    def fail(self, rule: CompiledRule, why: str) -> None:
+        """Note that a rule could not be run."""
         self.failed += (FailedRule(rule.id, why),)
