@@ -12,6 +12,7 @@ import pytest
 from doubles.own_events import CHANNEL, SCAN, OwnLog, at, rows
 from nightingale_findings.sources import own_log
 from nightingale_findings.sources.own_tables import OWN, create_tables
+from nightingale_findings.sources.set_aside import Loaded
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_a_line_still_being_written_waits_for_its_end(tmp_path, connection):
     file = tmp_path / "platform/2026-11-02T10.jsonl"
     file.parent.mkdir()
     file.write_bytes(changed()[:30])
-    assert own_log.load(connection, tmp_path) == own_log.Loaded(events=0)
+    assert own_log.load(connection, tmp_path) == Loaded(events=0)
     file.write_bytes(changed() + b"\n")
     assert own_log.load(connection, tmp_path).events == 1
 

@@ -15,10 +15,10 @@ def write(path: Path, like: Path | None, draw: random.Random) -> None:
     import numpy  # noqa: ICN001, PLC0415 - same
     from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415 - same
 
-    shape: tuple[int, ...] = (182, 218, 182)
-    zooms: tuple[float, ...] = (1.0, 1.0, 1.0)
+    shape: tuple[int, ...] = (91, 109, 91)
+    zooms: tuple[float, ...] = (2.0, 2.0, 2.0)
     kind: Any = numpy.int16
-    affine = numpy.diag([1.0, 1.0, 1.0, 1.0])
+    affine = numpy.diag([2.0, 2.0, 2.0, 1.0])
     if like is not None:
         try:
             model: Any = nibabel.load(like)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightingale_findings.producers import chain, hours, outflow, reading, repeats, silence
+from nightingale_findings.producers import chain, decoys, hours, outflow, reading, repeats, silence
 from nightingale_findings.producers.derived import create_tables, seen, unseen
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def produce(connection: duckdb.DuckDBPyConnection, root: Path | str | None = Non
     try:
         batch = unseen(connection)
         for name, producer in _PRODUCERS:
-            producer(connection, seen(connection, name, batch), batch)
+            after = seen(connection, name, batch)
+            if after < batch:
+                producer(connection, after, batch)
+        decoys.produce(connection, batch)
         if root is not None:
             chain.produce(connection, Path(root), batch)
         connection.execute("COMMIT")

@@ -42,8 +42,10 @@ def unseen(connection: duckdb.DuckDBPyConnection) -> int:
 def seen(connection: duckdb.DuckDBPyConnection, name: str, batch: int) -> int:
     """Return the last batch that a producer saw before, and note that it sees up to `batch` now."""
     row = connection.execute("SELECT batch FROM nightingale_producers WHERE name = ?", [name]).fetchone()
-    connection.execute("INSERT OR REPLACE INTO nightingale_producers VALUES (?, ?)", [name, batch])
-    return int(row[0]) if row else 0
+    after = int(row[0]) if row else 0
+    if after != batch:
+        connection.execute("INSERT OR REPLACE INTO nightingale_producers VALUES (?, ?)", [name, batch])
+    return after
 
 
 def tell(connection: duckdb.DuckDBPyConnection, select: str, parameters: dict[str, object]) -> None:

@@ -77,9 +77,10 @@ def load(connection: duckdb.DuckDBPyConnection, root: Path | str) -> Loaded:
     connection.execute("BEGIN")
     try:
         events = 0
-        batch = next_batch(connection)
+        batch = 0  # nothing new, no batch
         for block in _blocks(Path(root), progress, asides):
             events += _stage(connection, block, asides)
+            batch = batch or next_batch(connection)
             insert_rows(connection, batch)
         if progress.changed:
             connection.executemany(
