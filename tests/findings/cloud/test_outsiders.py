@@ -34,6 +34,7 @@ CASES: list[tuple[Any, list[str], str]] = [
     (policy({"AWS": [HERE, THERE]}), [OTHER], "false"),
     (policy({"AWS": OTHER}), [OTHER], "false"),
     (policy({"AWS": HERE}), [], "false"),
+    (policy({"AWS": "arn:aws:iam::156460612806:root"}), [], "false"),  # load balancers of a region write their logs
     (policy({"Service": "lambda.amazonaws.com"}), [], "false"),
     (policy("*"), [], "true"),
     (policy({"AWS": "*"}), [], "true"),
