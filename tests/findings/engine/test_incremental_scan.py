@@ -62,19 +62,23 @@ def loaded(connection: duckdb.DuckDBPyConnection, batch: int, rows) -> None:
         connection.executemany("INSERT INTO nightingale_reads VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)", values)
 
 
+GROUPED = {one.id: one.correlation.group_by if one.correlation else ("person",) for one in RULES.rules}
+
+
 def merged(told: list[Firing], news: tuple[Firing, ...]) -> list[Firing]:
     """Take firings as whoever keeps them does: a longer one takes the place of what it grew from."""
     for new in news:
-        whole = (new.rule, new.person, new.group)
-        told = [
-            old
-            for old in told
-            if (old.rule, old.person, old.group) != whole
-            or old.last_seen < new.first_seen
-            or old.first_seen > new.last_seen
-        ]
+        told = [old for old in told if not is_same(old, new)]
         told.append(new)
     return told
+
+
+def is_same(old: Firing, new: Firing) -> bool:
+    """Whether these are one episode: of a group, which a firing that is not grouped by person has whoever it names."""
+    if old.rule != new.rule or old.group != new.group:
+        return False
+    is_group = "person" not in GROUPED[new.rule] or old.person == new.person
+    return is_group and old.last_seen >= new.first_seen and old.first_seen <= new.last_seen
 
 
 def in_order(firings) -> list[Firing]:
@@ -84,7 +88,7 @@ def in_order(firings) -> list[Firing]:
 relaxed = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-thorough = settings(relaxed, max_examples=400)
+thorough = settings(relaxed, max_examples=120)
 cuts = st.lists(st.integers(0, 20), max_size=4)
 
 
@@ -131,7 +135,7 @@ def test_events_of_one_batch_each_in_any_order_give_the_same(connection, order, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=100)
+@settings(relaxed, max_examples=40)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 300), min_size=8, max_size=8))
 def test_events_in_any_order_that_are_not_too_late_give_the_same(connection, order, times):
     check_order(connection, order, times)

@@ -15,7 +15,9 @@ A wide source keeps the event's JSON in `raw`; one call takes every path out of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from itertools import product
 
 import duckdb
@@ -57,38 +59,69 @@ def spellings(fields: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(names) for key, names in found.items()}
 
 
+@dataclass
+class _Paths:
+    """Where the fields of a wide source are looked for: every path once, in two calls.
+
+    The first call takes all fields out of an event, and looks whether a list lies on the way to one. The second, of
+    events that have such lists, takes these; what is in them is found in them, not in the event anew: for each call
+    DuckDB holds 2,048 events, parsed, in memory.
+    """
+
+    fields: dict[str, int] = dataclass_field(default_factory=dict)
+    lists: dict[str, int] = dataclass_field(default_factory=dict)
+    marks: list[str] = dataclass_field(default_factory=list)
+
+    def taken(self, pointer: str) -> str:
+        """Return SQL for the text at a path."""
+        return f"x[{self.fields.setdefault(pointer, len(self.fields) + 1)}]"
+
+    def listed(self, pointer: str) -> tuple[str, str]:
+        """Return SQL for whether a list is at a path, one that does not begin with null, and for its text."""
+        is_list = f"{self.taken(pointer + '/0')} IS NOT NULL"
+        if is_list not in self.marks:
+            self.marks.append(is_list)
+        return is_list, f"y[{self.lists.setdefault(pointer, len(self.lists) + 1)}]"
+
+
 def _wide(source: LogSource, wanted: Mapping[str, Sequence[str]], only: str) -> str:
-    places: dict[str, int] = {}
-
-    def taken(pointer: str) -> str:
-        return f"x[{places.setdefault(pointer, len(places) + 1)}]"
-
-    columns = [_column(names, taken) for key, names in wanted.items() if key != "raw"]
+    paths = _Paths()
+    columns = [_column(names, paths) for key, names in wanted.items() if key != "raw"]
     raw = ", raw" if "raw" in wanted else ""
     if not columns:
         return f"(SELECT {standard()}{raw} FROM {named(source.table)} WHERE {only})"
-    extracted = (
-        f"SELECT {standard()}, raw, TRY(json_extract_string(raw, {texts(places)})) AS x FROM {named(source.table)}"
-    )
-    return f"(SELECT {standard()}{raw}, {', '.join(columns)} FROM ({extracted}))"
+    fields = f"TRY(json_extract_string(raw, {texts(paths.fields)})) AS x"
+    events = f"(SELECT {standard()}, raw, {fields} FROM {named(source.table)} WHERE {only})"
+    if paths.lists:
+        lists = f"TRY(json_extract_string(raw, {texts(paths.lists)}))"
+        events = f"(SELECT *, CASE WHEN {' OR '.join(paths.marks)} THEN {lists} END AS y FROM {events})"
+    return f"(SELECT {standard()}{raw}, {', '.join(columns)} FROM {events})"
 
 
-def _column(names: Sequence[str], taken: Callable[[str], str]) -> str:
-    plain, lists, marks = [], [], []
+def _column(names: Sequence[str], paths: _Paths) -> str:
+    plain, lists = [], []
     for name in names:
         steps = [_ANY_ELEMENT.sub("", step) or step for step in name.split(".")]
-        plain += [taken(pointer) for pointer in _pointers(steps)]
-        if 1 < len(steps) <= _MOST_STEPS:
-            marks += [taken(_pointer([*steps[:at], "0"])) for at in range(1, len(steps))]
-            lists += _through_lists(steps)
+        plain += [paths.taken(pointer) for pointer in _pointers(steps)]
+        if 1 < len(steps) <= _MOST_STEPS and not any('"' in step or not step for step in steps):
+            for at in range(1, len(steps)):
+                is_list, whole = paths.listed(_pointer(steps[:at]))
+                lists.append(f"WHEN {is_list} THEN {_values(whole, steps[at:])}")
     direct = plain[0] if len(plain) == 1 else f"coalesce({', '.join(plain)})"
-    if not lists:
-        return f"{direct} AS {named(names[0])}"
-    shapes = ", ".join(f"json_extract(raw, {text(path)})" for path in lists)
-    single = f"list_filter(flatten([{shapes}]), lambda v: json_type(v) NOT IN ('ARRAY', 'NULL'))"
-    values = f"TRY(nullif(CAST(to_json({single}) AS VARCHAR), '[]'))"
-    is_list = " OR ".join(f"{mark} IS NOT NULL" for mark in marks)
-    return f"coalesce({direct}, CASE WHEN {is_list} THEN {values} END) AS {named(names[0])}"
+    if lists:
+        direct = f"coalesce({direct}, CASE {' '.join(lists)} END)"
+    return f"{direct} AS {named(names[0])}"
+
+
+def _values(whole: str, steps: Sequence[str]) -> str:
+    """Return SQL for what `steps` lead to from each element of a list, as a JSON list; null when it is nothing."""
+    shapes = []
+    for lists in product((False, True), repeat=len(steps)):
+        marks = ["[*]" if is_list else "" for is_list in lists]
+        path = "$[*]" + "".join(f'."{step}"{mark}' for step, mark in zip(steps, marks, strict=True))
+        shapes.append(f"json_extract({whole}, {text(path)})")
+    single = f"list_filter(flatten([{', '.join(shapes)}]), lambda v: json_type(v) NOT IN ('ARRAY', 'NULL'))"
+    return f"TRY(nullif(CAST(to_json({single}) AS VARCHAR), '[]'))"
 
 
 def _pointers(steps: Sequence[str]) -> list[str]:
@@ -98,16 +131,3 @@ def _pointers(steps: Sequence[str]) -> list[str]:
 
 def _pointer(steps: Sequence[str]) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
-
-
-def _through_lists(steps: Sequence[str]) -> list[str]:
-    """Return a path for each choice of steps that are lists, at least one before the last; the last one's is spread."""
-    if any('"' in step or not step for step in steps):
-        return []
-    found = []
-    for shape in product((False, True), repeat=len(steps) - 1):
-        if any(shape):
-            marks = ["[*]" if is_list else "" for is_list in (*shape, False)]
-            path = "$" + "".join(f'."{step}"{mark}' for step, mark in zip(steps, marks, strict=True))
-            found += [path, path + "[*]"]
-    return found
