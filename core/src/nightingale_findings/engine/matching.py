@@ -19,7 +19,8 @@ from nightingale_findings.engine.sql import is_a_time, named, standard
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 MOST_AT_ONCE = 80
-"""Rules of a wide source in one pass: DuckDB sets memory aside for each condition. 240 did not fit 700 MiB, 80 fit 300."""
+"""Rules of a wide source in one pass: DuckDB sets memory aside for each condition. 240 at once did not fit 700 MiB, 80
+fit 300."""
 
 STOPPED = (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.FatalException)
 """What is no rule's fault: it ends the scan."""
