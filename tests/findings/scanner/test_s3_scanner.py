@@ -14,7 +14,7 @@ from doubles.aws import FakeQueue, FakeS3
 from doubles.clocks import START, FixedClock
 from doubles.platforms import FakePlatform, team_cluster
 from nightingale.adapters.aws_clients import LazyClient
-from nightingale.adapters.duckdb_scanner import DuckDBScanner, own_rules
+from nightingale.adapters.duckdb_scanner import DuckDBScanner
 from nightingale.adapters.s3_audit_log import S3AuditLog
 from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror
 from nightingale.adapters.s3_scanner import KeptFile, S3Scanner
@@ -24,6 +24,7 @@ from nightingale.contract.vocabulary import AuditTag
 from nightingale.ports.audit_log import AuditEvent
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
 from nightingale_findings.compiled import CompiledRules
+from nightingale_findings.rules import shipped
 
 pytestmark = pytest.mark.slow  # a database in a file for each, and some compile the rules
 
@@ -34,7 +35,7 @@ STATE = "scan/state.duckdb"
 
 @pytest.fixture(scope="module")
 def rules() -> CompiledRules:
-    return own_rules()
+    return shipped()
 
 
 class Account:

@@ -83,10 +83,11 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     Raises SettingsError when no queue is set.
     """
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - DuckDB and the rest: who scans loads them
-    from nightingale.adapters.duckdb_scanner import DuckDBScanner, own_rules  # noqa: PLC0415 - same
+    from nightingale.adapters.duckdb_scanner import DuckDBScanner  # noqa: PLC0415 - same
     from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror  # noqa: PLC0415 - same
     from nightingale.adapters.s3_scanner import KeptFile, S3Scanner  # noqa: PLC0415 - same
     from nightingale.hosting.settings import SCAN_QUEUE, SettingsError  # noqa: PLC0415 - same
+    from nightingale_findings.rules import shipped  # noqa: PLC0415 - same
 
     if settings.scan_queue is None:
         raise SettingsError(f"not set: {SCAN_QUEUE}")
@@ -94,7 +95,7 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     inner = DuckDBScanner(
         audit=disk / "audit",
         database=disk / "state" / "scan.duckdb",
-        rules=own_rules(),
+        rules=shipped(),
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
         checks_chains=False,

@@ -63,6 +63,16 @@ _SHARED_KEYS = frozenset(
     {"userid", "add", "valuestoadd", "accountidstoadd", "principals", "principal", "peerownerid", "account", "group"}
 )
 _PUBLIC_GROUPS = ("groups/global/AllUsers", "groups/global/AuthenticatedUsers")
+_BALANCERS = frozenset(
+    {
+        "009996457667", "027434742980", "033677994240", "054676820928", "076674570225", "098369216593", "114774131450",
+        "127311923021", "156460612806", "383597477331", "507241528517", "582318560864", "589379963580", "600734575887",
+        "635631232127", "652711504416", "718504428378", "754344448648", "783225319266", "797873946194", "897822967062",
+        "985666609251",
+    }
+)  # fmt: skip
+"""Amazon's own accounts from which load balancers write their logs into buckets, one a region, as its pages name them
+(they stand in policies of ordinary buckets)."""
 _MOST = 20
 
 
@@ -78,7 +88,7 @@ def with_outsiders(event: bytes) -> bytes:
     identity = value.get("userIdentity")
     home = {value.get("recipientAccountId"), identity.get("accountId") if isinstance(identity, dict) else None}
     people = sorted({text for text in _principals(asked) if text})
-    accounts = {found for text in people for found in _account_of(text)} - home
+    accounts = {found for text in people for found in _account_of(text)} - home - _BALANCERS
     written = msgspec.json.encode(asked).decode()
     is_public = _is_public(people) or any(group in written for group in _PUBLIC_GROUPS)
     value["nightingale"] = {

@@ -131,7 +131,8 @@ def _counted(  # noqa: C901, PLR0912, PLR0915 - one machine of states, read from
     """Count brackets outside strings, so that every value that closes is found, whatever stands around it."""
     buffer, at, start, depth, line = b"", 0, -1, 0, 1
     is_text = is_lost = False
-    given_up = 0
+    given_up = values = 0
+    told = asides.count
     for chunk in itertools.chain(chunks, (None,)):
         is_end = chunk is None
         buffer += chunk or b""
@@ -182,9 +183,12 @@ def _counted(  # noqa: C901, PLR0912, PLR0915 - one machine of states, read from
             else:
                 depth += 1 if sign in b"{[" else -1
                 if depth == 0:
+                    values += 1
                     yield line + buffer.count(b"\n", 0, start), buffer[start:at]
                     start = -1
         cut = min(start if start >= 0 else at, len(buffer))
         line += buffer.count(b"\n", 0, cut)
         buffer, at = buffer[cut:], at - cut
         start = 0 if start >= 0 else -1
+    if not values and asides.count == told:
+        asides.add(name, None, "it holds no value")

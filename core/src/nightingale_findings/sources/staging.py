@@ -71,11 +71,14 @@ class Staging:
     def add(self, row: Row, file: str, line: int | None) -> None:
         """Add one row. What holds bare control characters is set aside: JSON has none, and nothing is lost of a log."""
         at = row.at.astimezone(UTC).replace(tzinfo=None).isoformat()
-        cells = (row.event_id, at, row.person, *row.values)
-        text = _BETWEEN.join(_NOTHING if cell is None else cell.translate(_SPACES) for cell in cells)
-        if len(_CONTROL.findall(text)) != len(cells) - 1:
-            self._asides.add(file, line, "it holds control characters", text.encode("utf-8", "replace"))
-            return
+        cells = [_NOTHING if cell is None else cell for cell in (row.event_id, at, row.person, *row.values)]
+        for number, cell in enumerate(cells):
+            if _CONTROL.search(cell):
+                cells[number] = cell.translate(_SPACES)
+                if _CONTROL.search(cells[number]):
+                    self._asides.add(file, line, "it holds control characters", cell[:200].encode("utf-8", "replace"))
+                    return
+        text = _BETWEEN.join(cells)
         if self._file is None:
             self._file = tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", suffix=".rows", delete=False)  # noqa: SIM115 - open across calls; closed by flush
         self._file.write(text + "\n")

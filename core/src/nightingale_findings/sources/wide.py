@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +83,7 @@ class Wide:
 
 def unwrapped(value: bytes, mark: str, wrappers: tuple[str, ...], depth: int = 0) -> Iterator[bytes]:
     """Yield the event in `value`: if the mark is not there, what stands under a wrapper's key, object or text."""
-    if f'"{mark}"'.encode() in value and not any(f'"{name}"'.encode() in value[:_LOOKED_AT] for name in wrappers):
+    if f'"{mark}"'.encode() in value and not _any_of(wrappers).search(value, 0, _LOOKED_AT):
         yield value
         return
     try:
@@ -105,6 +106,11 @@ def unwrapped(value: bytes, mark: str, wrappers: tuple[str, ...], depth: int = 0
         yield from unwrapped(body, mark, wrappers, depth + 1)
     else:
         yield value
+
+
+@functools.cache
+def _any_of(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    return re.compile(f'"(?:{"|".join(map(re.escape, names))})"'.encode())
 
 
 def time_of(text: object) -> datetime | None:
