@@ -86,6 +86,13 @@ class Account:
                 self.queue.tell(key)
 
 
+def run(function: S3Scanner) -> Scanned:
+    """Scan as the job does, with firings that are kept."""
+    scanned = function.scan()
+    function.kept()
+    return scanned
+
+
 def decoys(scanned: Scanned) -> list[tuple[str, ...]]:
     return [one.events for one in scanned.firings if one.rule.name == "honeypot_file"]
 
@@ -99,11 +106,11 @@ def account(tmp_path: Path, rules: CompiledRules) -> Iterator[Account]:
 def test_a_new_process_goes_on_where_the_last_one_was(account: Account) -> None:
     account.read(DECOY, 1)
     first = account.function("a")
-    assert decoys(first.scan()) == [(f"reads-{ID}/1",)]
-    assert first.scan().events_read == 0
+    assert decoys(run(first)) == [(f"reads-{ID}/1",)]
+    assert (run(first).events_read, run(first).firings) == (0, ())
     account.read("scan/1.dcm", 2)
     account.read(DECOY, 3)
-    second = account.function("b").scan()
+    second = run(account.function("b"))
     assert second.events_read == 2
     assert decoys(second) == [(f"reads-{ID}/1", f"reads-{ID}/3")]
     assert not account.queue.bodies
@@ -111,59 +118,81 @@ def test_a_new_process_goes_on_where_the_last_one_was(account: Account) -> None:
 
 def test_the_same_process_scans_what_comes_later(account: Account) -> None:
     function = account.function("a")
-    function.scan()
+    run(function)
     account.read(DECOY, 1)
-    assert decoys(function.scan()) == [(f"reads-{ID}/1",)]
+    assert decoys(run(function)) == [(f"reads-{ID}/1",)]
     account.read(DECOY, 2)
-    assert decoys(function.scan()) == [(f"reads-{ID}/1", f"reads-{ID}/2")]
+    assert decoys(run(function)) == [(f"reads-{ID}/1", f"reads-{ID}/2")]
+
+
+def test_what_is_not_new_is_not_put_into_the_bucket_again(account: Account) -> None:
+    function = account.function("a")
+    run(function)
+    before = account.s3.calls.count("PutObject")
+    run(function)
+    assert account.s3.calls.count("PutObject") == before
+
+
+@pytest.mark.parametrize("has_new_process", [True, False], ids=["a new process", "the same process"])
+def test_firings_that_could_not_be_kept_come_again(account: Account, has_new_process: bool) -> None:  # noqa: FBT001 - a case
+    account.read(DECOY, 1)
+    function = account.function("a")
+    assert decoys(function.scan()) == [(f"reads-{ID}/1",)]  # and then the table was not to be reached
+    account.queue.time_passes()
+    assert decoys(run(account.function("b") if has_new_process else function)) == [(f"reads-{ID}/1",)]
+    assert not account.queue.bodies
 
 
 @pytest.mark.parametrize("way", ["refused", "reply lost"])
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject", "ReceiveMessage", "DeleteMessageBatch"])
 def test_a_run_that_breaks_off_is_made_good_by_the_next(account: Account, operation: str, way: str) -> None:
     function = account.function("a")
-    function.scan()
+    run(function)
     account.read(DECOY, 1)
+    found = []
     if way == "refused":
         account.s3.refuse(operation, "SlowDown")
         account.queue.refuse(operation, "Throttling")
     else:
         account.s3.lose_reply(operation)
         account.queue.lose_reply(operation)
-    with pytest.raises(ScannerUnavailableError):
-        function.scan()
-    account.queue.time_passes()
-    account.read(DECOY, 2)
-    scans = [function, account.function("b"), function]
-    found = []
-    for one in scans:
+
+    def goes_well(one: S3Scanner) -> bool:
         account.queue.time_passes()
         try:
-            found = decoys(one.scan())
+            scanned = one.scan()
+            found.extend(decoys(scanned))
+            one.kept()
         except ScannerUnavailableError:
-            continue
-    assert found == [(f"reads-{ID}/1", f"reads-{ID}/2")]
-    account.queue.time_passes()
-    function.scan()
+            return False
+        return True
+
+    assert not goes_well(function)
+    account.read(DECOY, 2)
+    other = account.function("b")
+    went = [goes_well(one) for one in (function, other, function, other)]
+    assert went[-2:] == [True, True]
+    assert found[-1] == (f"reads-{ID}/1", f"reads-{ID}/2")
     assert not account.queue.bodies
 
 
 def test_of_two_that_scan_at_once_the_later_one_begins_anew(account: Account) -> None:
     one, other = account.function("a"), account.function("b")
-    one.scan()
-    other.scan()
+    run(one)
+    run(other)
     account.read(DECOY, 1)
-    other.scan()
+    run(other)
     account.read(DECOY, 2)
+    one.scan()
     with pytest.raises(ScannerUnavailableError, match="two scans run at once"):
-        one.scan()
+        one.kept()
     account.queue.time_passes()
-    assert decoys(one.scan()) == [(f"reads-{ID}/1", f"reads-{ID}/2")]
+    assert decoys(run(one)) == [(f"reads-{ID}/1", f"reads-{ID}/2")]
 
 
 def test_a_database_that_is_damaged_in_the_bucket_is_no_reason_to_stay_silent(account: Account) -> None:
-    account.function("a").scan()
+    run(account.function("a"))
     body, at, metadata = account.s3.objects[STATE]
     account.s3.objects[STATE] = (b"\0" * len(body), at, metadata)
     account.read(DECOY, 1)
-    assert decoys(account.function("b").scan()) == [(f"reads-{ID}/1",)]
+    assert decoys(run(account.function("b"))) == [(f"reads-{ID}/1",)]
