@@ -198,7 +198,7 @@ def test_times_are_compared_as_times_and_their_text_by_patterns():
     compare(narrow(FieldType.TIME), "TIMESTAMP", cells, rules)
 
 
-def test_addresses_are_in_networks_by_arithmetic():
+def test_addresses_are_in_networks_as_python_has_it():
     texts = [
         None,
         "",

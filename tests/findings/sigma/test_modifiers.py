@@ -141,4 +141,4 @@ def test_a_list_of_maps_is_any_of_them_and_a_map_is_all_of_it():
 def test_yes_and_no_are_words_of_the_log_and_no_flags():
     text = "title: t\nlogsource: {product: aws}\ndetection:\n  s: {additionalEventData.MFAUsed: No}\n  condition: s\n"
     (one,) = compile_rules({"r.yml": text}, [WIDE]).rules
-    assert "lower('No')" in (one.where or "")
+    assert "= 'no'" in (one.where or "")

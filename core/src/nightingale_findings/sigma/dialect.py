@@ -15,11 +15,11 @@ from sigma.conditions import (
 )
 from sigma.conversion.base import TextQueryBackend
 from sigma.conversion.state import ConversionState
-from sigma.types import SigmaExpansion, SigmaString, SigmaType
+from sigma.types import SigmaCIDRExpression, SigmaExpansion, SigmaString, SigmaType
 
 from nightingale_findings.logsource import FieldType, LogSource
 from nightingale_findings.sigma.columns import RAW, Column, column_of
-from nightingale_findings.sigma.fields import asked_of, over
+from nightingale_findings.sigma.fields import asked_of, in_networks, over
 from nightingale_findings.sigma.placeholders import filled
 from nightingale_findings.sigma.refusal import Refusal
 from nightingale_findings.sigma.sql import all_of, any_of, name, plain
@@ -82,12 +82,16 @@ class DuckDBDialect(TextQueryBackend):
         column = self.column(field)
         every = [inner for value in values for one in _unfolded(value) for inner in filled(one, self._placeholders)]
         texts: list[str] = []
+        networks: list[SigmaCIDRExpression] = []
         tests: list[Test] = []
         rows: list[str] = []
         for value in every:
             text = plain(value) if type(value) is SigmaString else None
             if text is not None and '"' not in text and column.type in (FieldType.TEXT, FieldType.TEXTS):
                 texts.append(text)
+                continue
+            if isinstance(value, SigmaCIDRExpression):
+                networks.append(value)
                 continue
             asked = asked_of(column, value, self.column)
             if isinstance(asked, str):
@@ -96,6 +100,8 @@ class DuckDBDialect(TextQueryBackend):
                 tests.append(asked)
         if texts:
             tests.insert(0, one_of(texts))
+        if networks:
+            tests.append(in_networks(column, networks))
         if tests:
             rows.insert(0, over(column, tests))
         return any_of(rows)

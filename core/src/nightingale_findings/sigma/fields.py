@@ -47,7 +47,7 @@ _CALLED = {
 }
 
 
-def asked_of(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of value that Sigma has
+def asked_of(  # noqa: C901, PLR0911 - one case for each kind of value that Sigma has
     column: Column, value: SigmaType, column_of: Callable[[str], Column]
 ) -> str | Test:
     """Return a test of each text of the column, or SQL about the row that is true or false.
@@ -73,10 +73,6 @@ def asked_of(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of value 
             return _unescaped(column, value, _text(column, value))
         case SigmaRegularExpression():
             return matches(value)
-        case SigmaCIDRExpression():
-            if column.type not in _TEXTUAL:
-                raise _no_fit(column, "`cidr`")
-            return lambda x: inside(x, value.network)
         case SigmaFieldReference():
             return _reference(column, value, column_of(value.field))
         case _:
@@ -88,15 +84,23 @@ def over(column: Column, tests: Sequence[Test]) -> str:
     test = any_test(tests)
     quoted = name(column.name)
     if column.type is FieldType.TEXTS:
-        return _any_element(quoted, test)
+        return _sure(_any_element(quoted, test))
     if column.type is FieldType.TEXT and column.is_json:
         # A list at a path of an event: any of its elements counts, and so does its own text. One CASE for the whole, so
         # that the engine asks what many rules ask once. CASE within CASE: AND would take the elements of a text that is
         # no JSON too, which raises.
         elements = _any_element(f"json_extract_string({quoted}, '$[*]')", test)
-        of_list = any_of((_sure(test(quoted)), f"CASE WHEN json_valid({quoted}) THEN {elements} ELSE FALSE END"))
-        return f"CASE WHEN starts_with({quoted}, '[') THEN {of_list} ELSE {_sure(test(quoted))} END"
+        of_list = f"CASE WHEN json_valid({quoted}) THEN {elements} ELSE FALSE END"
+        return f"CASE WHEN {test(quoted)} THEN TRUE WHEN starts_with({quoted}, '[') THEN {of_list} ELSE FALSE END"
     return _sure(test(_as_text(column)))
+
+
+def in_networks(column: Column, values: Sequence[SigmaCIDRExpression]) -> Test:
+    """Return the test of being in one of the networks. Raises Refusal for a column without texts."""
+    if column.type not in _TEXTUAL:
+        raise _no_fit(column, "`cidr`")
+    networks = [value.network for value in values]
+    return lambda x: inside(x, networks)
 
 
 def _sure(test: str) -> str:
@@ -104,7 +108,7 @@ def _sure(test: str) -> str:
 
 
 def _any_element(texts: str, test: Test) -> str:
-    return _sure(f"len(list_filter({texts}, lambda {ELEMENT}: {test(ELEMENT)})) > 0")
+    return f"len(list_filter({texts}, lambda {ELEMENT}: {test(ELEMENT)})) > 0"
 
 
 def _as_text(column: Column) -> str:

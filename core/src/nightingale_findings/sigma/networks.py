@@ -1,51 +1,63 @@
-"""`cidr`: whether a text is an address inside a network, by arithmetic. What is no address is in no network."""
+"""`cidr`: whether a text is an address inside one of some networks. What is no address is in no network.
+
+A network is a pattern of how an address in full begins: for IPv4 octet by octet, the last one that counts written out
+as the numbers it may be; for IPv6 digit by digit, once the address is brought into its 32 digits. So any number of
+networks is one pattern, and RE2 reads a text once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-_OCTET = "(0|[1-9][0-9]{0,2})"
-_DOTTED = rf"{_OCTET}(\.{_OCTET}){{3}}"
-_GROUPS = "([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_GROUPS = "(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
 _DIGITS = "0123456789abcdef"
 
 
-def inside(text: str, network: IPv4Network | IPv6Network) -> str:
-    """Return SQL that is true for an address of the network, in any spelling of it; null or false for all else.
+def inside(text: str, networks: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Return SQL that is true for an address of one of the networks, in any spelling; null or false for all else.
 
     As Python's `ipaddress` has it: octets without leading zeros; an IPv4 address is in no IPv6 network. An address with
     a zone (`fe80::1%eth0`) is in none.
     """
-    if isinstance(network, IPv6Network):
-        # Most logs hold IPv4 addresses: the long way is gone for the others only.
-        return f"CASE WHEN contains({text}, ':') THEN {_inside_v6(text, network)} ELSE FALSE END"
-    low, high = int(network.network_address), int(network.broadcast_address)
-    return f"(regexp_full_match({text}, '{_DOTTED}') AND {_as_number(text)} BETWEEN {low} AND {high})"
+    v4 = [_dotted_begin(network) for network in networks if isinstance(network, IPv4Network)]
+    v6 = [_digits_begin(network) for network in networks if isinstance(network, IPv6Network)]
+    is_v4 = f"regexp_full_match({text}, '{'|'.join(v4)}')" if v4 else "FALSE"
+    if not v6:
+        return is_v4
+    # Most logs hold IPv4 addresses: the long way is gone for the others only.
+    return f"CASE WHEN contains({text}, ':') THEN {_inside_v6(text, v6)} ELSE {is_v4} END"
 
 
-def _as_number(dotted: str) -> str:
-    """Return SQL for the number that four octets are; null if one is above 255."""
-    return " + ".join(f"{_octet(dotted, place)} * {256 ** (4 - place)}" for place in range(1, 5))
+def _dotted_begin(network: IPv4Network) -> str:
+    whole, bits = divmod(network.prefixlen, 8)
+    given = network.network_address.packed
+    octets = [str(octet) for octet in given[:whole]]
+    if bits:
+        last = range(given[whole], given[whole] + 2 ** (8 - bits))
+        octets.append(f"(?:{'|'.join(str(octet) for octet in last)})")
+    return r"\.".join(octets + [_OCTET] * (4 - len(octets)))
 
 
-def _octet(dotted: str, place: int) -> str:
-    return f"TRY_CAST(split_part({dotted}, '.', {place}) AS UTINYINT)::BIGINT"
+def _digits_begin(network: IPv6Network) -> str:
+    length, bits = divmod(network.prefixlen, 4)
+    digits = f"{int(network.network_address):032x}"
+    if not bits:
+        return digits[:length]
+    first = int(digits[length], 16)
+    return f"{digits[:length]}[{_DIGITS[first : first + 2 ** (4 - bits)]}]"
 
 
-def _inside_v6(text: str, network: IPv6Network) -> str:
-    """Return SQL over the 32 digits of the address in full: a network is a pattern of how they begin."""
+def _inside_v6(text: str, begins: Sequence[str]) -> str:
+    """Return SQL over the 32 digits of the address in full."""
     # A lambda over a list of one names what would otherwise be written out at every place that needs it.
     groups = f"list_transform([{_without_dots(text)}], lambda plain: {_eight_groups('plain')})"
     digits = "array_to_string(list_transform(string_split(whole, ':'), lambda g: lpad(lower(g), 4, '0')), '')"
-    length, bits = divmod(network.prefixlen, 4)
-    nibbles = f"{int(network.network_address):032x}"
-    begin = nibbles[:length]
-    if bits:
-        first = int(nibbles[length], 16)
-        begin += f"[{_DIGITS[first : first + 2 ** (4 - bits)]}]"
     return (
         f"(NOT regexp_matches({text}, '^:[^:]|[^:]:$|:::') AND len(list_filter({groups}, lambda whole:"
-        f" regexp_full_match(whole, '{_GROUPS}') AND regexp_matches({digits}, '^{begin}'))) > 0)"
+        f" regexp_full_match(whole, '{_GROUPS}') AND regexp_matches({digits}, '^(?:{'|'.join(begins)})'))) > 0)"
     )
 
 
@@ -58,6 +70,10 @@ def _without_dots(text: str) -> str:
         f"CASE WHEN contains({text}, '.') THEN CASE WHEN regexp_full_match({tail}, '{_DOTTED}') THEN {joined} END"
         f" ELSE {text} END"
     )
+
+
+def _octet(dotted: str, place: int) -> str:
+    return f"TRY_CAST(split_part({dotted}, '.', {place}) AS UTINYINT)::BIGINT"
 
 
 def _eight_groups(text: str) -> str:

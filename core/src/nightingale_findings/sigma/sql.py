@@ -32,6 +32,11 @@ def literal(text: str) -> str:
     return pieces[0] if len(pieces) == 1 else "(" + " || chr(0) || ".join(pieces) + ")"
 
 
+def small(text: str) -> str:
+    """Return SQL for the text in DuckDB's small letters; done here where it is plain. Raises NotSqlError."""
+    return literal(text.lower()) if text.isascii() else f"lower({literal(text)})"
+
+
 def name(text: str) -> str:
     """Return `text` as the name of a column. Raises NotSqlError."""
     if "\0" in text:

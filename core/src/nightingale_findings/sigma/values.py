@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString, SigmaType, SpecialChars
 
 from nightingale_findings.sigma.refusal import Refusal
-from nightingale_findings.sigma.sql import ESCAPE, any_of, like_pattern, literal, number, plain
+from nightingale_findings.sigma.sql import ESCAPE, any_of, like_pattern, literal, number, plain, small
 
 Test = Callable[[str], str]
 """Takes SQL for a text, returns SQL that asks something of it."""
@@ -20,20 +20,21 @@ EXACT = 2**53
 def equals(value: SigmaString) -> Test:
     """Return the test of a text with or without wildcards, in any case of letters unless it is a cased one."""
     is_cased = isinstance(value, SigmaCasedString)
+    written = literal if is_cased else small
 
     def same(sql: str) -> str:
         return sql if is_cased else f"lower({sql})"
 
     text = plain(value)
     if text is not None:
-        return lambda x: f"{same(x)} = {same(literal(text))}"
+        return lambda x: f"{same(x)} = {written(text)}"
     ends = _around_text(value)
     if ends is not None:
         function, inner = ends
-        return lambda x: f"{function}({same(x)}, {same(literal(inner))})"
+        return lambda x: f"{function}({same(x)}, {written(inner)})"
     pattern = like_pattern(value)
     escape = f" ESCAPE '{ESCAPE}'" if ESCAPE in pattern else ""
-    return lambda x: f"{same(x)} LIKE {same(literal(pattern))}{escape}"
+    return lambda x: f"{same(x)} LIKE {written(pattern)}{escape}"
 
 
 def _around_text(value: SigmaString) -> tuple[str, str] | None:
@@ -49,10 +50,10 @@ _AROUND = {(True, True): "contains", (False, True): "starts_with", (True, False)
 
 def one_of(texts: Iterable[str]) -> Test:
     """Return the test of being one of the texts, in any case of letters."""
-    unlike = list(dict.fromkeys(texts))
+    unlike = list(dict.fromkeys(small(text) for text in texts))
     if len(unlike) == 1:
-        return lambda x: f"lower({x}) = lower({literal(unlike[0])})"
-    return lambda x: f"lower({x}) IN ({', '.join(f'lower({literal(text)})' for text in unlike)})"
+        return lambda x: f"lower({x}) = {unlike[0]}"
+    return lambda x: f"lower({x}) IN ({', '.join(unlike)})"
 
 
 def numeric(operator: str, value: float) -> Test:
@@ -109,7 +110,7 @@ def anywhere(value: SigmaType) -> Test:
             "name the field that holds it; without one, only a plain text of ASCII letters and signs is looked for",
         )
     spellings = dict.fromkeys((text, text.replace("/", "\\/")))
-    return lambda x: any_of(f"contains(lower({x}), lower({literal(one)}))" for one in spellings)
+    return lambda x: any_of(f"contains(lower({x}), {small(one)})" for one in spellings)
 
 
 _WRITTEN_VARIOUSLY = frozenset("\"\\<>&'")
