@@ -26,7 +26,8 @@ def test_rules_that_take_several_passes_each_find_their_own_event():
     )
     connection = opened(memory="300MiB")
     connection.execute(
-        'CREATE TABLE wide (event_id VARCHAR, "at" TIMESTAMP, person VARCHAR, instance VARCHAR, project VARCHAR, raw VARCHAR)'
+        'CREATE TABLE wide (event_id VARCHAR, "at" TIMESTAMP, person VARCHAR, instance VARCHAR, project VARCHAR, '
+        "raw VARCHAR)"
     )
     rows = [(f"e{number:03d}", "2026-03-02", json.dumps({"name": f"n{number}"})) for number in range(count)]
     connection.executemany('INSERT INTO wide (event_id, "at", raw) VALUES (?, ?, ?)', rows)
