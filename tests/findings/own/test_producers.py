@@ -187,6 +187,11 @@ def test_a_slow_drip_is_told_when_its_week_is_over_the_bound(connection):
     assert derived(connection, "outflow_week") == found
 
 
+def test_one_large_day_is_no_drip(connection):
+    insert(connection, "gateway", carried(0, 300 << 20), carried(DAY, 3 * GIB), carried(2 * DAY, 300 << 20))
+    assert derived(connection, "outflow_week") == []
+
+
 # --- observers --------------------------------------------------------------------------------------------------------
 
 
