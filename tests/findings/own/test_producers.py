@@ -239,7 +239,7 @@ def test_any_cut_of_the_log_gives_the_same(connection, seed):
             produce(piecewise)
         query = "SELECT * EXCLUDE (batch) FROM nightingale_derived ORDER BY event_id"
         assert rows(connection, query) == rows(piecewise, query)
-        wanted = {"first_use", "read_volume", "unusual_hour", "outflow_week"}
+        wanted = {"first_use", "read_volume"}
         assert wanted <= {one["kind"] for one in rows(connection, query)}
 
 
