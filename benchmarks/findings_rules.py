@@ -33,7 +33,11 @@ level: high
 _READS = "logsource: {product: nightingale, service: reads}\n"
 _EVERY = _HEAD.format(name="every_read", place=0) + _READS + "detection: {s: {tier|gte: 0}, condition: s}\n"
 
-MOST_BYTES, MOST_FILES, DECOYS = 5_000_000_000, 200, ("images/case7/slice77.dcm", "images/case1999/slice19990.dcm")
+MOST_BYTES, MOST_FILES, DECOYS = (
+    5_000_000_000,
+    200,
+    ("images/case1234/slice12345.dcm", "images/case1999/slice19990.dcm"),
+)
 
 
 def correlated(name: str, place: int, kind: str, span: str, condition: str) -> str:

@@ -69,7 +69,7 @@ def found(connection: duckdb.DuckDBPyConnection, made: CompiledRule, rows) -> li
     keys = made.correlation.group_by
     whole = [{"person": firing.person, **firing.group} for firing in firings]
     return [
-        Episode(tuple(names[key] for key in keys), firing.event_ids, firing.value)
+        Episode(tuple(str(names[key]) for key in keys), firing.event_ids, firing.value)
         for firing, names in zip(firings, whole, strict=True)
     ]
 
@@ -83,6 +83,7 @@ def expected(made: CompiledRule, rows) -> list[Episode]:
         matched = (places[path],) if is_temporal and path else (0,)
         if not is_temporal or (path and places[path] < len(made.correlation.rules)):
             events.append(Event(f"e{place:02}", moment(at), fields, matched))
+    assert made.correlation
     return BruteForce(made.correlation, made.episode_s).episodes(events)
 
 

@@ -11,7 +11,7 @@ import random
 import sqlite3
 
 import pytest
-from sigma.backends.sqlite import sqliteBackend
+from sigma.backends.sqlite.sqlite import sqliteBackend
 from sigma.collection import SigmaCollection
 
 from doubles.finding_rules import READS, moment, reads_table

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 
@@ -68,9 +69,21 @@ class Part:
 
 def parts(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], hits: str = HITS) -> tuple[Part, ...]:
     """Return the episodes of what stands in the hits' table, in order of rule, group and time."""
+    known = {rule.id: rule for rule in rules}
+    columns = "rule, g, person, instance, project, t, t, 1, [event_id], value"
+    few = connection.execute(f"SELECT {columns} FROM {hits} LIMIT {FEW + 1}").fetchall()
+    if len(few) <= FEW:
+        return joined((_part(row) for row in few if row[0] in known), known.values())
+    return in_sql(connection, known.values(), hits)
+
+
+FEW = 400
+"""Hits that are put together one by one: to plan the statement that does it takes longer."""
+
+
+def in_sql(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], hits: str) -> tuple[Part, ...]:
+    """Return the same, however many hits there are."""
     reaches = ", ".join(f"({text(rule.id)}, {reach(rule)})" for rule in rules)
-    if not reaches:
-        return ()
     found = connection.execute(
         f"""
         WITH reaches(rule, reach) AS (VALUES {reaches}),
@@ -88,8 +101,7 @@ def parts(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], 
                 count(*) OVER (PARTITION BY rule, g, episode) AS many
             FROM cut
         )
-        SELECT rule, g, min(person), count(DISTINCT person), count(person), min(instance), count(DISTINCT instance),
-            count(instance), min(project), count(DISTINCT project), count(project), min(t), max(t), count(*),
+        SELECT rule, g, {_sole("person")}, {_sole("instance")}, {_sole("project")}, min(t), max(t), count(*),
             list(event_id ORDER BY t, event_id) FILTER (place <= {_HALF} OR many - place < {_HALF}), max(value)
         FROM placed GROUP BY rule, g, episode ORDER BY rule, g, min(t)
         """
@@ -97,12 +109,14 @@ def parts(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], 
     return tuple(_part(row) for row in found.fetchall())
 
 
-def _part(row: Sequence[object]) -> Part:
-    rule, group, *rest = row
-    count = rest[11]
-    named = [rest[at] if rest[at + 1] == 1 and rest[at + 2] == count else None for at in (0, 3, 6)]
-    person, instance, project = named
-    return Part(rule, tuple(group), person, instance, project, rest[9], rest[10], count, tuple(rest[12]), rest[13])  # type: ignore[arg-type] # as the query lists them
+def _sole(column: str) -> str:
+    """Return SQL for the one value that all rows of an episode have, or null."""
+    return f"CASE WHEN min({column}) = max({column}) AND count({column}) = count(*) THEN min({column}) END"
+
+
+def _part(row: Sequence[Any]) -> Part:
+    rule, group, person, instance, project, first, last, count, ids, value = row
+    return Part(rule, tuple(group), person, instance, project, first, last, count, tuple(ids), value)
 
 
 def joined(found: Iterable[Part], rules: Iterable[CompiledRule]) -> tuple[Part, ...]:

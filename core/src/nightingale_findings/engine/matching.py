@@ -90,7 +90,9 @@ def _lying(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, s
     """Filter first: a column in a table is read as it lies, often as a dictionary, and only what passes goes on."""
     wheres = ", ".join(f"coalesce({rule.where}, false) AS {columns[rule.id]}" for rule in rules)
     passed = " OR ".join(f"({rule.where})" for rule in rules)
-    return f"SELECT {standard()}, {wheres} FROM {relation} AS events WHERE {is_a_time()} AND ({passed})"
+    found = f"SELECT {standard()}, {wheres}, random() AS tick FROM {relation} AS events WHERE {passed}"
+    # The time of what passed only: see below what the random number is for.
+    return f"SELECT * EXCLUDE (tick) FROM ({found}) WHERE {is_a_time()} OR tick < 0"
 
 
 def _worked_out(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, str], keep: Sequence[str]) -> str:
