@@ -80,8 +80,14 @@ def send(platform: FakePlatform, operation: Operation, caller: str) -> tuple[int
     who = None if caller == "nobody" else WHO[caller]
     cluster = {"version": 1, "currency": "EUR"}
     body = BODIES.get(operation.name, {"cluster": cluster, "base": 1} if "cluster" in operation.name else None)
-    ids = {"channel": "c-0000000001", "job": "j-0000000001", "finding": "f-0000000001"}
-    answer = platform.handle(operation.name, who, "scan", body, stream="platform", source="build", **ids)
+    answer = platform.handle(
+        *(operation.name, who, "scan", body),
+        channel="c-0000000001",
+        job="j-0000000001",
+        finding="f-0000000001",
+        stream="platform",
+        source="build",
+    )
     assert answer.status < 500, answer.body
     return answer.status, "" if answer.status < 400 else platform.error(answer)["code"]
 

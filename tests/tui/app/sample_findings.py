@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import findings as f
-from nightingale.contract import schemas as s
 from tui.api.fake_findings import sample_events, sample_finding
 from tui.app.sample_data import NOW
 
@@ -78,13 +77,3 @@ class SampleFindings:
         after = msgspec.structs.replace(before, revision=before.revision + 1, history=(*before.history, line), **fields)
         self.findings[finding] = after
         return after
-
-    def on_quarantine_instance(self, _project: str, instance: str, _body: s.QuarantineIn) -> s.InstanceOut:
-        return self.held(instance, is_quarantined=True)
-
-    def on_release_instance(self, _project: str, instance: str, _body: s.QuarantineIn) -> s.InstanceOut:
-        return self.held(instance, is_quarantined=False)
-
-    def held(self, instance: str, *, is_quarantined: bool) -> s.InstanceOut:
-        """Return the instance after it."""
-        raise NotImplementedError

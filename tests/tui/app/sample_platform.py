@@ -116,10 +116,6 @@ class SamplePlatform(SampleFindings):
     def on_get_me(self) -> s.MeOut:
         return msgspec.structs.replace(ME, is_admin=self.is_admin)
 
-    def held(self, instance: str, *, is_quarantined: bool) -> s.InstanceOut:
-        one = msgspec.structs.replace(next(iter(self.instances.values())), is_quarantined=is_quarantined)
-        return msgspec.structs.replace(one, id=instance)
-
     def on_get_catalog(self) -> s.CatalogOut:
         return CATALOG
 
