@@ -88,7 +88,10 @@ resource "aws_lambda_function" "scan" {
   }
 
   environment {
-    variables = merge(local.environment, { NIGHTINGALE_SCAN_QUEUE = aws_sqs_queue.scan.id })
+    variables = merge(local.environment, {
+      NIGHTINGALE_SCAN_QUEUE     = aws_sqs_queue.scan.id
+      NIGHTINGALE_NOTIFY_SECRETS = "${var.name}/notify/"
+    })
   }
 
   depends_on = [aws_cloudwatch_log_group.scan]

@@ -48,6 +48,8 @@ ACTIONS: dict[str, frozenset[str]] = {
     "s3:GetObject": frozenset({"s3:GetObject", "s3:ListBucket"}),
     # Its page in the reference says that it needs no permission, and that a denial does not hold it up.
     "sts:GetCallerIdentity": frozenset(),
+    # SES, "Actions defined by Amazon Simple Email Service v2": mail that we made ourselves needs both.
+    "sesv2:SendEmail": frozenset({"ses:SendEmail", "ses:SendRawEmail"}),
     # SQS, "Amazon SQS API permissions": a batch needs the action of one.
     "sqs:DeleteMessageBatch": frozenset({"sqs:DeleteMessage"}),
 }

@@ -24,7 +24,12 @@ MACHINES = {"ec2_machines.py": {"ec2"}, "ec2_seen.py": {"ec2"}, "ec2_quarantine.
 ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER | MACHINES
 """What `container.make` hands to every function; the table is asked by PynamoDB, see `table_calls`."""
 
-SCAN = {"s3_audit_mirror.py": {"s3", "sqs"}, "s3_scanner.py": {"s3"}}
+SCAN = {
+    "s3_audit_mirror.py": {"s3", "sqs"},
+    "s3_scanner.py": {"s3"},
+    "aws_secrets.py": {"secretsmanager"},
+    "mail_notifiers.py": {"sesv2"},
+}
 """What the function that scans has besides."""
 
 LOOK = {"ec2:DescribeInstances"}

@@ -17,16 +17,17 @@ class AwsSecrets:
     """Reads a secret anew each time. `client` gives a client of Secrets Manager."""
 
     client: Callable[[], Any]
+    prefix: str = PREFIX
 
     def get(self, name: str) -> str:
         """Return the secret's text. Raises SecretUnavailableError."""
         try:
-            answer = self.client().get_secret_value(SecretId=PREFIX + name)
+            answer = self.client().get_secret_value(SecretId=self.prefix + name)
         except Exception as error:
             if not is_aws_error(error):
                 raise
-            raise SecretUnavailableError(f"the secret {PREFIX}{name} cannot be read: {code_of(error)}") from error
+            raise SecretUnavailableError(f"the secret {self.prefix}{name} cannot be read: {code_of(error)}") from error
         secret = str(answer.get("SecretString", "")).strip()
         if not secret or not secret.isprintable():
-            raise SecretUnavailableError(f"the secret {PREFIX}{name} is empty or has several lines")
+            raise SecretUnavailableError(f"the secret {self.prefix}{name} is empty or has several lines")
         return secret

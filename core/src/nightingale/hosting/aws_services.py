@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nightingale.hosting.wired import Wired
     from nightingale.ports.clock import Clock
     from nightingale.ports.machine_proofs import MachineProofs
+    from nightingale.ports.notifier import Notifier
     from nightingale.ports.prober import Prober
     from nightingale.ports.store import Store
     from nightingale.services.scanning import Scanning
@@ -72,6 +73,7 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
             proofs={here: _proofs(place, clock, settings)} if place is not None else {},
             addresses=settings.addresses,
             find_gateway=lambda: _gateway(settings),
+            notifiers=_notifiers(settings, clock) if settings.notify_secrets is not None else {},
         )
     )
     return Wired(made, partial(_make_prober, machines), WallPace())
@@ -109,6 +111,20 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
         inner,
     )
     return platform.scanning(scanner)
+
+
+def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:
+    """Return who sends notices, by kind of channel. Only the host that scans has them."""
+    from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - see `wire`
+    from nightingale.adapters.aws_secrets import AwsSecrets  # noqa: PLC0415 - same
+    from nightingale.adapters.mail_notifiers import SesNotifier, SmtpNotifier  # noqa: PLC0415 - same
+    from nightingale.adapters.webhook_notifier import WebhookNotifier  # noqa: PLC0415 - same
+
+    region, endpoint = settings.region, settings.endpoint
+    secrets = AwsSecrets(LazyClient("secretsmanager", region=region, endpoint=endpoint), settings.notify_secrets or "")
+    webhook = WebhookNotifier(secrets, clock)
+    ses = SesNotifier(LazyClient("sesv2", region=region, endpoint=endpoint))
+    return {"webhook": webhook, "slack": webhook, "smtp": SmtpNotifier(secrets), "ses": ses}
 
 
 def _gateway(settings: Settings) -> GatewayOut | None:

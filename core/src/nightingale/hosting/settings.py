@@ -23,6 +23,7 @@ INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
 QUARANTINE_GROUP = "NIGHTINGALE_QUARANTINE_GROUP"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
 SCAN_QUEUE = "NIGHTINGALE_SCAN_QUEUE"
+NOTIFY_SECRETS = "NIGHTINGALE_NOTIFY_SECRETS"
 
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -75,6 +76,8 @@ class Settings:
     quarantine_group: str | None = None
     """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
     endpoint: str | None = None
+    notify_secrets: str | None = None
+    """How the names of the notices' secrets begin in Secrets Manager; None: this host sends no notices."""
     scan_queue: str | None = None
     """The queue to which S3 tells of what is new in the audit bucket; the function that scans is told of it alone."""
 
@@ -108,6 +111,7 @@ class Settings:
             place=place,
             quarantine_group=group,
             endpoint=environment.get(ENDPOINT) or None,
+            notify_secrets=environment.get(NOTIFY_SECRETS, "").strip() or None,
             scan_queue=environment.get(SCAN_QUEUE, "").strip() or None,
         )
 
