@@ -2,7 +2,7 @@
 
 `benchmarks/simulated_month.py --seeds 11,12,13` prints a table a seed. Bounds: every theft is found by a finding of
 severity high or above that the honest month does not have, and the honest month has at most two of those.
-The seeds below 100 were looked at while the rules were made; those from 100 on were not.
+The seeds below 100, and 111, were looked at while the rules were made; the others were not.
 """
 
 from __future__ import annotations
