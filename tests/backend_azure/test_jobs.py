@@ -143,7 +143,7 @@ def running_of(messages: MessagesHere, aside: MessagesHere) -> tuple[Running, An
 
 def test_a_message_whose_work_cannot_be_done_is_handed_out_again_then_put_aside(platform: FakePlatform) -> None:
     instance, build_id = building(platform)
-    builders: Any = platform.made.lifecycle.builders
+    builders: Any = platform.builder_at
     builders["local"] = SilentBuilder()
     messages, aside = MessagesHere(), MessagesHere()
     running, queue = running_of(messages, aside)

@@ -59,7 +59,7 @@ class Invoking:
 
     def break_builder(self, words: str) -> None:
         """Let the builder not answer when it is looked at."""
-        builders: Any = self.platform.made.lifecycle.builders
+        builders: Any = self.platform.builder_at
         builders["local"] = _SilentBuilder(words)
 
     def start_behind_its_back(self, build: Build, instance_id: str) -> None:

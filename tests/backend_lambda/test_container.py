@@ -217,7 +217,7 @@ def test_with_its_settings_the_place_is_wired_whole(deployed: Client, monkeypatc
     container.use_nothing()
     adapters = container.wired().platform.adapters
     assert adapters.networks["aws"]["vpc_id"] == vpc
-    assert adapters.images == {"aws": "ami-12345678"}
+    assert adapters.images["aws"] == "ami-12345678"
     assert isinstance(adapters.machines["aws"], Ec2Machines)
     assert isinstance(adapters.proofs["aws"], StsProofs)
     assert adapters.machines["aws"].find_all() == {}

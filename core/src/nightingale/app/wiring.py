@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nightingale.app.dispatch import Dispatcher
@@ -19,6 +19,7 @@ from nightingale.ports.prober import Prober
 from nightingale.ports.signatures import SignatureVerifier
 from nightingale.ports.store import Store
 from nightingale.services.build_variables import CatalogBuildVariables
+from nightingale.services.by_place import ByPlace
 from nightingale.services.catalog import CatalogService
 from nightingale.services.cluster import ClusterService
 from nightingale.services.gateway import GatewayService
@@ -43,7 +44,11 @@ from nightingale.services.watch import Watch
 
 @dataclass(frozen=True)
 class Adapters:
-    """What a host brings, by place: builders, machines, `networks` (what only a place's module knows), images."""
+    """What a host brings: builders, machines, `networks` (what only a place's module knows), images, proofs.
+
+    Each of these by kind of place, or by kind and region: `aws/eu-central-1`, see `services/by_place.py`. Those of a
+    platform that is put together are found by the names that the cluster file gives its places.
+    """
 
     store: Store
     audit: AuditLog
@@ -107,6 +112,14 @@ class Platform:
 def platform(adapters: Adapters) -> Platform:
     """Return the platform that these adapters make."""
     store, clock, ids, audit = adapters.store, adapters.clock, adapters.ids, adapters.audit
+    adapters = replace(
+        adapters,
+        builders=ByPlace(adapters.builders, lambda: catalog),
+        machines=ByPlace(adapters.machines, lambda: catalog),
+        networks=ByPlace(adapters.networks, lambda: catalog),
+        images=ByPlace(adapters.images, lambda: catalog),
+        proofs=ByPlace(adapters.proofs, lambda: catalog),
+    )
     catalog = CatalogService(store, adapters.machines, clock)
     usage = UsageService(store, catalog, clock)
     lifecycle = Lifecycle(

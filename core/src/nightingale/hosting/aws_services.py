@@ -22,8 +22,9 @@ PLACE = "aws"
 def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     """Return a platform on the services that the settings name, none of which is asked anything yet.
 
-    Without `credentials` AWS's own tools find them. Where the settings do not say what the place `aws` is, nothing
-    launches, and the rest of the API works.
+    Without `credentials` AWS's own tools find them. Places of kind `aws` in the region of the settings' network are
+    run, whatever the cluster file calls them; where the settings tell of no network nothing launches, and the rest of
+    the API works.
     """
     # Loaded by whoever is first to need a platform: importing a host is what every cold start pays for.
     from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - see above
@@ -35,11 +36,13 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     from nightingale.adapters.wall_pace import WallPace  # noqa: PLC0415 - same
     from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
     from nightingale.hosting.wired import Wired  # noqa: PLC0415 - same
+    from nightingale.services.by_place import place_key  # noqa: PLC0415 - same
 
     clock, ids = SystemClock(), SystemIds()
     region, endpoint = settings.region, settings.endpoint
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
     place = settings.place
+    here = place_key(PLACE, place.network["region"] if place is not None else region)
     machines = _machines(place, store, settings, credentials) if place is not None else None
     made = platform(
         Adapters(
@@ -49,7 +52,7 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
             ids=ids,
             signatures=SshSignatures(),
             builders={
-                PLACE: CodeBuildBuilder(
+                here: CodeBuildBuilder(
                     settings.codebuild_project,
                     settings.builds_bucket,
                     clock=clock,
@@ -58,10 +61,10 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
                     credentials=credentials,
                 )
             },
-            machines={PLACE: machines} if machines is not None else {},
-            networks={PLACE: place.network} if place is not None else {},
-            images={PLACE: place.image} if place is not None else {},
-            proofs={PLACE: _proofs(place, clock, settings)} if place is not None else {},
+            machines={here: machines} if machines is not None else {},
+            networks={here: place.network} if place is not None else {},
+            images={here: place.image} if place is not None else {},
+            proofs={here: _proofs(place, clock, settings)} if place is not None else {},
             addresses=settings.addresses,
             find_gateway=lambda: _gateway(settings),
         )

@@ -35,7 +35,8 @@ class CatalogBuildVariables:
     ) -> None:
         """Take, by place, what only that cloud knows (for `local`, the data folder and the launcher) and its image.
 
-        `images` is what the image reference `default` stands for there.
+        With a network comes `kms_key`, the key of all disks there, where there is one: a variable of its own to the
+        module. `images` is what the image reference `default` stands for there.
         """
         self._catalog = catalog
         self._networks = networks
@@ -56,6 +57,7 @@ class CatalogBuildVariables:
         container = cluster.container(instance.image, instance.place)
         _require_mounts(cluster, instance)
         require_home(cluster, instance.project, instance.place, instance.mounts)
+        network = dict(self._networks.get(instance.place, {}))
         return {
             **changing,
             "instance_id": instance.id,
@@ -77,9 +79,10 @@ class CatalogBuildVariables:
                 }
                 for mount in instance.mounts
             ],
+            "kms_key": network.pop("kms_key", None),
             "tags": {"project": instance.project, "owner": instance.owner, "instance": instance.id},
             "network": {
-                **self._networks.get(instance.place, {}),
+                **network,
                 "owner_uid": person.uid if person is not None else None,
                 **({"container": container} if container is not None else {}),
             },

@@ -135,6 +135,12 @@ class CatalogService:
             return found
         raise StoreUnavailableError("the cluster changed each time it was read; try again")
 
+    def places(self) -> Mapping[str, s.PlaceIn]:
+        """Return the places by name as they were last read here. Raises StoreUnavailableError when they never were."""
+        with self._lock:
+            held = self._cached
+        return (held if held is not None else self.load()).places
+
     def _read(self, meta: ClusterMeta, version: int) -> Cluster:
         entries: dict[str, list[Any]] = {kind: [] for kind in ENTRY_TYPES}
         for item in query_all(self._store, records.CLUSTER):

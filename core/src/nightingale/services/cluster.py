@@ -20,6 +20,7 @@ from nightingale.contract.schemas import (
     ClusterOut,
     ClusterPlanIn,
     ClusterPlanOut,
+    PlaceIn,
 )
 from nightingale.contract.vocabulary import AuditTag
 from nightingale.domain.access import Principal
@@ -143,9 +144,13 @@ class ClusterService:
                 yield "projects", f"project {project} cannot go while it has instances: {', '.join(names)}"
         if not stored.meta.revision:
             return
-        cluster = _cluster(wanted)
+        cluster, before = _cluster(wanted), _cluster(stored.state).places
         for instance in find_billable(self._store):
             name = f"{instance.name} of {instance.project}"
+            place, was = cluster.places.get(instance.place), before.get(instance.place)
+            if place is not None and was is not None and _has_moved(was, place):
+                words = f"{place.name} stays of kind {was.kind} in {was.region or 'its region'}: {name} lives there"
+                yield "places", f"{words}; a place elsewhere is another entry"
             if instance.project in removed and instance.terminated_at is not None:
                 yield "projects", f"the last hours of {name} are not metered yet: apply again in a minute"
             for at in (instance.created_at, self._clock.now()):
@@ -241,6 +246,11 @@ def _changed_item(stored: StoredCluster, key: Key, document: dict[str, object]) 
     if item is not None and item.document == document:
         return None
     return Item(key, document, version=ABSENT if item is None else item.version)
+
+
+def _has_moved(was: PlaceIn, place: PlaceIn) -> bool:
+    """Whether a place would be somewhere else than it was; a region may be filled in."""
+    return was.kind != place.kind or (bool(was.region) and was.region != place.region)
 
 
 def _cluster(state: ClusterState) -> Cluster:

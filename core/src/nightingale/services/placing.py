@@ -23,7 +23,7 @@ def find_unready(cluster: Cluster, run: Mapping[str, Machines], tier: int) -> di
     for place in cluster.places:
         machines = run.get(place)
         if machines is None:
-            unready[place] = _not_run(place, run)
+            unready[place] = _not_run(place, [name for name in cluster.places if name in run])
             continue
         try:
             require_sandbox(machines, tier)
