@@ -75,18 +75,33 @@ resource "aws_codebuild_project" "builds" {
 }
 
 # What an instance is to AWS: a name that it can prove (sts:GetCallerIdentity needs no permission and cannot be denied),
-# and no rights. A dataset in S3 is read with what the API hands out, never as this.
+# and whoever may read the open datasets in S3 that the platform is told of. Every instance is the same one here: which
+# of them a person gets is decided by the platform and by what their machine mounts, and no process of theirs gets near
+# the credentials (infra/packer/files/nightingale.nft).
 resource "aws_iam_role" "instance" {
   name                 = "${var.name}-instance"
-  description          = "Instances: proves which machine it is, and may do nothing"
+  description          = "Instances: proves which machine it is, and reads dataset_buckets"
   assume_role_policy   = data.aws_iam_policy_document.assumed_by["ec2"].json
   permissions_boundary = aws_iam_policy.instance_boundary.arn
 }
 
 resource "aws_iam_policy" "instance_boundary" {
   name        = "${var.name}-instance-boundary"
-  description = "Nothing, whatever is attached"
-  policy      = file("${path.module}/policies/instance-boundary.json")
+  description = "At most reading dataset_buckets, whatever is attached"
+  policy      = module.datasets.boundary
+}
+
+module "datasets" {
+  source    = "./datasets"
+  folders   = var.dataset_buckets
+  partition = local.partition
+}
+
+resource "aws_iam_role_policy" "instance" {
+  count  = length(var.dataset_buckets) == 0 ? 0 : 1
+  name   = "what-it-needs"
+  role   = aws_iam_role.instance.id
+  policy = module.datasets.policy
 }
 
 resource "aws_iam_instance_profile" "instance" {
@@ -95,7 +110,7 @@ resource "aws_iam_instance_profile" "instance" {
 }
 
 locals {
-  # The `network` variable of infra/instance/aws, by zone.
+  # The `network` variable of infra/instance/aws, by zone, and with it `kms_key`, which the core takes out of it.
   networks = {
     for subnet in aws_subnet.instances : subnet.availability_zone => {
       region                    = var.region
@@ -108,6 +123,8 @@ locals {
       api_url                   = module.api.private_url
       instance_profile          = aws_iam_instance_profile.instance.name
       max_retries               = 3
+      platform                  = var.name
+      kms_key                   = aws_kms_key.homes.arn
     }
   }
 }

@@ -31,24 +31,12 @@ resource "aws_vpc_endpoint" "s3_inside" {
   policy          = data.aws_iam_policy_document.s3_inside.json
 }
 
-data "aws_iam_policy_document" "s3_instances" {
-  statement {
-    sid       = "DatasetsReadOnly"
-    actions   = ["s3:GetObject", "s3:ListBucket"]
-    resources = flatten([for one in var.dataset_buckets : ["arn:${local.partition}:s3:::${one}", "arn:${local.partition}:s3:::${one}/*"]])
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-  }
-}
-
 resource "aws_vpc_endpoint" "s3_instances" {
   count           = length(var.dataset_buckets) == 0 ? 0 : 1
   vpc_id          = aws_vpc.platform.id
   service_name    = "com.amazonaws.${var.region}.s3"
   route_table_ids = [aws_route_table.instances.id]
-  policy          = data.aws_iam_policy_document.s3_instances.json
+  policy          = module.datasets.passing
 }
 
 data "aws_iam_policy_document" "table_inside" {

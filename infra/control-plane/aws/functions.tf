@@ -15,6 +15,7 @@ locals {
     NIGHTINGALE_AWS_IMAGE         = var.instance_image
     NIGHTINGALE_AWS_ACCOUNT       = local.account
     NIGHTINGALE_AWS_INSTANCE_ROLE = aws_iam_role.instance.name
+    NIGHTINGALE_QUARANTINE_GROUP  = aws_security_group.quarantine.id
   }
 
   environment = merge(local.place, {

@@ -8,21 +8,6 @@ output "gateway" {
   value       = { host = aws_lb.gateway.dns_name, port = 22, host_key = var.gateway_host_key }
 }
 
-output "network" {
-  description = "The `network` variable of infra/instance/aws, by availability zone."
-  value       = local.networks
-}
-
-output "homes_key" {
-  description = "The `kms_key` variable of infra/instance/aws."
-  value       = aws_kms_key.homes.arn
-}
-
-output "quarantine_security_group_id" {
-  description = "What an instance in quarantine gets instead of its own group."
-  value       = aws_security_group.quarantine.id
-}
-
 output "settings" {
   description = "What the functions are told; an administrator's tools are told the same."
   value       = merge(local.environment, { AWS_REGION = var.region })

@@ -19,8 +19,8 @@ variable "name" {
   default     = "nightingale"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,15}$", var.name))
-    error_message = "name must be lower case letters, digits and dashes, at most 16: bucket names are made of it."
+    condition     = can(regex("^[a-z][a-z0-9]{0,15}$", var.name))
+    error_message = "name must be lower case letters and digits, at most 16: bucket names are made of it, and with a dash one platform's names could be another's."
   }
 }
 
@@ -84,9 +84,14 @@ variable "instance_image" {
 }
 
 variable "dataset_buckets" {
-  description = "Buckets that instances may read datasets from, through an endpoint that lets nothing out."
+  description = "What instances may read in S3, through an endpoint that lets nothing else through: `bucket` or `bucket/folder`. Open data (tier 0) of this region, not encrypted by a KMS key."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for one in var.dataset_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?$", one))])
+    error_message = "dataset_buckets must be buckets, or folders in them, in plain characters: open-scans or open-scans/v1."
+  }
 }
 
 variable "audit_days" {

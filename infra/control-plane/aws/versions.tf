@@ -47,6 +47,7 @@ locals {
     vpc              = aws_vpc.platform.arn
     instance_subnets = jsonencode([for one in aws_subnet.instances : one.arn])
     instance_role    = aws_iam_role.instance.arn
+    quarantine_group = aws_security_group.quarantine.arn
     parameters       = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${var.name}/gateway"
   }
 }

@@ -29,11 +29,7 @@ provider "aws" {
   }
 
   default_tags {
-    tags = merge(var.tags, {
-      "nightingale:instance" = var.instance_id
-      "nightingale:owner"    = var.owner
-      "nightingale:project"  = var.project
-    })
+    tags = merge(var.tags, local.whose)
   }
 }
 
@@ -43,6 +39,16 @@ locals {
   is_running  = var.desired_state == "running"
   port        = 8888
   label       = "nightingale-${var.instance_id}"
+
+  # What the control plane's policies go by.
+  whose = {
+    for tag, value in {
+      "nightingale:instance" = var.instance_id
+      "nightingale:owner"    = var.owner
+      "nightingale:platform" = var.network.platform
+      "nightingale:project"  = var.project
+    } : tag => value if value != null
+  }
 
   # A spot machine cannot be kept stopped, see its market options below: stopped means that there is none.
   has_machine = local.is_running || (var.desired_state == "stopped" && !var.spot)

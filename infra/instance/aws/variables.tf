@@ -196,6 +196,7 @@ variable "network" {
     api_cidrs                 = list(string)
     api_url                   = string
     instance_profile          = string
+    platform                  = optional(string)
     max_retries               = optional(number, 5)
     endpoint                  = optional(map(string))
     owner_uid                 = optional(number)

@@ -19,7 +19,7 @@ EXAMPLE = {
 """The least that has to be said; infra/control-plane/aws/variables.tf has the rest."""
 
 _OURS = frozenset({"functions_package", "platform_package", "gateway_package", "gateway_host_key", "is_ending"})
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -51,6 +51,6 @@ class Choices:
         name, region = str(told.get("name", "nightingale")), str(told["region"])
         if not _NAME.fullmatch(name) or not _REGION.fullmatch(region):
             words = f"{path} names the platform {name!r} in the region {region!r}, and one of them cannot be"
-            raise DeployError(words, "a name has at most 16 of a-z, 0-9 and -, a region is like eu-central-1")
+            raise DeployError(words, "a name has at most 16 of a-z and 0-9, a region is like eu-central-1")
         zones = told.get("zones", [f"{region}a", f"{region}b"])
         return Choices(name, region, {**told, "name": name, "zones": zones})

@@ -30,6 +30,7 @@ FACTS = {
     "vpc": "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1",
     "instance_subnets": '["arn:aws:ec2:eu-central-1:123456789012:subnet/subnet-1"]',
     "instance_role": "arn:aws:iam::123456789012:role/nightingale-instance",
+    "quarantine_group": "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-quarantine",
     "parameters": "arn:aws:ssm:eu-central-1:123456789012:parameter/nightingale/gateway",
 }
 """What Terraform fills into the templates, made up."""
@@ -82,11 +83,14 @@ def allowing(name: str, action: str) -> Iterator[dict[str, Any]]:
 
 def is_allowed(name: str, action: str, resource: str, context: dict[str, str] | None = None) -> bool:
     """Return whether a policy alone lets an action through on a resource, in a context of condition keys."""
+    return decide(statements(name), action, resource, context)
+
+
+def decide(policy: list[dict[str, Any]], action: str, resource: str, context: dict[str, str] | None = None) -> bool:
+    """Return whether these statements alone let an action through on a resource."""
     verdict = False
-    for one in statements(name):
-        if not any(fnmatchcase(action, pattern) for pattern in each(one["Action"])):
-            continue
-        if not any(fnmatchcase(resource, pattern) for pattern in each(one["Resource"])):
+    for one in policy:
+        if not _names(one, "Action", action) or not _names(one, "Resource", resource):
             continue
         if not _holds(one.get("Condition", {}), context or {}):
             continue
@@ -96,12 +100,20 @@ def is_allowed(name: str, action: str, resource: str, context: dict[str, str] | 
     return verdict
 
 
+def _names(statement: dict[str, Any], element: str, value: str) -> bool:
+    if f"Not{element}" in statement:
+        return not any(fnmatchcase(value, pattern) for pattern in each(statement[f"Not{element}"]))
+    return any(fnmatchcase(value, pattern) for pattern in each(statement[element]))
+
+
 def _holds(condition: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
     for operator, keys in condition.items():
         for key, wanted in keys.items():
             told = context.get(key)
             if operator == "Null":
                 holds = (told is None) == (wanted == "true")
+            elif operator == "StringNotEquals":  # holds where the key is not there, as AWS's does
+                holds = told not in each(wanted)
             elif told is None:
                 holds = False
             elif operator in {"StringEquals", "Bool"}:

@@ -6,6 +6,7 @@ The calls are recorded: infra/instance/aws is applied with the real provider on 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import Any
 
@@ -13,7 +14,7 @@ import boto3  # type: ignore[import-untyped] # no types
 import pytest
 
 from doubles import aws_recorder
-from infra.control_plane.iam import FACTS, actions_of, allowing, granted, is_allowed
+from infra.control_plane.iam import FACTS, actions_of, allowing, each, granted, is_allowed, statements
 from infra.control_plane.terraform_runs import LOCAL_STATE, REGION, ROOT, initialise, terraform
 
 INSTANCE = ROOT / "infra" / "instance" / "aws"
@@ -38,6 +39,11 @@ NOT_BY_THE_PROVIDER = {
     "s3:ListBucket": "what is not there must be told from what is refused",
     "s3:PutObject": "state and result",
     # Not in the life that is recorded, which has no spot, no start of a stopped machine and datasets on disks alone.
+    "ec2:CancelSpotInstanceRequests": "the request behind a spot machine, when that goes",
+    "ec2:DeleteTags": "a tag that somebody added by hand is taken off",
+    "ec2:DescribeInstanceCreditSpecifications": "the provider reads it of machine types of the t families",
+    "ec2:DescribeVolumesModifications": "the provider waits for a home that grows",
+    "ec2:ModifyInstanceMetadataOptions": "what somebody changed by hand is put right",
     "ec2:DescribePrefixLists": "the module looks up S3's addresses for datasets on S3",
     "ec2:DescribeRouteTables": "the module looks up the network of datasets on EFS",
     "ec2:DescribeVpcAttribute": "same",
@@ -130,8 +136,14 @@ def test_each_exception_is_one() -> None:
 
 
 EC2 = "arn:aws:ec2:eu-central-1:123456789012"
-TAGGED_NEW = {"aws:RequestTag/nightingale:instance": "i-0123456789"}
-TAGGED = {"aws:ResourceTag/nightingale:instance": "i-0123456789"}
+TAGGED_NEW = {
+    "aws:RequestTag/nightingale:instance": "i-0123456789",
+    "aws:RequestTag/nightingale:platform": "nightingale",
+}
+TAGGED = {
+    "aws:ResourceTag/nightingale:instance": "i-0123456789",
+    "aws:ResourceTag/nightingale:platform": "nightingale",
+}
 
 
 def may(action: str, resource: str, context: dict[str, str] | None = None) -> bool:
@@ -156,6 +168,41 @@ def test_builds_change_and_end_only_what_carries_our_tag() -> None:
     assert not may("ec2:DeleteVolume", f"{EC2}:volume/vol-1")
 
 
+def of_another(tags: dict[str, str]) -> dict[str, str]:
+    """Return the tags as another platform of the same account has them."""
+    return {key: "other" if key.endswith("platform") else value for key, value in tags.items()}
+
+
+def test_builds_of_one_platform_touch_nothing_of_another_in_the_same_account() -> None:
+    for policy in ("builds", "builds-boundary"):
+        assert not is_allowed(policy, "ec2:RunInstances", f"{EC2}:instance/*", of_another(TAGGED_NEW))
+        for action in ("ec2:TerminateInstances", "ec2:StopInstances", "ec2:ModifyInstanceAttribute"):
+            assert not is_allowed(policy, action, f"{EC2}:instance/i-1", of_another(TAGGED))
+        assert not is_allowed(policy, "ec2:DeleteVolume", f"{EC2}:volume/vol-1", of_another(TAGGED))
+    for action in ("ec2:AttachVolume", "ec2:StartInstances", "ec2:CreateTags", "ec2:DeleteTags"):
+        assert not may(action, f"{EC2}:instance/i-1", of_another(TAGGED))
+    assert not may("ec2:CreateVolume", f"{EC2}:volume/vol-1", of_another(TAGGED_NEW))
+    assert not may("ec2:RunInstances", f"{EC2}:security-group/sg-1", of_another(TAGGED))
+
+
+def test_the_boundary_holds_up_nothing_that_builds_may() -> None:
+    """Else what one file gives the other takes, and it shows on the first day in an account."""
+    for one in statements("builds"):
+        context = {**TAGGED_NEW, **TAGGED}
+        for operator, keys in one.get("Condition", {}).items():
+            context |= {key: each(wanted)[0] for key, wanted in keys.items() if operator != "StringLike"}
+        for action in each(one["Action"]):
+            for resource in each(one["Resource"]):
+                assert is_allowed("builds", action, resource, context), (one["Sid"], action)
+                assert is_allowed("builds-boundary", action, resource, context), (one["Sid"], action)
+
+
+def test_the_modules_page_names_what_builds_may_do_and_nothing_else() -> None:
+    page = (INSTANCE / "README.md").read_text(encoding="utf-8").split("## What whoever applies it must be allowed")[1]
+    named = set(re.findall(r"`((?:ec2|kms|iam):\w+)`", page.split("\n## ")[0]))
+    assert named == {action for action in granted("builds") if action.partition(":")[0] in {"ec2", "kms", "iam"}}
+
+
 def test_builds_tag_what_they_make_and_nothing_that_is_there() -> None:
     made = {**TAGGED_NEW, "ec2:CreateAction": "RunInstances"}
     assert may("ec2:CreateTags", f"{EC2}:instance/i-1", made)
@@ -173,6 +220,8 @@ def test_builds_pass_the_instances_role_to_machines_alone() -> None:
     "action",
     [
         "ec2:CreateRoute",
+        "ec2:ReplaceRoute",
+        "ec2:AssociateRouteTable",
         "ec2:AssociateAddress",
         "ec2:CreateInternetGateway",
         "ec2:CreateNatGateway",

@@ -40,6 +40,7 @@ def test_zones_of_ones_own_count(tmp_path: Path) -> None:
         ({**EXAMPLE, "is_ending": True}, "says is_ending"),
         ({**EXAMPLE, "gateway_host_key": "ssh-ed25519 AAAA"}, "says gateway_host_key"),
         ({**EXAMPLE, "name": "../up"}, "'../up'"),
+        ({**EXAMPLE, "name": "one-two"}, "'one-two'"),
         ({**EXAMPLE, "region": "Frankfurt"}, "'Frankfurt'"),
     ],
 )

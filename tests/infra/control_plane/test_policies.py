@@ -20,13 +20,15 @@ from nightingale.ports.store import Check, Delete, Item, Key, Put
 
 AUDIT = {"s3_audit_log.py": {"s3"}, "s3_audit_keys.py": {"s3"}}
 BUILDER = {"codebuild.py": {"codebuild", "s3"}, "codebuild_log.py": {"logs"}}
-MACHINES = {"ec2_machines.py": {"ec2"}, "ec2_seen.py": {"ec2"}}
+MACHINES = {"ec2_machines.py": {"ec2"}, "ec2_seen.py": {"ec2"}, "ec2_quarantine.py": {"ec2"}}
 ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER | MACHINES
 """What `container.make` hands to every function; the table is asked by PynamoDB, see `table_calls`."""
 
 LOOK = {"ec2:DescribeInstances"}
-END = {"ec2:ModifyInstanceAttribute", "ec2:StopInstances", "ec2:TerminateInstances"}
-"""What the Machines port of EC2 calls: everyone looks, and only jobs end what nobody owns."""
+END = {"ec2:StopInstances", "ec2:TerminateInstances"}
+QUARANTINE = {"ec2:DescribeSecurityGroups", "ec2:ModifyInstanceAttribute"}
+"""What the Machines port of EC2 calls: everyone looks and puts machines into quarantine, and only jobs end what nobody
+owns (taking off its protection first, which is a change of an attribute too)."""
 
 MADE_BY_A_PERSON = {"dynamodb_table.py"}
 """Modules whose calls no deployed identity makes: the table is made by Terraform here."""
@@ -54,8 +56,7 @@ FUNCTIONS = ("api", "watcher", "jobs")
 def adapter_calls(identity: str) -> set[str]:
     present = {name: services for name, services in ADAPTERS_OF_FUNCTIONS.items() if (ADAPTERS / name).exists()}
     made = {call for name, services in present.items() for call in calls_in(ADAPTERS / name, services)}
-    if not present.keys() & MACHINES.keys():
-        made |= LOOK | END
+    made |= LOOK | END | QUARANTINE
     return made if identity == "jobs" else made - END
 
 
@@ -180,26 +181,51 @@ def test_the_gateway_may_do_what_its_script_does_and_nothing_more() -> None:
     assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/source/platform-1.zip")
 
 
+EC2 = "arn:aws:ec2:eu-central-1:123456789012"
+OURS = {"aws:ResourceTag/nightingale:instance": "i-1", "aws:ResourceTag/nightingale:platform": "nightingale"}
+ANOTHERS = {**OURS, "aws:ResourceTag/nightingale:platform": "other"}
+
+
 def test_only_jobs_end_machines_and_only_machines_of_the_platform() -> None:
-    machine, ours = (
-        "arn:aws:ec2:eu-central-1:123456789012:instance/i-0",
-        {"aws:ResourceTag/nightingale:instance": "i-1"},
-    )
-    assert is_allowed("jobs", "ec2:TerminateInstances", machine, ours)
+    machine = f"{EC2}:instance/i-0"
+    assert is_allowed("jobs", "ec2:TerminateInstances", machine, OURS)
     assert not is_allowed("jobs", "ec2:TerminateInstances", machine)
-    assert not is_allowed("api", "ec2:TerminateInstances", machine, ours)
-    assert not is_allowed("watcher", "ec2:TerminateInstances", machine, ours)
+    assert not is_allowed("jobs", "ec2:TerminateInstances", machine, ANOTHERS)
+    assert not is_allowed("api", "ec2:TerminateInstances", machine, OURS)
+    assert not is_allowed("watcher", "ec2:TerminateInstances", machine, OURS)
+
+
+@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_quarantine_swaps_groups_of_the_platforms_machines_for_its_own_and_back(identity: str) -> None:
+    action = "ec2:ModifyInstanceAttribute"
+    assert is_allowed(identity, action, f"{EC2}:instance/i-0", OURS)
+    assert is_allowed(identity, action, FACTS["quarantine_group"])
+    assert is_allowed(identity, action, f"{EC2}:security-group/sg-of-the-instance", OURS)
+    assert not is_allowed(identity, action, f"{EC2}:instance/i-0", ANOTHERS)
+    assert not is_allowed(identity, action, f"{EC2}:instance/i-gateway")
+    assert not is_allowed(identity, action, f"{EC2}:security-group/sg-default")
+    assert not is_allowed(identity, "ec2:AuthorizeSecurityGroupEgress", FACTS["quarantine_group"], OURS)
+
+
+def test_the_quarantine_group_lets_nothing_through_and_the_functions_are_told_of_it() -> None:
+    folder = POLICIES.parent
+    group = (folder / "security_groups.tf").read_text(encoding="utf-8").split('"aws_security_group" "quarantine"')[1]
+    assert "gress" not in group
+    others = "".join(one.read_text(encoding="utf-8") for one in folder.glob("*.tf"))
+    assert not re.search(r"security_group_id\s*=\s*aws_security_group\.quarantine", others)
+    assert re.search(r"NIGHTINGALE_QUARANTINE_GROUP\s*=\s*aws_security_group\.quarantine\.id", others)
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
 
 
-def test_an_instance_may_do_nothing_whatever_is_attached_to_its_role() -> None:
-    (only,) = statements("instance-boundary")
-    assert (only["Effect"], only["Action"], only["Resource"]) == ("Deny", "*", "*")
+def test_an_instances_role_stays_within_its_boundary() -> None:
+    """What that says is in test_datasets.py."""
     assert actions_of("sts:GetCallerIdentity") == frozenset()
     text = (POLICIES.parent / "builds.tf").read_text(encoding="utf-8")
     assert "permissions_boundary = aws_iam_policy.instance_boundary.arn" in text
+    boundary = text.split('"aws_iam_policy" "instance_boundary"')[1].split("\n}")[0]
+    assert "policy      = module.datasets.boundary" in boundary
 
 
 # --- all --------------------------------------------------------------------------------------------------------------

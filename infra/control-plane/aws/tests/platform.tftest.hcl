@@ -74,6 +74,63 @@ run "instances_and_watchers_have_no_way_out" {
   }
 }
 
+run "what_the_place_aws_is_told" {
+  command = plan
+  variables {
+    instance_image = "ami-0123456789abcdef0"
+  }
+  override_resource {
+    target          = aws_kms_key.homes
+    override_during = plan
+    values          = { arn = "arn:aws:kms:eu-central-1:123456789012:key/homes" }
+  }
+
+  assert {
+    condition     = local.networks["eu-central-1a"].kms_key == "arn:aws:kms:eu-central-1:123456789012:key/homes"
+    error_message = "Homes and disks are encrypted by the platform's own key."
+  }
+  assert {
+    condition     = local.networks["eu-central-1a"].platform == "nightingale"
+    error_message = "The tag by which policies tell two platforms of one account apart."
+  }
+  assert {
+    condition     = contains(keys(local.place), "NIGHTINGALE_QUARANTINE_GROUP") && aws_security_group.quarantine.name == "nightingale-quarantine"
+    error_message = "Whoever puts machines into quarantine knows the group."
+  }
+}
+
+run "datasets_in_s3_open_one_door_for_what_is_named" {
+  command = plan
+  variables {
+    dataset_buckets = ["open-mr/v1"]
+  }
+
+  assert {
+    condition     = aws_vpc_endpoint.s3_instances[0].policy == module.datasets.passing && aws_iam_role_policy.instance[0].policy == module.datasets.policy
+    error_message = "Role and endpoint say the same."
+  }
+  assert {
+    condition     = strcontains(module.datasets.policy, "arn:aws:s3:::open-mr/v1/*") && aws_iam_policy.instance_boundary.policy == module.datasets.boundary
+    error_message = "The boundary allows exactly that."
+  }
+}
+
+run "a_bucket_that_is_a_pattern_is_refused" {
+  command = plan
+  variables {
+    dataset_buckets = ["open-mr/*"]
+  }
+  expect_failures = [var.dataset_buckets]
+}
+
+run "a_name_with_a_dash_is_refused" {
+  command = plan
+  variables {
+    name = "one-two"
+  }
+  expect_failures = [var.name]
+}
+
 run "a_platform_that_ends_lets_go_of_table_and_buckets" {
   command = plan
   variables {

@@ -155,6 +155,36 @@ run "the_machine_is_told_what_it_is_and_no_secret" {
   }
 }
 
+run "what_is_made_carries_its_platforms_tag_and_key" {
+  command = plan
+
+  variables {
+    kms_key = "arn:aws:kms:eu-central-1:123456789012:key/homes"
+    network = {
+      region                    = "eu-central-1"
+      vpc_id                    = "vpc-0123456789abcdef0"
+      subnet_id                 = "subnet-0123456789abcdef0"
+      availability_zone         = "eu-central-1a"
+      gateway_security_group_id = "sg-0aaaaaaaaaaaaaaa0"
+      api_cidrs                 = ["10.0.9.0/24"]
+      api_url                   = "https://api.example.org"
+      instance_profile          = "nightingale-instance"
+      platform                  = "nightingale"
+    }
+  }
+  assert {
+    condition     = local.whose["nightingale:platform"] == "nightingale" && local.whose["nightingale:instance"] == "i-0123456789"
+    error_message = "Policies of the control plane go by these tags."
+  }
+  assert {
+    condition = (
+      aws_instance.machine[0].root_block_device[0].kms_key_id == var.kms_key
+      && aws_ebs_volume.dataset["ct"].kms_key_id == var.kms_key
+    )
+    error_message = "One key encrypts every disk."
+  }
+}
+
 run "stopped_keeps_home_and_machine_and_lets_the_datasets_go" {
   command = apply
 
