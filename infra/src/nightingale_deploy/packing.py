@@ -41,6 +41,8 @@ def pack_platform(checkout: Path, package: Path) -> None:
     for name in ("core", "infra"):
         shutil.copytree(checkout / name, staged / name, ignore=_LEFT_OUT)
     shutil.rmtree(staged / "infra" / "control-plane")  # a build makes instances
+    for lock in (checkout / "infra" / "instance").glob("*/.terraform.lock.hcl"):
+        shutil.copy(lock, staged / lock.relative_to(checkout))
     _zip(staged, package)
 
 

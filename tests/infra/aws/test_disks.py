@@ -221,6 +221,23 @@ def test_a_dataset_that_cannot_be_mounted_is_named(machine: Machine):
     assert not any(disk.read_bytes())
 
 
+def test_a_dataset_in_s3_that_may_not_be_read_names_what_must(machine: Machine):
+    ext4(machine.home, "of-ada")
+    machine.dataset("mr", "s3", "open-mr/v1")
+    (machine.folder / "bin" / "mount-s3").write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    assert machine.refusal() == ("dataset_unavailable", "Dataset mr could not be mounted from s3:open-mr/v1")
+    assert "dataset_buckets" in json.loads(machine.result.read_text(encoding="utf-8"))["next_step"]
+
+
+def test_an_image_that_cannot_mount_s3_says_so(machine: Machine):
+    ext4(machine.home, "of-ada")
+    machine.dataset("mr", "s3", "open-mr/v1")
+    (machine.folder / "bin" / "mount-s3").unlink()
+    code, words = machine.refusal()
+    assert (code, "no Mountpoint for Amazon S3" in words) == ("dataset_unavailable", True)
+    assert "mount-s3.deb" in json.loads(machine.result.read_text(encoding="utf-8"))["next_step"]
+
+
 def test_what_is_mounted_already_is_left_alone(machine: Machine):
     ext4(machine.home, "of-ada")
     assert machine.start().returncode == 0
