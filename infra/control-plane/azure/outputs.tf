@@ -21,8 +21,3 @@ output "federation" {
     subject  = azurerm_user_assigned_identity.api.principal_id
   }
 }
-
-output "queue" {
-  description = "The queue that a build's end may be told to: EventBridge's event as JSON."
-  value       = azurerm_storage_queue.build_ends["build-ends"].url
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,6 +33,23 @@ def test_the_modules_own_tests_pass(prepared: Path) -> None:
     ended = terraform(prepared, "test", "-no-color")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "0 failed" in ended.stdout
+
+
+@pytest.mark.parametrize("folder", ["aws", "aws/audit", "aws/datasets", "azure"])
+def test_every_output_is_asked_for(folder: str) -> None:
+    """By the deployment, by the module around it, or by a person who follows the pages."""
+    module = MODULE.parent / folder
+    named = set(
+        re.findall(r'^output "(\w+)"', "".join(one.read_text("utf-8") for one in module.glob("*.tf")), re.MULTILINE)
+    )
+    assert named
+    around = [*(MODULE.glob("*.tf") if folder.startswith("aws/") else ())]
+    readers = [*(ROOT / "infra/src/nightingale_deploy").glob("*.py"), *(ROOT / "docs/how-to").glob("*.md"), *around]
+    text = "".join(one.read_text(encoding="utf-8") for one in readers)
+    used = {
+        name for name in named if re.search(rf"module\.\w+\.{name}\b|\"{name}\"|terraform output -\w+ {name}\b", text)
+    }
+    assert used == named
 
 
 @pytest.mark.skipif(shutil.which(TERRAFORM) is None, reason="terraform is not installed")
