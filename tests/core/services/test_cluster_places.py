@@ -45,9 +45,9 @@ def with_project_places(*names: str) -> ClusterIn:
     return msgspec.structs.replace(cluster, projects=(msgspec.structs.replace(brain, places=names), *others))
 
 
-def with_source(**sources: str) -> ClusterIn:
+def with_source(tier: int = 0, **sources: str) -> ClusterIn:
     cluster = small_cluster()
-    dataset = DatasetIn(name="ct-demo", version="1", tier=0, sources=sources)
+    dataset = DatasetIn(name="ct-demo", version="1", tier=tier, sources=sources)
     return msgspec.structs.replace(cluster, datasets=(dataset, *cluster.datasets[1:]))
 
 
@@ -72,6 +72,10 @@ def with_source(**sources: str) -> ClusterIn:
         (with_source(moon="s3:brain-ct/1"), "datasets[0].sources.moon", "no place moon"),
         (with_source(aws="/data/ct"), "datasets[0].sources.aws", "ebs:snap-"),
         (with_source(aws="s3:UPPER/1"), "datasets[0].sources.aws", "ebs:snap-"),
+        (with_source(aws="s3:brain-ct/a b"), "datasets[0].sources.aws", "plain characters"),
+        (with_source(aws="s3:brain-ct/../x"), "datasets[0].sources.aws", "plain characters"),
+        (with_source(1, aws="s3:brain-ct/1"), "datasets[0].sources.aws", "one of tier 1 is ebs:snap-"),
+        (with_source(3, aws="efs:fs-0123456789abcdef0:/ct"), "datasets[0].sources.aws", "one of tier 3 is ebs:snap-"),
         (with_source(local="data/ct"), "datasets[0].sources.local", "absolute path"),
         (with_source(local="/data/../etc"), "datasets[0].sources.local", "absolute path"),
         (
@@ -92,6 +96,7 @@ def test_what_is_wrong_with_a_place_is_named_with_its_path(cluster: ClusterIn, p
 )
 def test_each_way_in_which_a_dataset_lies_in_aws_is_taken(source: str) -> None:
     assert plan(with_source(aws=source)).changes
+    assert plan(with_source(2, aws="ebs:snap-0123456789abcdef0")).changes
 
 
 @pytest.mark.parametrize("machine_type", ["m7i.large", "Standard_NC4as_T4_v3", "cpu=4,memory=16Gi", "n2-standard-4"])

@@ -82,7 +82,7 @@ def test_a_kind_takes_the_cheapest_of_its_places() -> None:
 
 
 def test_a_place_whose_sandbox_does_not_hold_the_tier_is_passed_over() -> None:
-    mr = DatasetIn(name="mr-demo", version="2", tier=2, local="/data/mr", sources={FRA: "s3:brain-mr/2"})
+    mr = DatasetIn(name="mr-demo", version="2", tier=2, local="/data/mr", sources={FRA: "ebs:snap-0123456789abcdef1"})
     platform = platform_of(with_dataset(world("local", "aws"), mr))
     platform.machines.sandbox_seen = SandboxSeen(None, "no bubblewrap", is_trusted=False)
     platform.machines_at[FRA].sandbox_seen = SandboxSeen("machine", "", is_trusted=True)

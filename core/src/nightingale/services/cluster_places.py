@@ -11,8 +11,10 @@ from nightingale.domain.catalog import NO_GPU
 from nightingale.domain.placement import AUTO, KINDS
 
 _DATASET_IN_AWS = re.compile(
-    r"ebs:snap-[0-9a-f]{8,17}|efs:fs-[0-9a-f]{8,17}:/[^\s]*|s3:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?"
+    r"ebs:snap-[0-9a-f]{8,17}|efs:fs-[0-9a-f]{8,17}:/[A-Za-z0-9._/-]*|"
+    r"s3:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?"
 )
+"""As infra/instance/aws takes them."""
 
 
 def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
@@ -27,7 +29,7 @@ def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
         path = f"datasets[{position}].sources"
         yield from _unknown(path, dataset.sources, places)
         for name, source in dataset.sources.items():
-            if name in places and (words := _wrong_source(places[name].kind, source)):
+            if name in places and (words := _wrong_source(places[name].kind, source, dataset.tier)):
                 yield f"{path}.{name}", words
 
 
@@ -59,11 +61,13 @@ def _unknown(path: str, sources: Mapping[str, str], places: Mapping[str, PlaceIn
     yield from ((f"{path}.{name}", f"there is no place {name} in this file") for name in sources if name not in places)
 
 
-def _wrong_source(kind: str, source: str) -> str:
+def _wrong_source(kind: str, source: str, tier: int) -> str:
     if kind == "local":
         folder = PurePosixPath(source)
         is_good = folder.is_absolute() and ".." not in folder.parts
         return "" if is_good else "a dataset's folder is an absolute path without .."
-    if kind == "aws" and _DATASET_IN_AWS.fullmatch(source) is None:
-        return "in aws a dataset is ebs:snap-..., efs:fs-...:/path or s3:bucket/prefix"
+    if kind == "aws" and (_DATASET_IN_AWS.fullmatch(source) is None or ".." in source):
+        return "in aws a dataset is ebs:snap-..., efs:fs-...:/path or s3:bucket/prefix, in plain characters"
+    if kind == "aws" and tier > 0 and not source.startswith("ebs:"):
+        return f"from tier 1 on reads are recorded, which takes a disk: in aws one of tier {tier} is ebs:snap-..."
     return ""
