@@ -95,7 +95,9 @@ class Containers:
         self, phase: str, part: str, source: Path, environment: Mapping[str, str], wait_s: float
     ) -> subprocess.CompletedProcess[str]:
         """Run the commands one after the other in one shell, as CodeBuild does; the first that fails ends them."""
-        script = "\n".join(f"{{\n{command.strip()}\n}} || exit $?" for command in self._spec["phases"][phase][part])
+        # Not `{ … } || exit`: a `set -e` inside would count for nothing.
+        commands = (command.strip() for command in self._spec["phases"][phase][part])
+        script = "\n".join(f"{command}\nended=$?; [ $ended = 0 ] || exit $ended" for command in commands)
         return subprocess.run(
             ["bash", "-c", script],
             cwd=source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_terraform_is_pinned_by_version_and_checksum(buildspec):
     assert f"/{told['TERRAFORM_VERSION']}/terraform_{told['TERRAFORM_VERSION']}_linux" in told["TERRAFORM_URL"]
     install = "\n".join(buildspec["phases"]["install"]["commands"])
     assert install.index("curl ") < install.index("sha256sum --check") < install.index("unzip")
+
+
+def test_a_terraform_that_is_there_is_taken_however_much_it_says(buildspec, tmp_path):
+    told = buildspec["env"]["variables"]
+    words = f"echo Terraform v{told['TERRAFORM_VERSION']}; yes on linux_amd64 | head -n 20000"
+    for name, script in (("terraform", words), ("curl", "exit 7")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / ".runner").write_text(str(tmp_path), encoding="utf-8")
+    command = next(one for one in buildspec["phases"]["install"]["commands"] if "terraform-path" in one)
+    environment = {**os.environ, **told, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, check=False, timeout=30)
+    assert done.returncode == 0
+    assert (tmp_path / "terraform-path").read_text(encoding="utf-8").strip() == str(tmp_path / "terraform")
 
 
 def test_what_it_installs_is_pinned_by_hash(buildspec):
