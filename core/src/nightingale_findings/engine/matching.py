@@ -90,9 +90,16 @@ def _lying(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, s
     """Filter first: a column in a table is read as it lies, often as a dictionary, and only what passes goes on."""
     wheres = ", ".join(f"coalesce({rule.where}, false) AS {columns[rule.id]}" for rule in rules)
     passed = " OR ".join(f"({rule.where})" for rule in rules)
-    found = f"SELECT {standard()}, {wheres}, random() AS tick FROM {relation} AS events WHERE {passed}"
-    # The time of what passed only: see below what the random number is for.
-    return f"SELECT * EXCLUDE (tick) FROM ({found}) WHERE {is_a_time()} OR tick < 0"
+    return f"SELECT * EXCLUDE (tick) FROM {passing(relation, passed, wheres)}"
+
+
+def passing(relation: str, passed: str, more: str = "") -> str:
+    """Return, in brackets, the events of `relation` that passed and have a time: it is asked of what passed only.
+
+    With the standard columns come `more` ones, and `tick`: see below what a random number is for.
+    """
+    found = f"SELECT {standard()}{more and f', {more}'}, random() AS tick FROM {relation} AS events WHERE {passed}"
+    return f"(SELECT * FROM ({found}) WHERE {is_a_time()} OR tick < 0)"
 
 
 def _worked_out(relation: str, rules: Sequence[CompiledRule], columns: Mapping[str, str], keep: Sequence[str]) -> str:

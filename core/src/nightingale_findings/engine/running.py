@@ -12,7 +12,7 @@ from nightingale_findings.compiled import CompiledRule, CompiledRules, Correlati
 from nightingale_findings.engine import explain, prefilter, windows
 from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
 from nightingale_findings.engine.explain import Explained
-from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, reason
+from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, passing, reason
 from nightingale_findings.engine.relations import relation, spellings
 from nightingale_findings.engine.sql import named, text
 from nightingale_findings.engine.windows import Matched, alias_of
@@ -101,14 +101,18 @@ class Engine:
         events = relation(self.connection, source, fields, only)
         kept = spellings(name for rule in members for name in needed[rule.id])
         keep = [names[0] for names in kept.values()] if source.is_wide else None
-        name = f"nightingale_matches_{source.name}" + ("" if hits else "_before")
-        tables, failed = match(self.connection, events, asked if source.is_wide else told, table=name, keep=keep)
-        self.failed += tuple(one for one in failed if hits)
+        types = dict(source.fields or {})
+        tables: tuple[Matches, ...] = ()
+        if len(told) == 1 and not source.is_wide:
+            self._hit_alone(told[0], events)
+        else:
+            name = f"nightingale_matches_{source.name}" + ("" if hits else "_before")
+            tables, failed = match(self.connection, events, asked if source.is_wide else told, table=name, keep=keep)
+            self.failed += tuple(one for one in failed if hits)
         for table in tables:
             for rule in told:
                 if rule.id in table.columns:
-                    self._hit(rule, table)
-        types = dict(source.fields or {})
+                    self._hit(rule, named(table.table), table.columns[rule.id])
         if not source.is_wide:
             return {rule.id: Matched(rule, events, rule.where or "false", types) for rule in members}
         return {
@@ -131,13 +135,21 @@ class Engine:
                     needed.setdefault(member, []).extend(names)
         return {member: tuple(dict.fromkeys(names)) for member, names in needed.items()}
 
-    def _hit(self, rule: CompiledRule, table: Matches) -> None:
+    def _hit(self, rule: CompiledRule, events: str, matches: str) -> None:
         """Copy a plain rule's matches into the table of hits; what was delivered twice counts once."""
         self.connection.execute(
             f"INSERT INTO {HITS} SELECT {text(rule.id)}, [person, instance, project], person, instance, project, "
-            f'event_id, min("at"), NULL FROM {named(table.table)} WHERE {table.columns[rule.id]} '
-            "GROUP BY person, instance, project, event_id"
+            f'event_id, min("at"), NULL FROM {events} WHERE {matches} GROUP BY person, instance, project, event_id'
         )
+
+    def _hit_alone(self, rule: CompiledRule, events: str) -> None:
+        """Match the only rule of a source whose columns lie in a table: nothing is shared, and nothing to be halved."""
+        try:
+            self._hit(rule, passing(events, rule.where or "false"), "true")
+        except STOPPED:
+            raise
+        except duckdb.Error as failed:
+            self.fail(rule, reason(failed))
 
     def correlate(self, rule: CompiledRule, held: Mapping[str, Matched], looked_at: LookedAt | None = None) -> None:
         """Put the events of the windows that fire into the table of hits; with `looked_at` only what lies there."""
