@@ -88,6 +88,9 @@ def test_a_whole_dataset_is_left_alone_and_a_damaged_one_is_made_anew(tmp_path: 
 
 
 def test_an_environment_without_pydicom_is_an_error_that_names_the_next_step(tmp_path: Path) -> None:
+    without = tmp_path / "python"
+    without.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # -S: no installed package is found
+    without.chmod(0o755)
     with pytest.raises(DemoMaterialError, match=r"(?s)pydicom.*\./run setup"):
-        write_datasets(tmp_path, Path(sys.executable))
+        write_datasets(tmp_path, without)
     assert not (tmp_path / DATASET / VERSION).exists()

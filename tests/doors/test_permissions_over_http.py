@@ -118,6 +118,7 @@ def passes(
         channel="c-0000000001",
         job="j-0000000001",
         stream="platform",
+        finding="f-0000000001",
     )
     content = msgspec.json.encode(body_of(platform, operation)) if operation.request is not None else b""
     answer = client.request(operation.method, path, headers=headers, content=content)

@@ -17,6 +17,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import Policy
+from nightingale.domain.quarantine import Quarantine
 from nightingale.domain.relaunch import ACTOR, relaunch_of
 from nightingale.domain.schedule import Hours, Schedule
 from nightingale.domain.spot import MOST, WAITS, WITHIN, Spot
@@ -183,7 +184,7 @@ def test_taken_back_while_it_starts_is_taken_back() -> None:
 
 def test_quarantine_is_not_launched_out_of() -> None:
     life = taken()
-    life.instance = replace(life.instance, is_quarantined=True)
+    life.instance = replace(life.instance, quarantine=Quarantine(since=life.instance.changed_at, by="hedy"))
     life.wait(WAITS[0])
     assert not life.look()
     assert "quarantine" in words_of(life)

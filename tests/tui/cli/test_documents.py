@@ -53,7 +53,24 @@ ARGV: dict[str, tuple[tuple[str, ...], ...]] = {
     "admin-export": (("admin", "export"),),
     "admin-quarantine": (("admin", "quarantine", "scan", "--why", "a look"),),
     "admin-release": (("admin", "release", "scan", "--why", "nothing"),),
+    "admin-scan": (("admin", "scan", "--source", "cloudtrail", "TRAIL"),),
+    "admin-rules": (
+        ("admin", "rules", "list", "--source", "cloudtrail"),
+        ("admin", "rules", "show", "trail_stopped"),
+        ("admin", "rules", "test", "trail_stopped", "TRAIL"),
+    ),
+    "admin-honeypot": (("admin", "honeypot", "plant", "--dataset", "DATASET", "--kind", "csv"),),
     "admin-user": (("admin", "user", "revoke", "bob", "-y"), ("admin", "user", "revoke", "bob", "--dry-run")),
+}
+
+STOPPED = {
+    "eventID": "e-1",
+    "eventTime": "2026-11-21T09:00:00Z",
+    "eventSource": "cloudtrail.amazonaws.com",
+    "eventName": "StopLogging",
+    "awsRegion": "eu-central-1",
+    "sourceIPAddress": "192.0.2.1",
+    "userIdentity": {"type": "IAMUser", "userName": "mallory", "arn": "arn:aws:iam::123456789012:user/mallory"},
 }
 
 
@@ -103,7 +120,11 @@ async def test_json_is_as_its_schema_says(place: Place, at: CommandLine, name: s
     platform.reads = dict.fromkeys(platform.instances, world.reads())
     file = at.folder / "cluster.yaml"
     file.write_text(to_yaml(world.cluster()))
-    ran = await asyncio.to_thread(at, *(str(file) if word == "FILE" else word for word in argv), "--json")
+    (at.folder / "trail.json").write_text(json.dumps(STOPPED))
+    (at.folder / "dataset").mkdir()
+    (at.folder / "dataset" / "patients.csv").write_text("id,age\n1,50\n2,61\n")
+    named = {"FILE": file, "TRAIL": at.folder / "trail.json", "DATASET": at.folder / "dataset"}
+    ran = await asyncio.to_thread(at, *(str(named.get(word, word)) for word in argv), "--json")
     assert ran.status in {ExitCode.OK, ExitCode.DIFFERENCE}, ran.err
     check(name, ran.out)
 
