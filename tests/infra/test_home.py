@@ -17,7 +17,7 @@ from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.launcher import ext4, loop_device
 from nightingale_build.launcher.home import GIB, Home
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.root, needs_root, needs_sandbox]
+pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.root, needs_root, needs_sandbox]
 
 
 def disk_limit(place: LocalPlace) -> dict[str, str | None]:

@@ -20,6 +20,8 @@ from nightingale.contract.vocabulary import DesiredState, ReasonCode
 from nightingale_build.failure import BuildFailedError
 from nightingale_build.module_folder import find_module, is_initialised, keep_template, prepare_folder
 
+pytestmark = pytest.mark.slow  # real Terraform, run after run
+
 MODULE = Path(__file__).parents[2] / "infra" / "instance" / "local"
 
 
