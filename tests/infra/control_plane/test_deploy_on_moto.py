@@ -131,7 +131,8 @@ def test_the_audit_log_of_a_platform_that_was_taken_down_is_taken_up_again(
     def prepared(name: str) -> Workspace:
         work = orders.workspace(choices, name)
         make_module(person.checkout, work.folder / "api")
-        packages = {f"{one}_package": str(work.folder / "versions.tf") for one in ("functions", "platform", "gateway")}
+        uploads = ("functions", "platform", "gateway", "scan")
+        packages = {f"{one}_package": str(work.folder / "versions.tf") for one in uploads}
         work.tell({**choices.variables, **packages, "gateway_host_key": "ssh-ed25519 AAAA"})
         work.init(None, choices.region)
         return work
