@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import duckdb
 
 from nightingale_findings.compiled import CompiledRule, CompiledRules
 from nightingale_findings.engine import Engine, FailedRule, opened
-from nightingale_findings.engine.relations import relation
 from nightingale_findings.firing import Firing
 from nightingale_findings.logsource import STANDARD, LogSource
 from nightingale_findings.sources.clouds import CLOUDS
@@ -60,7 +59,11 @@ def try_rule(rule: CompiledRule, rules: CompiledRules, sources: Sequence[LogSour
         loaded = _loaded(connection, wanted, events)
         engine = Engine(connection, CompiledRules(digest="", rules=needed), list(wanted.values()))
         firings = engine.run()
-        judged = [one for member in members for one in _judged(connection, wanted[member.source], member)]
+        judged = [
+            Judged(one.event_id, member.name, one.is_match, dict(one.fields))
+            for member in members
+            for one in engine.explain(member.id)
+        ]
         told = tuple(firing for firing in firings if firing.rule == rule.id)
         return Trial(rule=rule, loaded=loaded, events=tuple(judged), firings=told, failed=engine.failed)
     finally:
@@ -113,15 +116,3 @@ def _insert(connection: duckdb.DuckDBPyConnection, source: LogSource, row: dict[
         f'INSERT INTO "{source.table}" ({names}) SELECT {values}',
         [row[name].rstrip("Z") if kind == "TIMESTAMP" else row[name] for name, kind in columns.items()],
     )
-
-
-def _judged(connection: duckdb.DuckDBPyConnection, source: LogSource, rule: CompiledRule) -> Iterable[Judged]:
-    if rule.where is None:
-        return
-    shown = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in rule.fields)
-    rows = connection.execute(
-        f"SELECT event_id, coalesce({rule.where}, false){', ' + shown if shown else ''} "  # noqa: S608 - the rule's SQL is what is tried
-        f'FROM {relation(connection, source, rule.fields)} ORDER BY "at", event_id'
-    ).fetchall()
-    for event_id, is_match, *values in rows:
-        yield Judged(event_id, rule.name, bool(is_match), dict(zip(rule.fields, values, strict=True)))

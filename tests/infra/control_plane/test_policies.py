@@ -62,7 +62,7 @@ FUNCTIONS = ("api", "watcher", "jobs", "scan")
 
 
 def adapter_calls(identity: str) -> set[str]:
-    adapters = ADAPTERS_OF_FUNCTIONS | (SCAN if identity == "scan" else {})
+    adapters = AUDIT | MACHINES | SCAN if identity == "scan" else ADAPTERS_OF_FUNCTIONS  # a scan starts no build
     present = {name: services for name, services in adapters.items() if (ADAPTERS / name).exists()}
     made = {call for name, services in present.items() for call in calls_in(ADAPTERS / name, services)}
     made |= LOOK | END | QUARANTINE
@@ -145,7 +145,16 @@ def test_each_exception_is_one() -> None:
     assert set(BY_AWS_FOR_US) <= set().union(*(granted(identity) for identity in FUNCTIONS))
 
 
-@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_the_scan_reaches_what_it_remembers_and_no_build() -> None:
+    builds = FACTS["builds_bucket"]
+    assert is_allowed("scan", "s3:PutObject", f"{builds}/scan/state.duckdb")
+    assert not is_allowed("scan", "s3:GetObject", f"{builds}/builds/b-1/result.json")
+    assert not is_allowed("scan", "s3:GetObject", f"{FACTS['state_bucket']}/instances/i-1/terraform.tfstate")
+    assert not is_allowed("scan", "s3:DeleteObject", f"{FACTS['audit_bucket']}/audit/x/head")
+    assert not {action for action in granted("scan") if action.startswith("codebuild:")}
+
+
+@pytest.mark.parametrize("identity", [one for one in FUNCTIONS if one != "scan"])
 def test_a_function_reaches_its_own_folders_only(identity: str) -> None:
     audit, builds, state = FACTS["audit_bucket"], FACTS["builds_bucket"], FACTS["state_bucket"]
     assert is_allowed(identity, "s3:PutObject", f"{audit}/audit/x/head")
