@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports
+
+# isort: split
+
 import azure.functions as func
 
-import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from azurelib import http, jobs
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # dispatch authenticates, the same on every host

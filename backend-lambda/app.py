@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import nightingale.contract.lean_start  # noqa: F401 - before anything that imports
+
+# isort: split
+
 from chalice import Chalice
 
-import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from chalicelib import http, jobs
 
 app = Chalice(app_name="nightingale", configure_logs=False)
