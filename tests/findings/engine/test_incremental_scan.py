@@ -104,11 +104,14 @@ def check_splits(connection, rows, cuts, late) -> None:
         assert (scan.events, scan.late, scan.failed) == (end - begin, 0, ())
         told = merged(told, scan.firings)
         incremental.told()
+        incremental.prune(timedelta())
+    known = set(map(repr, incremental.episodes()))
+    emptied(connection)
+    loaded(connection, 1, ordered)
     whole = Engine(connection, RULES, [READS]).run()
     # What asks for few may be taken back when more comes at the same instant; what was told of it stays told.
     asks_for_more = ("decoy", "many", "distinct", "bytes", "order")
     assert in_order(f for f in told if f.rule in asks_for_more) == in_order(f for f in whole if f.rule in asks_for_more)
-    known = set(map(repr, incremental.episodes()))
     assert {repr(firing) for firing in whole if firing.last_seen >= moment(ordered[-1][1] - late)} <= known
     assert known <= set(map(repr, whole))
 
@@ -224,6 +227,21 @@ def test_other_rules_are_run_over_all_that_there_is(connection):
     Incremental(connection, RULES, [READS]).scan(LATER)
     others = CompiledRules(digest="others", rules=(rule("all_reads", "true"),))
     assert [firing.rule for firing in Incremental(connection, others, [READS]).scan(LATER).firings] == ["all_reads"]
+
+
+def test_events_that_no_later_scan_needs_are_removed(connection):
+    emptied(connection)
+    incremental = Incremental(connection, RULES, [READS], late=timedelta(minutes=1))
+    incremental.prune()  # nothing was scanned yet
+    for hour in range(5):
+        loaded(connection, hour + 1, [(f"{hour}-{n}", hour * 7200 + n, "ada", "/a", 1) for n in range(20)])
+        incremental.scan(LATER)
+        incremental.prune()
+    left = connection.execute('SELECT count(*), min("at") FROM nightingale_reads').fetchone()
+    assert left == (20, moment(4 * 7200).replace(tzinfo=None))
+    loaded(connection, 6, [("unscanned", 0, "ada", "/a", 1)])
+    incremental.prune(timedelta())
+    assert connection.execute("SELECT count(*) FROM nightingale_reads WHERE event_id = 'unscanned'").fetchone() == (1,)
 
 
 def test_what_is_kept_does_not_grow_with_what_was_told(connection):

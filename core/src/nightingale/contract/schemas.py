@@ -1137,6 +1137,27 @@ class LoginIn(In, frozen=True, omit_defaults=True):
     ] = 2
 
 
+CloudLogSource = Literal["cloudtrail", "s3_access", "azure_activity", "gcp_audit"]
+
+
+class CloudLogIn(In, frozen=True):
+    """A cloud's log that the scan of the platform watches, as it is delivered to a folder or a bucket."""
+
+    source: Annotated[CloudLogSource, Meta(description="whose log it is")]
+    folder: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            pattern=r"^(/[^\x00-\x1f]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\x00-\x1f]*)?)$",
+            description=(
+                "where its files lie: an absolute path on the machine that scans, or s3://BUCKET/PREFIX for a platform "
+                "in AWS; with all folders below"
+            ),
+        ),
+    ]
+
+
 class FindingsIn(In, frozen=True, omit_defaults=True):
     """What the platform does by itself about findings."""
 
@@ -1148,6 +1169,9 @@ class FindingsIn(In, frozen=True, omit_defaults=True):
         tuple[Literal["quarantine", "revoke"], ...],
         Meta(max_length=2, description="what needs no administrator's yes, where a rule or a tier asks for it"),
     ] = ("quarantine",)
+    logs: Annotated[
+        tuple[CloudLogIn, ...], Meta(max_length=20, description="logs of clouds that are scanned with the platform's own")
+    ] = ()
 
 
 class NotificationIn(In, frozen=True, omit_defaults=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from nightingale.contract.schemas import ClusterIn, FindingsIn, NotificationIn
+from nightingale.contract.schemas import CloudLogIn, ClusterIn, FindingsIn, NotificationIn
 from nightingale.services import records
 from nightingale.services.cluster_packages import is_loopback
 
@@ -42,6 +43,7 @@ def alerts_of(entries: Mapping[str, Mapping[str, Any]]) -> tuple[FindingsIn | No
 
 def alert_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
     """Yield (path, words) of each mistake."""
+    yield from _log_mistakes(cluster.findings.logs if cluster.findings is not None else ())
     seen: dict[str, int] = {}
     for position, entry in enumerate(cluster.notifications):
         path = f"notifications[{position}]"
@@ -49,6 +51,18 @@ def alert_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
             yield f"{path}.name", f"{entry.name} is there already: notifications[{seen[entry.name]}]"
         seen.setdefault(entry.name, position)
         yield from ((f"{path}.{name}", words) for name, words in _channel_mistakes(entry))
+
+
+def _log_mistakes(logs: Sequence[CloudLogIn]) -> Iterator[tuple[str, str]]:
+    seen: dict[tuple[str, str], int] = {}
+    for position, entry in enumerate(logs):
+        path = f"findings.logs[{position}]"
+        if ".." in PurePosixPath(entry.folder).parts:
+            yield f"{path}.folder", "a folder is named without `..`"
+        name = entry.source, entry.folder.rstrip("/")
+        if name in seen:
+            yield path, f"it is there already: findings.logs[{seen[name]}]"
+        seen.setdefault(name, position)
 
 
 def _channel_mistakes(entry: NotificationIn) -> Iterator[tuple[str, str]]:

@@ -75,6 +75,7 @@ class Incremental:
         self._state = State(connection, self._engine.rules, rules.digest, late)
         self._state.prepare()
         self._episodes: tuple[Part, ...] | None = None
+        self._pruned: datetime | None = None
 
     def scan(self, now: datetime) -> Scan:
         """Scan the batches since the last scan. `now` is aware: no event makes the scan believe in a later time.
@@ -115,6 +116,19 @@ class Incremental:
         spans = [rule.correlation.span_s for rule in self._engine.rules.values() if rule.correlation]
         back = timedelta(seconds=2 * max(spans, default=0)) + self._late
         return (through - back).replace(tzinfo=UTC) if through else None
+
+    def prune(self, every: timedelta = timedelta(hours=1)) -> None:
+        """Remove the events that no later scan needs, if the log's time went on by `every` since they last were."""
+        since = self.needed_since()
+        if since is None or (self._pruned is not None and since - self._pruned < every):
+            return
+        batches = self._state.batches()
+        for name, source in self._engine.sources.items():
+            self._connection.execute(
+                f'DELETE FROM {named(source.table)} WHERE batch <= {batches.get(name, 0)} AND "at" < '
+                f"{time(since.replace(tzinfo=None))}"
+            )
+        self._pruned = since
 
     # --- what is new --------------------------------------------------------------------------------------------------
 
