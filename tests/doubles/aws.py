@@ -111,27 +111,29 @@ class FakeS3(_Faults):
                 continue
             if len(keys) + len(folders) == MaxKeys:
                 last = max([*keys[-1:], *folders[-1:]])
-                return _listing(keys, folders, last)
+                return self._listing(keys, folders, last)
             if Delimiter and Delimiter in rest:
                 folders.append(Prefix + rest.split(Delimiter)[0] + Delimiter)
             else:
                 keys.append(key)
-        return _listing(keys, folders, None)
+        return self._listing(keys, folders, None)
+
+    def _listing(self, keys: list[str], folders: list[str], following: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = {"IsTruncated": following is not None}
+        if keys:
+            held = [(key, *self.objects[key]) for key in keys]
+            found["Contents"] = [
+                {"Key": key, "Size": len(body), "ETag": _etag(body), "LastModified": at} for key, body, at, _ in held
+            ]
+        if folders:
+            found["CommonPrefixes"] = [{"Prefix": folder} for folder in folders]
+        if following is not None:
+            found["NextContinuationToken"] = following
+        return found
 
 
 def _etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
-def _listing(keys: list[str], folders: list[str], following: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"IsTruncated": following is not None}
-    if keys:
-        found["Contents"] = [{"Key": key} for key in keys]
-    if folders:
-        found["CommonPrefixes"] = [{"Prefix": folder} for folder in folders]
-    if following is not None:
-        found["NextContinuationToken"] = following
-    return found
 
 
 class FakeQueue(_Faults):

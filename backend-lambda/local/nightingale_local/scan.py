@@ -11,8 +11,13 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
+from nightingale.adapters.cloud_scanner import CloudScanner
 from nightingale.adapters.duckdb_scanner import DuckDBScanner
+from nightingale.adapters.every_scanner import CloudScanners, EveryScanner
+from nightingale.adapters.watched_folders import WatchedFolder
+from nightingale.app.wiring import Platform
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale.ports.store import StoreUnavailableError
@@ -43,7 +48,7 @@ def run(folders: Folders) -> None:
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
     )
-    scanning = platform.scanning(scanner)
+    scanning = platform.scanning(EveryScanner(scanner, _clouds(folders, platform)))
     try:
         while not stop.is_set():
             began, used = time.monotonic(), time.process_time()
@@ -52,6 +57,21 @@ def run(folders: Folders) -> None:
             stop.wait(max(EVERY_S - took, min(cost * _REST, _LONGEST_REST_S)))
     finally:
         scanner.close()
+
+
+def _clouds(folders: Folders, platform: Platform) -> CloudScanners:
+    """Return the scanners of clouds' logs that lie in folders of this machine."""
+    catalog, clock = platform.services.catalog, platform.adapters.clock
+
+    def make(source: str) -> CloudScanner:
+        return CloudScanner(source, folders.findings / f"scan-{source}.duckdb", shipped, catalog.load, clock)
+
+    def watch(folder: str) -> WatchedFolder:
+        if folder.startswith("s3://"):
+            raise ScannerUnavailableError(f"{folder}: a platform on one machine reads folders of that machine")
+        return WatchedFolder(Path(folder), clock)
+
+    return CloudScanners(catalog.load, make, watch)
 
 
 def scan_once(scanning: Scanning) -> bool:

@@ -97,6 +97,35 @@ resource "aws_lambda_function" "scan" {
   depends_on = [aws_cloudwatch_log_group.scan]
 }
 
+# What the scan reads besides: logs of clouds, wherever they are delivered to. Reading, of these folders, and no more.
+module "watched_logs" {
+  source    = "./datasets"
+  folders   = var.watched_logs
+  partition = local.partition
+}
+
+resource "aws_iam_role_policy" "watched_logs" {
+  count  = length(var.watched_logs) == 0 ? 0 : 1
+  name   = "logs-of-clouds"
+  role   = aws_iam_role.function["scan"].name
+  policy = module.watched_logs.policy
+}
+
+resource "aws_iam_role_policy" "watched_log_keys" {
+  count = length(var.watched_log_keys) == 0 ? 0 : 1
+  name  = "keys-of-logs-of-clouds"
+  role  = aws_iam_role.function["scan"].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "Open"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = sort(tolist(var.watched_log_keys))
+    }]
+  })
+}
+
 resource "aws_cloudwatch_event_rule" "scan" {
   name                = local.scan_name
   description         = "Each minute"

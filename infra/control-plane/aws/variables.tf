@@ -99,6 +99,28 @@ variable "dataset_buckets" {
   }
 }
 
+variable "watched_logs" {
+  description = "Where logs of clouds lie that the scan may read, as findings.logs of the cluster file names them: `bucket` or `bucket/folder`."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.watched_logs : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*/?$", one))])
+    error_message = "watched_logs must be buckets, or folders in them, in plain characters: our-trails or our-trails/AWSLogs."
+  }
+}
+
+variable "watched_log_keys" {
+  description = "KMS keys, by ARN, that watched_logs are encrypted with, if any. Their own policies must let the role NAME-scan decrypt, too."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.watched_log_keys : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", one))])
+    error_message = "watched_log_keys must be ARNs of keys, not of aliases."
+  }
+}
+
 variable "audit_days" {
   description = "So long nobody can delete an audit record (S3 Object Lock)."
   type        = number

@@ -27,6 +27,7 @@ ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER | MACHINES
 SCAN = {
     "s3_audit_mirror.py": {"s3", "sqs"},
     "s3_scanner.py": {"s3"},
+    "watched_buckets.py": {"s3"},
     "aws_secrets.py": {"secretsmanager"},
     "mail_notifiers.py": {"sesv2"},
 }

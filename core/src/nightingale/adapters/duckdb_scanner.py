@@ -7,19 +7,17 @@ which findings take once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightingale.contract.findings import ResponseKind, Severity
+from nightingale.adapters.scan_database import Rulebook, first_line, opened_or_anew
 from nightingale.domain.catalog import Cluster
-from nightingale.domain.finding import Hit, RuleFacts
 from nightingale.ports.clock import Clock
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
-from nightingale_findings.compiled import CompiledRule, CompiledRules
-from nightingale_findings.firing import Firing
+from nightingale_findings.compiled import CompiledRules
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_WHOM = ("person", "instance", "project")
-_MEMORY = "500MiB"
-_THREADS = 1
 _ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 _SEEN_LATE = timedelta(minutes=5)
 """A grant is known from so long before the scan first saw it on: what was read in between was allowed."""
@@ -50,8 +45,7 @@ class DuckDBScanner:
     """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
     _connection: duckdb.DuckDBPyConnection | None = None
     _engine: Incremental | None = None
-    _facts: dict[str, RuleFacts] = field(default_factory=dict)
-    _grouped_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _rulebook: Rulebook | None = None
 
     def scan(self) -> Scanned:
         """Scan what was appended since. Raises ScannerUnavailableError; the next scan begins anew from the database."""
@@ -73,7 +67,7 @@ class DuckDBScanner:
         from nightingale_findings.sources.own_tables import create_tables  # noqa: PLC0415 - same
 
         try:
-            connection, _ = self._opened()
+            connection, _, _ = self._opened()
             create_tables(connection)
             rows = connection.execute("SELECT path, read_to, lines FROM nightingale_files").fetchall()
         except (duckdb.Error, OSError) as error:
@@ -91,7 +85,7 @@ class DuckDBScanner:
         from nightingale_findings.producers import produce  # noqa: PLC0415 - see `scan`
         from nightingale_findings.sources import own_log  # noqa: PLC0415 - same
 
-        connection, engine = self._opened()
+        connection, engine, rulebook = self._opened()
         now = self.clock.now()
         _tell_cluster(connection, self.cluster(), now)
         loaded = own_log.load(connection, self.audit)
@@ -102,11 +96,11 @@ class DuckDBScanner:
                 "a line of the audit log was set aside: %s", one.why, extra={"file": one.file, "line": one.line}
             )
         return Scanned(
-            firings=tuple(self._hits(found.firings)),
+            firings=tuple(rulebook.hits(found.firings)),
             events_read=loaded.events,
             set_aside=loaded.set_aside_count,
             through=found.through,
-            failed=tuple(f"{self._facts[one.rule].name}: {one.why}" for one in found.failed),
+            failed=tuple(f"{rulebook.name(one.rule)}: {one.why}" for one in found.failed),
             late=found.late,
         )
 
@@ -118,87 +112,22 @@ class DuckDBScanner:
             return
         try:
             self._engine.told()
+            self._engine.prune()
         except duckdb.Error as error:
             self.close()
             raise ScannerUnavailableError(_words(error)) from error
 
-    def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Incremental]:
-        from nightingale_findings.engine import Incremental, opened  # noqa: PLC0415 - see `scan`
+    def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Incremental, Rulebook]:
+        from nightingale_findings.engine import Incremental  # noqa: PLC0415 - see `scan`
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
-        if self._connection is None or self._engine is None:
-            self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = self._open_or_anew(lambda: opened(self.database, memory=_MEMORY, threads=_THREADS))
+        if self._connection is None or self._engine is None or self._rulebook is None:
+            self._connection = opened_or_anew(self.database)
             create_tables(self._connection)
-            names = {source.name for source in OWN}
-            rules = tuple(rule for rule in self.rules.rules if rule.source in names)
-            self._facts = {rule.id: facts_of(rule) for rule in rules}
-            self._grouped_by = {rule.id: grouped_by(rule) for rule in rules}
-            self._engine = Incremental(self._connection, CompiledRules(digest=self.rules.digest, rules=rules), OWN)
-        return self._connection, self._engine
-
-    def _open_or_anew(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
-        """Return a connection; a file that is no database of this DuckDB is put aside and made anew from the log."""
-        import duckdb  # noqa: PLC0415 - see `scan`
-
-        try:
-            return connect()
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower():
-                raise  # another scan runs
-            _LOG.exception("the scan's database cannot be opened: it is made anew from the log")
-        except (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException):
-            _LOG.exception("the scan's database is damaged: it is made anew from the log")
-        for path in (self.database, self.database.with_name(self.database.name + ".wal")):
-            if path.exists():
-                path.replace(path.with_name(path.name + ".damaged"))
-        return connect()
-
-    def _hits(self, firings: tuple[Firing, ...]) -> Iterator[Hit]:
-        for firing in firings:
-            facts = self._facts.get(firing.rule)
-            if facts is not None:
-                yield hit_of(firing, facts, self._grouped_by[firing.rule])
-
-
-def facts_of(rule: CompiledRule) -> RuleFacts:
-    """Return what findings say of a rule."""
-    return RuleFacts(
-        id=rule.id,
-        name=rule.name,
-        title=rule.title,
-        severity=Severity(rule.level),
-        techniques=rule.techniques,
-        author=rule.author,
-        origin=rule.origin,
-        response=ResponseKind(rule.response) if rule.response else None,
-        next_step=rule.next_step,
-        # As the engine joins them: hits of one window are one episode.
-        episode_s=max(rule.episode_s, rule.correlation.span_s if rule.correlation else 0),
-    )
-
-
-def grouped_by(rule: CompiledRule) -> tuple[str, ...]:
-    """Return which of person, instance and project are the same in all events of a firing of the rule."""
-    return _WHOM if rule.correlation is None else tuple(one for one in _WHOM if one in rule.correlation.group_by)
-
-
-def hit_of(firing: Firing, rule: RuleFacts, grouped: tuple[str, ...] = _WHOM) -> Hit:
-    """Return a firing as the core takes it."""
-    return Hit(
-        rule=rule,
-        person=firing.person,
-        instance=firing.instance,
-        project=firing.project,
-        first_seen=_aware(firing.first_seen),
-        last_seen=_aware(firing.last_seen),
-        event_count=firing.event_count,
-        events=firing.event_ids,
-        group=tuple(sorted(firing.group.items())),
-        value=firing.value,
-        grouped_by=grouped,
-    )
+            self._rulebook = Rulebook(self.rules, {source.name for source in OWN})
+            self._engine = Incremental(self._connection, self._rulebook.rules, OWN)
+        return self._connection, self._engine, self._rulebook
 
 
 def _tell_cluster(connection: duckdb.DuckDBPyConnection, cluster: Cluster, now: datetime) -> None:
@@ -238,11 +167,5 @@ def _naive(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _aware(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
 def _words(error: Exception) -> str:
-    """Return the first line of what went wrong: the rest may repeat what stood in a log."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"the audit log could not be scanned: {first[:200]}"
+    return f"the audit log could not be scanned: {first_line(error)}"

@@ -1170,7 +1170,8 @@ class FindingsIn(In, frozen=True, omit_defaults=True):
         Meta(max_length=2, description="what needs no administrator's yes, where a rule or a tier asks for it"),
     ] = ("quarantine",)
     logs: Annotated[
-        tuple[CloudLogIn, ...], Meta(max_length=20, description="logs of clouds that are scanned with the platform's own")
+        tuple[CloudLogIn, ...],
+        Meta(max_length=20, description="logs of clouds that are scanned with the platform's own"),
     ] = ()
 
 

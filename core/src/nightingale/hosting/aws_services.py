@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.ec2_machines import Ec2Machines
+    from nightingale.adapters.every_scanner import CloudScanners
     from nightingale.app.wiring import Platform
     from nightingale.contract.schemas import GatewayOut
     from nightingale.hosting.settings import PlaceSettings, Settings
@@ -86,6 +87,7 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     """
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - DuckDB and the rest: who scans loads them
     from nightingale.adapters.duckdb_scanner import DuckDBScanner  # noqa: PLC0415 - same
+    from nightingale.adapters.every_scanner import EveryScanner  # noqa: PLC0415 - same
     from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror  # noqa: PLC0415 - same
     from nightingale.adapters.s3_scanner import KeptFile, S3Scanner  # noqa: PLC0415 - same
     from nightingale.hosting.settings import SCAN_QUEUE, SettingsError  # noqa: PLC0415 - same
@@ -110,7 +112,33 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
         ),
         inner,
     )
-    return platform.scanning(scanner)
+    return platform.scanning(EveryScanner(scanner, _clouds(settings, platform, disk)))
+
+
+def _clouds(settings: Settings, platform: Platform, disk: Path) -> CloudScanners:
+    """Return the scanners of clouds' logs that lie in S3."""
+    from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - see `scanning`
+    from nightingale.adapters.cloud_scanner import CloudScanner  # noqa: PLC0415 - same
+    from nightingale.adapters.every_scanner import CloudScanners  # noqa: PLC0415 - same
+    from nightingale.adapters.s3_scanner import KeptFile  # noqa: PLC0415 - same
+    from nightingale.adapters.watched_buckets import WatchedBucket  # noqa: PLC0415 - same
+    from nightingale.ports.scanner import ScannerUnavailableError  # noqa: PLC0415 - same
+    from nightingale_findings.rules import shipped  # noqa: PLC0415 - same
+
+    client = LazyClient("s3", region=settings.region, endpoint=settings.endpoint)
+    catalog, clock = platform.services.catalog, platform.adapters.clock
+
+    def make(source: str) -> CloudScanner:
+        database = disk / "state" / f"scan-{source}.duckdb"
+        kept = KeptFile(client, settings.builds_bucket, f"scan/{source}.duckdb", database)
+        return CloudScanner(source, database, shipped, catalog.load, clock, kept)
+
+    def watch(folder: str) -> WatchedBucket:
+        if not folder.startswith("s3://"):
+            raise ScannerUnavailableError(f"{folder}: a platform in AWS reads buckets, named as s3://BUCKET/PREFIX")
+        return WatchedBucket(folder, client, clock)
+
+    return CloudScanners(catalog.load, make, watch)
 
 
 def _notifiers(settings: Settings, clock: Clock) -> dict[str, Notifier]:

@@ -26,6 +26,8 @@ class Scanned:
     """Up to when firings are known, None for no firing yet."""
     failed: tuple[str, ...] = ()
     """Rules that could not be run, and why; the others went on."""
+    unread: tuple[str, ...] = ()
+    """Logs of clouds that could not be read, and why; the others were."""
     late: int = 0
     """Events that came too late to be counted with those of their time."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from nightingale.contract.findings import ScanOut
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import Scanner, ScannerUnavailableError
+from nightingale.ports.scanner import Scanned, Scanner, ScannerUnavailableError
 from nightingale.ports.store import ABSENT, ConditionFailedError, Item, Store
 from nightingale.services import records
 from nightingale.services.findings import FindingsService, Taken
@@ -56,6 +56,12 @@ def scan_state(store: Store, clock: Clock) -> ScanOut:
     )
 
 
+def _words(scanned: Scanned) -> str:
+    """Return what did not go well in a scan, or nothing."""
+    told = (("logs that could not be read", scanned.unread), ("rules that could not be run", scanned.failed))
+    return ". ".join(f"{what}: {'; '.join(which)}" for what, which in told if which)[:_MOST_WORDS]
+
+
 @dataclass
 class Scanning:
     """Scans once each time it is run. One process runs it; a second one beside it finds everything taken."""
@@ -82,9 +88,11 @@ class Scanning:
         taken = self.findings.take(scanned.firings)
         self.scanner.kept()
         self._act()
-        words = f"rules that could not be run: {'; '.join(scanned.failed)}"[:_MOST_WORDS] if scanned.failed else ""
         self._tell(
-            words=words, events_read=scanned.events_read, set_aside=scanned.set_aside, is_news=bool(taken.opened)
+            words=_words(scanned),
+            events_read=scanned.events_read,
+            set_aside=scanned.set_aside,
+            is_news=bool(taken.opened),
         )
         return taken
 

@@ -1,4 +1,5 @@
-# What instances may read in S3, as policies: what the platform is told and nothing else. Nothing is made here.
+# What may be read in S3, as policies: what the platform is told and nothing else. Nothing is made here. Instances read
+# datasets so, the scan the logs of clouds.
 
 terraform {
   required_version = ">= 1.11, < 2.0.0"

@@ -116,6 +116,31 @@ run "datasets_in_s3_open_one_door_for_what_is_named" {
   }
 }
 
+run "logs_of_clouds_are_read_by_the_scan_alone" {
+  command = plan
+  variables {
+    watched_logs     = ["our-trails/AWSLogs"]
+    watched_log_keys = ["arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d"]
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.watched_logs[0].role == aws_iam_role.function["scan"].name && strcontains(aws_iam_role_policy.watched_logs[0].policy, "arn:aws:s3:::our-trails/AWSLogs/*") && !strcontains(aws_iam_role_policy.watched_logs[0].policy, "Put")
+    error_message = "The scan reads them, and only reads."
+  }
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.watched_log_keys[0].policy).Statement[0].Action == ["kms:Decrypt"]
+    error_message = "And opens what they are encrypted with."
+  }
+}
+
+run "logs_of_clouds_by_a_pattern_are_refused" {
+  command = plan
+  variables {
+    watched_logs = ["our-*"]
+  }
+  expect_failures = [var.watched_logs]
+}
+
 run "a_bucket_that_is_a_pattern_is_refused" {
   command = plan
   variables {

@@ -1,0 +1,221 @@
+"""The scanner over the logs of one cloud's source: what is new in folders or buckets, with DuckDB.
+
+Between scans that find nothing new its database is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from nightingale.adapters.aws_clients import is_aws_error, words_of
+from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
+from nightingale.adapters.scan_database import Rulebook, first_line, opened_or_anew
+from nightingale.domain.catalog import Cluster
+from nightingale.ports.clock import Clock
+from nightingale.ports.scanner import Scanned, ScannerUnavailableError
+from nightingale_findings.compiled import CompiledRules
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from nightingale.adapters.watched_folders import Brought
+    from nightingale_findings.engine import Incremental
+
+_LOG = logging.getLogger(__name__)
+_TRAIL = "cloudtrail"
+
+
+class WatchedLog(Protocol):
+    """One place where files of a log come to lie."""
+
+    @property
+    def log(self) -> str:
+        """Its name in the cluster file."""
+
+    def bring(self, known: Mapping[str, str]) -> AbstractContextManager[Brought]:
+        """Give what is new, or changed, since these marks by name. Raises OSError, botocore's errors."""
+
+
+@dataclass
+class CloudScanner:
+    """Scans the logs of one source."""
+
+    source: str
+    """A name of CLOUDS."""
+    database: Path
+    rules: Callable[[], CompiledRules]
+    """Those of all sources, as they are now."""
+    cluster: Callable[[], Cluster]
+    clock: Clock
+    kept_file: KeptFile | None = None
+    """Where the database outlives this process's disk, if it has to."""
+    _seen: dict[str, dict[str, str]] | None = None
+    _digest: str | None = None
+    _open: _Open | None = None
+    _is_news: bool = False
+
+    def scan(self, logs: list[WatchedLog]) -> Scanned:
+        """Scan what is new in these. Raises ScannerUnavailableError; what was new then is so the next time too."""
+        try:
+            return self._scan(logs)
+        except Exception as error:
+            self._forget()
+            if not _is_outside(error):
+                raise
+            raise ScannerUnavailableError(_words(error)) from error
+
+    def kept(self) -> None:
+        """Note that the firings of the last scan are kept, and close the database. Raises ScannerUnavailableError."""
+        if self._open is None:
+            return
+        try:
+            self._open.engine.told()
+            self._open.engine.prune()
+            self.close()
+            if self.kept_file is not None and self._is_news:
+                self.kept_file.keep()
+            self._is_news = False
+        except Exception as error:
+            self._forget()
+            if not _is_outside(error):
+                raise
+            raise ScannerUnavailableError(f"{self.source}: {_words(error)}") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._open is not None:
+            self._open.connection.close()
+        self._open = None
+
+    def _forget(self) -> None:
+        """Begin the next scan from what is kept."""
+        self.close()
+        self._seen, self._digest, self._is_news = None, None, False
+        if self.kept_file is not None:
+            self.kept_file.drop()
+
+    def _scan(self, logs: list[WatchedLog]) -> Scanned:
+        rules = self.rules()
+        if self._seen is None or self._digest != rules.digest:
+            self._opened(rules)
+        with ExitStack() as stack:
+            brought, unread = self._brought(logs, stack)
+            events, aside = self._take(brought, rules) if any(one.files or one.gone for _, one in brought) else (0, 0)
+        if self._open is None:
+            return Scanned(firings=(), events_read=0, set_aside=0, through=None, unread=unread)
+        found = self._open.engine.scan(self.clock.now())
+        self._is_news = self._is_news or bool(found.firings)
+        return Scanned(
+            firings=tuple(self._open.rulebook.hits(found.firings)),
+            events_read=events,
+            set_aside=aside,
+            through=found.through,
+            failed=tuple(f"{self._open.rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+            late=found.late,
+            unread=unread,
+        )
+
+    def _brought(self, logs: list[WatchedLog], stack: ExitStack) -> tuple[list[tuple[str, Brought]], tuple[str, ...]]:
+        """Return what is new in each log, and which of them could not be read, and why."""
+        brought, unread = [], []
+        for log in logs:
+            try:
+                brought.append((log.log, stack.enter_context(log.bring(self._known(log.log)))))
+            except Exception as error:
+                if not _is_outside(error):
+                    raise
+                unread.append(f"{self.source} in {log.log}: {_words(error)}")
+        return brought, tuple(unread)
+
+    def _take(self, brought: list[tuple[str, Brought]], rules: CompiledRules) -> tuple[int, int]:
+        """Bring files into the database, and what follows from them; return how many events, and lines set aside."""
+        from nightingale_findings.sources.batches import forget, load_batch  # noqa: PLC0415 - loads DuckDB
+
+        held = self._opened(rules)
+        loaded, batch = load_batch(held.connection, self.source, [file for _, one in brought for file in one.files])
+        forget(held.connection, {log: one.gone for log, one in brought})
+        self._derive(held, batch)
+        self._is_news = True
+        for line in loaded.set_aside:
+            _LOG.warning("something of a cloud's log was set aside: %s", line.why, extra={"source": self.source})
+        for log, one in brought:
+            marks = {name: mark for name, mark in self._known(log).items() if name not in one.gone}
+            self._seen_now()[log] = marks | {file.name: file.mark for file in one.files}
+        return loaded.events, loaded.set_aside_count
+
+    def _seen_now(self) -> dict[str, dict[str, str]]:
+        if self._seen is None:
+            self._seen = {}
+        return self._seen
+
+    def _known(self, log: str) -> dict[str, str]:
+        return self._seen_now().get(log, {})
+
+    def _opened(self, rules: CompiledRules) -> _Open:
+        """Return the open database with the engine of these rules, and know the files it has seen."""
+        if self._open is not None and self._digest == rules.digest:
+            return self._open
+        from nightingale_findings.engine import Incremental  # noqa: PLC0415 - loads DuckDB
+        from nightingale_findings.producers.derived import create_tables as create_derived  # noqa: PLC0415 - same
+        from nightingale_findings.sources.batches import create_tables, seen  # noqa: PLC0415 - same
+        from nightingale_findings.sources.clouds import CLOUDS  # noqa: PLC0415 - same
+        from nightingale_findings.sources.own_tables import DERIVED  # noqa: PLC0415 - same
+
+        self.close()
+        if self.kept_file is not None:
+            self.kept_file.fetch()
+        connection = opened_or_anew(self.database)
+        try:
+            source = CLOUDS[self.source].SOURCE
+            create_derived(connection)
+            create_tables(connection, source)
+            sources = (source, DERIVED) if self.source == _TRAIL else (source,)
+            rulebook = Rulebook(rules, {one.name for one in sources})
+            engine = Incremental(connection, rulebook.rules, sources)
+            self._seen, self._digest = seen(connection), rules.digest
+        except BaseException:
+            connection.close()
+            raise
+        self._open = _Open(connection, engine, rulebook)
+        return self._open
+
+    def _derive(self, held: _Open, batch: int) -> None:
+        """Write what a rule over CloudTrail's events cannot say: a decoy key of a dataset was used."""
+        if self.source != _TRAIL:
+            return
+        from nightingale_findings.producers import decoys  # noqa: PLC0415 - loads DuckDB
+
+        keys = sorted({key for one in self.cluster().datasets.values() for key in one.honeypots.keys})
+        held.connection.execute("DELETE FROM nightingale_decoy_keys")
+        if keys:
+            held.connection.executemany("INSERT INTO nightingale_decoy_keys VALUES (?)", [(key,) for key in keys])
+            decoys.produce(held.connection, batch)
+
+
+@dataclass
+class _Open:
+    """What is there while the database is open."""
+
+    connection: duckdb.DuckDBPyConnection
+    engine: Incremental
+    rulebook: Rulebook
+
+
+def _is_outside(error: Exception) -> bool:
+    """Return whether it is the world's fault and may be gone next time."""
+    import duckdb  # noqa: PLC0415 - whoever never scans does not load it
+
+    return isinstance(error, OvertakenError | OSError | duckdb.Error) or is_aws_error(error)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OvertakenError):
+        return f"{error}: two scans run at once, the next one goes on from it"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or 'a file'}"
+    return words_of(error, "it could not be read") if is_aws_error(error) else first_line(error)
