@@ -11,7 +11,7 @@ import json
 import threading
 from collections import defaultdict
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote_plus
 
 from botocore.exceptions import ClientError, ReadTimeoutError  # type: ignore[import-untyped] # no types
@@ -63,22 +63,23 @@ class FakeS3(_Faults):
         *,
         Bucket: str,  # noqa: ARG002, N803 - boto3's names
         Key: str,  # noqa: N803 - same
-        Body: bytes,  # noqa: N803 - same
+        Body: bytes | BinaryIO,  # noqa: N803 - same
         IfNoneMatch: str | None = None,  # noqa: N803 - same
         IfMatch: str | None = None,  # noqa: N803 - same
         Metadata: dict[str, str] | None = None,  # noqa: N803 - same
         **_more: Any,
     ) -> dict[str, Any]:
         self._begin("PutObject")
+        content = bytes(Body) if isinstance(Body, bytes | bytearray | memoryview) else Body.read()
         with self._lock:
             there = self.objects.get(Key)
             if IfNoneMatch == "*" and there is not None:
                 raise client_error("PreconditionFailed", "PutObject")
             if IfMatch is not None and (there is None or _etag(there[0]) != IfMatch):
                 raise client_error("PreconditionFailed" if there else "NoSuchKey", "PutObject")
-            self.objects[Key] = (bytes(Body), self._clock.now(), dict(Metadata or {}))
+            self.objects[Key] = (content, self._clock.now(), dict(Metadata or {}))
         self._end("PutObject")
-        return {"ETag": _etag(Body)}
+        return {"ETag": _etag(content)}
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803 - boto3's names
         self._begin("GetObject")

@@ -78,12 +78,11 @@ class KeptFile:
         self._is_here = False
 
     def keep(self) -> None:
-        """Put the file into the bucket. Raises OvertakenError, botocore's errors."""
+        """Put the file into the bucket. Raises OvertakenError, OSError, botocore's errors."""
         condition = {"IfMatch": self._etag} if self._etag is not None else {"IfNoneMatch": "*"}
         try:
-            answer = self.client().put_object(
-                Bucket=self.bucket, Key=self.key, Body=self.path.read_bytes(), **condition
-            )
+            with self.path.open("rb") as body:  # hundreds of megabytes are not held at once
+                answer = self.client().put_object(Bucket=self.bucket, Key=self.key, Body=body, **condition)
         except Exception as error:
             if code_of(error) in _OVERTAKEN:
                 raise OvertakenError(f"{self.key} was changed by another process") from error
