@@ -7,14 +7,20 @@ import hmac
 import json
 import logging
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3  # type: ignore[import-untyped] # no types
 import msgspec
 import pytest
+from moto import mock_aws
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 
 from doubles.clocks import START, FixedClock
 from doubles.mail_server import MailServer, certificate, web_server
+from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.file_secrets import FileSecrets
 from nightingale.adapters.mail_notifiers import SesNotifier, SmtpNotifier, message
 from nightingale.adapters.webhook_notifier import WebhookNotifier
@@ -48,6 +54,15 @@ def secrets(tmp_path: Path) -> FileSecrets:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS as moto plays it, in this process."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    with mock_aws():
+        yield
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
@@ -206,6 +221,20 @@ def test_ses_gets_the_same_mail() -> None:
     (told,) = ses.sent
     assert told["Destination"] == {"ToAddresses": ["sec@example.org", "ops@example.org"]}
     assert b"critical finding honeypot_file" in told["Content"]["Raw"]["Data"]
+
+
+@pytest.mark.slow
+def test_ses_itself_takes_the_mail_from_a_sender_that_it_knows_and_from_no_other(aws_account: None) -> None:
+    del aws_account
+    notifier = SesNotifier(LazyClient("sesv2", region="eu-central-1"))
+    channel = msgspec.structs.replace(MAIL, kind="ses")
+    with pytest.raises(NotDeliveredError, match="SES did not take it"):
+        notifier.send(channel, NOTICE)
+    boto3.client("ses", region_name="eu-central-1").verify_email_identity(EmailAddress=MAIL.sender)
+    notifier.send(channel, NOTICE)
+    (sent,) = get_backend("ses")[DEFAULT_ACCOUNT_ID]["eu-central-1"].sent_messages
+    assert sent.source == MAIL.sender
+    assert "critical finding honeypot_file" in str(sent.raw_data)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import boto3  # type: ignore[import-untyped]  # it ships no types
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import msgspec
 import pytest
+from moto import mock_aws
 
 from nightingale.contract import findings as f
 from nightingale_tui.findings import timeline
@@ -215,6 +217,29 @@ def test_a_bulk_file_names_each_finding_before_it(run: CommandLine, platform: Fa
     assert [line["index"]["_id"] for line in lines[::2]] == [line["id"] for line in lines[1::2]]
     assert lines[0]["index"]["_index"] == "nightingale-findings"
     assert "Miller" not in file.read_text()
+
+
+@pytest.mark.slow
+def test_an_export_goes_to_a_bucket_and_says_when_it_cannot(
+    run: CommandLine, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("ACCESS_KEY_ID", "made-up"),
+        ("SECRET_ACCESS_KEY", "made-up"),
+        ("DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    platform.add_finding()
+    with mock_aws():
+        ran = run("findings", "export", "--ocsf", "s3://security/nightingale")
+        assert (ran.status, "NoSuchBucket" in ran.err) == (2, True)
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="security")
+        assert run("findings", "export", "--ocsf", "s3://security/nightingale").status == 0
+        (held,) = s3.list_objects_v2(Bucket="security")["Contents"]
+        body = s3.get_object(Bucket="security", Key=held["Key"])["Body"].read()
+    assert held["Key"].startswith("nightingale/")
+    jsonschema.validate(json.loads(body), OCSF)
 
 
 def test_an_export_without_a_target_or_into_nowhere_is_wrong_usage(run: CommandLine, tmp_path: Path) -> None:
