@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from moto import mock_aws
 from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from doubles.clocks import START, FixedClock
 from doubles.mail_server import MailServer, certificate, web_server

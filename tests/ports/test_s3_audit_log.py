@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3  # type: ignore[import-untyped] # no types
 import pytest
@@ -260,7 +260,7 @@ def test_a_turn_without_a_record_behind_it_is_gone_on_from(s3: FakeS3, clock: Fi
         clock.advance(3600)
 
         class Dies(FakeS3):
-            def put_object(self, *, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 - boto3's name
+            def put_object(self, *, Body: bytes | BinaryIO, **more: Any) -> dict[str, Any]:  # noqa: N803 - boto3's name
                 if Body:
                     self.refuse("PutObject", "InternalError")
                 return super().put_object(Body=Body, **more)
