@@ -20,7 +20,6 @@ import os
 import re
 import stat
 import tempfile
-import tomllib
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,6 +116,10 @@ def _folders(environ: Mapping[str, str]) -> tuple[Path, Path]:
 
 
 def _read_config(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    import tomllib  # noqa: PLC0415 - only where there is such a file: it costs start-up time
+
     try:
         told = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import html
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nightingale.contract.schemas import GatewayOut
 from nightingale_tui.cli.command import Command
@@ -20,15 +19,10 @@ from nightingale_tui.cli.documents import SshConfigOut, TunnelOut
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError
 from nightingale_tui.cli.parser import add_name, add_server_flags
 from nightingale_tui.cli.wording import whole
-from nightingale_tui.ssh_config import (
-    HOST_ALIAS,
-    IncludedHost,
-    include_host,
-    included_host,
-    remove_host,
-    write_ssh_config,
-)
-from nightingale_tui.tunnel import Tunnel, TunnelError, identity_of
+
+if TYPE_CHECKING:
+    from nightingale_tui.ssh_config import IncludedHost
+    from nightingale_tui.tunnel import Tunnel
 
 
 def _configure_ssh_config(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +33,12 @@ def _configure_ssh_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _ssh_config(args: argparse.Namespace, console: Console) -> int:
+    from nightingale_tui import ssh_config  # noqa: PLC0415 - start-up time, which every other command would pay
+    from nightingale_tui.tunnel import identity_of  # noqa: PLC0415 - same
+
     home = Path(console.environ.get("HOME") or Path.home())
     if args.remove:
-        host = remove_host(settings_of(args, console), home)
+        host = ssh_config.remove_host(settings_of(args, console), home)
         if console.is_json:
             console.data(_document(host, None))
         else:
@@ -51,14 +48,16 @@ def _ssh_config(args: argparse.Namespace, console: Console) -> int:
         settings = connection.settings
         gateway = connection.api.get_gateway()
         person = connection.api.get_me().person
-    config = write_ssh_config(settings, gateway, person=person, identity=identity_of(settings))
-    host = included_host(settings, home) if args.no_include else include_host(settings, config, home)
+    config = ssh_config.write_ssh_config(settings, gateway, person=person, identity=identity_of(settings))
+    host = (
+        ssh_config.included_host(settings, home) if args.no_include else ssh_config.include_host(settings, config, home)
+    )
     if console.is_json:
         console.data(_document(host, gateway))
         return ExitCode.OK
     if args.no_include:
         console.line(config.text.rstrip())
-        console.note(f"Written to {config.path}: `ssh -F {config.path} -N -L 8888:NAME:8888 {HOST_ALIAS}`.")
+        console.note(f"Written to {config.path}: `ssh -F {config.path} -N -L 8888:NAME:8888 {ssh_config.HOST_ALIAS}`.")
         return ExitCode.OK
     console.line(f"Host {host.host}\n{config.options.rstrip()}")
     console.note(f"Written to {host.file}, which {host.config} includes; `nightingale ssh-config --remove` undoes it.")
@@ -134,6 +133,8 @@ def _page(folder: Path, url: str) -> str:
     """
     page = folder / "open.html"
     page.touch(mode=0o600)
+    import html  # noqa: PLC0415 - see `_ssh_config`
+
     target = html.escape(url, quote=True)
     page.write_text(
         '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
@@ -144,6 +145,8 @@ def _page(folder: Path, url: str) -> str:
 
 
 def _open_tunnel(args: argparse.Namespace, console: Console, connection: Connection) -> Tunnel:
+    from nightingale_tui.tunnel import Tunnel  # noqa: PLC0415 - see `_ssh_config`
+
     return Tunnel.open(
         connection.api,
         connection.settings,
@@ -185,6 +188,8 @@ def _closed_by_interrupt(console: Console) -> Iterator[None]:
 def _hold(tunnel: Tunnel, console: Console, name: str) -> NoReturn:
     console.note(f"The tunnel to {name} is open on port {tunnel.local_port}. Ctrl-C closes it; {name} goes on running.")
     tunnel.wait()
+    from nightingale_tui.tunnel import TunnelError  # noqa: PLC0415 - see `_ssh_config`
+
     raise TunnelError("tunnel_ended", f"The tunnel ended: {tunnel.last_words or 'ssh said nothing'}", "Open it again.")
 
 
