@@ -100,6 +100,8 @@ source "amazon-ebs" "machine" {
     device_name           = "/dev/xvda"
     volume_type           = "gp3"
     volume_size           = local.root_gib[var.variant]
+    iops                  = 3000 # what gp3 has at no further price; some versions refuse to leave it out
+    throughput            = 125  # MiB a second, the same
     delete_on_termination = true
   }
 
