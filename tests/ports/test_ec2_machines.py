@@ -20,10 +20,10 @@ from doubles.clocks import START
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.ec2_seen import GENERATION_TAG, INSTANCE_TAG
 from nightingale.contract.build import ExitRecord, LauncherRecord
-from nightingale.contract.machines import Door
+from nightingale.contract.machines import Door, HomeReport
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.domain.machine import MachineStart
-from nightingale.ports.machines import Machines, MachineState, MachineUnavailableError
+from nightingale.ports.machines import HomeSeen, Machines, MachineState, MachineUnavailableError
 
 INSTANCE = "i-k3m9x0q2ab"
 HASH = "ab" * 32
@@ -397,4 +397,8 @@ def test_address_door_tokens_and_codes_are_those_of_the_latest_start(account: Ac
     with pytest.raises(MachineUnavailableError, match="stays on its machine"):
         machines.read_log(INSTANCE, 0, 10)
     assert (machines.home(INSTANCE), machines.image_check(INSTANCE)) == (None, None)
+    account.start("i-1", generation=2, home=HomeReport(used_bytes=5, limit_bytes=9, is_full=True))
+    account.now += 11
+    assert machines.home(INSTANCE) == HomeSeen(5, 9, is_full=True)
+    assert machines.home("../x") is None
     assert "certificate" not in repr(machines.door(INSTANCE))

@@ -11,6 +11,7 @@ import pytest
 from doubles.machine_claims import ask, code_of, identify, launch, report, start_in
 from doubles.machine_proofs import MACHINE, OTHER_MACHINE, FakeProofs, claim, start_of
 from doubles.platforms import URL, FakePlatform, given
+from nightingale.contract.machines import HomeReport
 from nightingale.services.machines import MachineLimits
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC).isoformat()
@@ -54,6 +55,17 @@ async def test_limits_that_can_be_shown_are_kept(platform: FakePlatform) -> None
     answer = report(platform, instance_id, {"generation": 1, "launcher": {**LAUNCHER, "limits": limits}})
     assert answer.status == 200, answer.body
     assert given(start_in(platform, instance_id).launcher).limits == tuple(limits)
+
+
+async def test_how_full_a_home_is_is_kept_as_last_told_and_never_without_an_end_to_it(platform: FakePlatform) -> None:
+    instance_id = await launch(platform)
+    identify(platform, instance_id)
+    for used in (5, 9):
+        home = {"used_bytes": used, "limit_bytes": 10, "is_full": used == 9}
+        assert report(platform, instance_id, {"generation": 1, "home": home}).status == 200
+    assert start_in(platform, instance_id).home == HomeReport(used_bytes=9, limit_bytes=10, is_full=True)
+    for odd in ({"used_bytes": -1, "limit_bytes": 10}, {"used_bytes": 1, "limit_bytes": 0}, {"used_bytes": 2**60}):
+        assert code_of(report(platform, instance_id, {"generation": 1, "home": odd})) == (422, "invalid")
 
 
 @pytest.mark.parametrize("field", ["boot_id", "sandbox", "image_digest", "observer"])

@@ -168,6 +168,9 @@ def test_a_machine_becomes_its_instance_and_lets_in_whom_the_platform_lets_in(cl
     disk = next(limit for limit in launcher.limits if limit["resource"] == "disk")
     assert disk["enforced_by"] == "a disk of its own"
     assert run_apart(probed(cloud, instance_id, keeper.door_port)) == (ProbeOutcome.OK, True)
+    wait_until(lambda: machines_of(cloud).home(instance_id))
+    room = given(machines_of(cloud).home(instance_id))
+    assert (room.limit_bytes, room.is_full) == (64 << 20, False)
 
     # A code that the platform keeps opens Jupyter once.
     code = "c" * 43

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from doubles.clocks import START
-from nightingale.contract.machines import ReportMachineIn
+from doubles.platforms import given
+from nightingale.contract.machines import HomeReport, ReportMachineIn
 from nightingale_build.boot.api import Answer, Api, ApiSilentError
+from nightingale_build.boot.home_room import HomeRoom
 from nightingale_build.boot.reports import TRIES, Reports
 
 
@@ -33,6 +40,15 @@ class Answers(Api):
         return [path for path, _ in self.asked]
 
 
+@pytest.fixture
+def home_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "home-of-a-test", str(tmp_path)], check=True)
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 MACHINE, CHECKPOINTS = "/v1/instance/machine", "/v1/instance/checkpoints"
 
 
@@ -51,6 +67,37 @@ def test_who_is_asked_to_end_waits_for_no_report() -> None:
     api = Answers(*[0] * TRIES)
     assert not Reports(api, 1, "token", rest=lambda _: True).interruption(START, "own")
     assert api.paths == [MACHINE]
+
+
+def test_how_full_the_home_is_is_told_once_and_later_anew() -> None:
+    api = Answers(503)
+    report = HomeReport(used_bytes=1, limit_bytes=2)
+    assert not Reports(api, 1, "token").home(report)
+    assert len(api.asked) == 1
+    assert Reports(api, 1, "token").home(report)
+
+
+def test_a_home_is_news_when_a_hundredth_of_it_came_or_went_or_it_filled(home_disk: Path) -> None:
+    room = HomeRoom(home_disk)
+    first = given(room.news())
+    assert first.limit_bytes == 4 << 20
+    assert room.news() == first  # nobody took it yet
+    room.told(first)
+    assert room.news() is None
+    (home_disk / "some").write_bytes(b"x" * (1 << 20))
+    second = given(room.news())
+    assert second.used_bytes - first.used_bytes == 1 << 20
+    room.told(second)
+    (home_disk / "little").write_bytes(b"x")
+    assert room.news() is None
+    with pytest.raises(OSError, match="No space left"):
+        (home_disk / "all").write_bytes(b"x" * (4 << 20))
+    assert given(room.news()).is_full
+
+
+def test_a_home_that_is_no_disk_of_its_own_is_not_told_of(tmp_path: Path) -> None:
+    assert HomeRoom(tmp_path).news() is None
+    assert HomeRoom(tmp_path / "missing").news() is None
 
 
 @pytest.mark.parametrize(("status", "tries"), [(503, TRIES), (401, TRIES), (429, TRIES), (0, TRIES), (404, 1)])

@@ -191,9 +191,11 @@ class Ec2Machines:
             self._quarantine.let_out(instance_id)
 
     def home(self, instance_id: str) -> HomeSeen | None:
-        """Return None: how full a home is only its machine sees."""
-        del instance_id
-        return None
+        """Return how full the home is, as its machine last said; None before it has."""
+        start = self._start(instance_id, START_KEPT_S) if INSTANCE_ID.fullmatch(instance_id) else None
+        if start is None or start.home is None:
+            return None
+        return HomeSeen(start.home.used_bytes, start.home.limit_bytes, start.home.is_full)
 
     def image_check(self, instance_id: str) -> ImageCheck | None:
         """Return None: the image is one that nobody can write to."""

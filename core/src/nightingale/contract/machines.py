@@ -114,13 +114,25 @@ class MachineOut(Out, frozen=True):
     datasets: tuple[MachineMountOut, ...]
 
 
+class HomeReport(In, frozen=True):
+    """How full the home's disk is. Only its machine sees it."""
+
+    used_bytes: Annotated[int, Meta(ge=0, le=2**53)]
+    limit_bytes: Annotated[int, Meta(ge=1, le=2**53)]
+    is_full: Annotated[bool, Meta(description="nothing more can be saved: there is no room, or no file more")] = False
+
+
 class ReportMachineIn(In, frozen=True):
-    """How a start went: its launcher's record, how it ended, or that the cloud is about to take the machine away."""
+    """How a start went: its launcher's record, how it ended, or that the cloud is about to take the machine away.
+
+    And while it runs how full its home is.
+    """
 
     generation: Annotated[int, Meta(ge=0, le=2**31)]
     launcher: LauncherRecord | None = None
     exit: ExitRecord | None = None
     interrupted_at: Annotated[datetime, Meta(tz=True)] | None = None
+    home: HomeReport | None = None
 
 
 class TakeCodeIn(In, frozen=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from nightingale.contract.build import ExitRecord, LauncherRecord
+from nightingale.contract.machines import HomeReport
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class MachineStart:
     launcher: LauncherRecord | None = None
     exit: ExitRecord | None = None
     interrupted_at: datetime | None = None
+    home: HomeReport | None = None
+    """How full its home was when the machine last said so."""
 
     def with_launcher(self, record: LauncherRecord) -> MachineStart:
         """Return it with its launcher's record."""
@@ -44,6 +47,10 @@ class MachineStart:
     def with_exit(self, record: ExitRecord) -> MachineStart:
         """Return it with how it ended; the first end is the one that counts."""
         return self if self.exit is not None else replace(self, exit=record)
+
+    def with_home(self, report: HomeReport) -> MachineStart:
+        """Return it with how full its home is now."""
+        return replace(self, home=report)
 
     def with_interruption(self, at: datetime) -> MachineStart:
         """Return it with the time at which the cloud takes the machine away, as first told."""

@@ -199,6 +199,8 @@ class MachineService:
                 after = after.with_exit(cut_exit(body.exit))
             if body.interrupted_at is not None:
                 after = after.with_interruption(body.interrupted_at.astimezone(UTC))
+            if body.home is not None:
+                after = after.with_home(body.home)
             was_told[:] = [start.interrupted_at is None and after.interrupted_at is not None]
             require_small(after)
             return after

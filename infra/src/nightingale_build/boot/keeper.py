@@ -27,6 +27,7 @@ from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Api
 from nightingale_build.boot.door import DoorKeeper
 from nightingale_build.boot.endings import exit_of, failed
+from nightingale_build.boot.home_room import TELL_EVERY_S, HomeRoom
 from nightingale_build.boot.identity import Prover, say
 from nightingale_build.boot.inside import InsideServer
 from nightingale_build.boot.launching import ask_launcher, launch_spec, refusal_in, shown
@@ -189,13 +190,18 @@ class Keeper:
             loop.close()
 
     def _watch(self, folders: InstanceFolders, reports: Reports, tokens: StartTokens) -> None:
-        """Return once the server has ended, or was ended; an interruption is told when it is announced."""
+        """Return once the server has ended, or was ended; tell of an interruption, and of a home that fills."""
         is_told = not self.told.is_spot
         telling = replace(reports, rest=self._asked.wait)  # what is to end does not wait for that
+        room = HomeRoom(Path(self.told.home.mount))
         looks = 0
         while not self._asked.wait(LOOK_S):
             if folders.exit.exists() or _is_over(folders):
                 return
+            if looks * LOOK_S % TELL_EVERY_S == 0:
+                news = room.news()
+                if news is not None and telling.home(news):
+                    room.told(news)
             looks += 1
             if not is_told and looks * LOOK_S % INTERRUPTION_S == 0:
                 with contextlib.suppress(MetadataError):

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from nightingale.contract.build import ExitRecord, LauncherRecord
-from nightingale.contract.machines import ReportMachineIn
+from nightingale.contract.machines import HomeReport, ReportMachineIn
 from nightingale.contract.own_instance import CheckpointIn
 from nightingale_build.boot.api import Api, ApiSilentError
 from nightingale_build.boot.identity import say
@@ -39,6 +39,10 @@ class Reports:
         """Tell how it ended; return whether the platform took it."""
         return self._tell(ReportMachineIn(generation=self.generation, exit=record))
 
+    def home(self, report: HomeReport) -> bool:
+        """Tell how full the home is, once: the next report says it better. Return whether the platform took it."""
+        return self._tell(ReportMachineIn(generation=self.generation, home=report), tries=1)
+
     def interruption(self, at: datetime, own_token: str) -> bool:
         """Tell that the cloud takes the machine away, and mark the work that there is by then."""
         if not self._tell(ReportMachineIn(generation=self.generation, interrupted_at=at)):
@@ -47,12 +51,12 @@ class Reports:
         self._ask("/v1/instance/checkpoints", msgspec.json.encode(CheckpointIn(note=note)), own_token)
         return True
 
-    def _tell(self, body: ReportMachineIn) -> bool:
-        return self._ask("/v1/instance/machine", msgspec.json.encode(body), self.token)
+    def _tell(self, body: ReportMachineIn, tries: int = TRIES) -> bool:
+        return self._ask("/v1/instance/machine", msgspec.json.encode(body), self.token, tries)
 
-    def _ask(self, path: str, body: bytes, token: str) -> bool:
+    def _ask(self, path: str, body: bytes, token: str, tries: int = TRIES) -> bool:
         wait = FIRST_REST_S
-        for number in range(TRIES):
+        for number in range(tries):
             try:
                 answer = self.api.ask("POST", path, body, token)
             except ApiSilentError as error:
@@ -66,7 +70,7 @@ class Reports:
             say(f"the platform did not take a report: {why}")
             if is_final:
                 return False
-            if number < TRIES - 1:
+            if number < tries - 1:
                 if self.rest(wait):
                     return False
                 wait = min(LONGEST_REST_S, wait * 2)
