@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -156,6 +157,23 @@ def test_a_folder_that_is_not_there_is_told_and_the_other_logs_are_scanned(cloud
     assert scanned.unread == (f"s3_access in {clouds.access}: there is no folder {clouds.access}",)
     clouds.access.mkdir()
     assert clouds.scanner.scan().unread == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
+def test_a_folder_that_may_not_be_read_is_told_and_nothing_in_it_is_forgotten() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        closed = Path(name, "2026")
+        closed.mkdir(mode=0o700)
+        os.seteuid(65534)
+        try:
+            with (
+                pytest.raises(PermissionError),
+                WatchedFolder(Path(name), FixedClock()).bring({"2026/a.json.gz": "1"}),
+            ):
+                pass
+        finally:
+            os.seteuid(0)
 
 
 def test_lines_that_are_no_events_are_counted_and_harm_nothing(clouds: Clouds) -> None:

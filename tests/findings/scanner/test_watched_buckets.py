@@ -15,7 +15,7 @@ from doubles.platforms import FakePlatform, team_cluster
 from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.cloud_scanner import CloudScanner
 from nightingale.adapters.s3_scanner import KeptFile
-from nightingale.adapters.watched_buckets import WatchedBucket, is_before
+from nightingale.adapters.watched_buckets import WatchedBucket, is_before, on_day
 from nightingale.contract.schemas import CloudLogIn, FindingsIn
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale_findings.rules import shipped
@@ -84,6 +84,30 @@ def test_what_is_known_is_not_brought_again_unless_it_changed_and_what_is_gone_i
     assert account.new({name: file.mark}) == [name]
 
 
+def test_between_two_walks_only_folders_of_today_are_looked_at(account: Account) -> None:
+    account.deliver(account.today("a.json.gz"), stopped("e-1"))
+    yesterday = START - timedelta(days=1)
+    account.deliver(f"111122223333/CloudTrail/eu-central-1/{yesterday:%Y/%m/%d}/late.json.gz", stopped("e-0"))
+    with account.bucket.bring({}) as brought:
+        known = {file.name: file.mark for file in brought.files}
+    walk = account.s3.calls.count("ListObjectsV2")
+    account.deliver(account.today("b.json.gz"), stopped("e-2"))
+    account.deliver(f"111122223333/CloudTrail/eu-central-1/{yesterday:%Y/%m/%d}/later.json.gz", stopped("e-3"))
+    account.clock.advance(60)
+    with account.bucket.bring(known) as brought:
+        assert [file.name for file in brought.files] == [account.today("b.json.gz")]
+        assert brought.gone == frozenset()
+    assert account.s3.calls.count("ListObjectsV2") - walk < walk
+    # At midnight the day's folder is another; what came late to an old one is found by the next walk.
+    tomorrow = START + timedelta(days=1)
+    account.clock.set(tomorrow.replace(hour=0, minute=5))
+    account.bucket._walked_at = account.clock.now()
+    account.deliver(f"111122223333/CloudTrail/eu-central-1/{tomorrow:%Y/%m/%d}/c.json.gz", stopped("e-4"))
+    assert [name[-9:] for name in account.new(known)] == ["c.json.gz"]
+    account.clock.advance(timedelta(minutes=11))
+    assert {name.rpartition("/")[2] for name in account.new(known)} == {"b.json.gz", "later.json.gz", "c.json.gz"}
+
+
 def test_access_logs_that_are_named_by_their_time_are_listed_from_there_on(account: Account) -> None:
     for day in ("2020-01-01", f"{START:%Y-%m-%d}"):
         account.s3.put_object(Bucket="trails", Key=f"AWSLogs/{day}-10-00-00-ABCD", Body=b"")
@@ -110,6 +134,20 @@ def test_access_logs_that_are_named_by_their_time_are_listed_from_there_on(accou
 )
 def test_folders_by_date_are_told_from_others(folder, is_old):
     assert is_before(folder, date(2026, 11, 20)) is is_old
+
+
+@pytest.mark.parametrize(
+    ("folder", "today"),
+    [
+        ("AWSLogs/1/CloudTrail/eu/2026/11/19/", "AWSLogs/1/CloudTrail/eu/2027/01/02/"),
+        ("y=2026/m=11/d=19/h=05/m=00/", "y=2027/m=01/d=02/h=05/m=00/"),
+        ("logs/2026/", "logs/2026/"),
+        ("plain/", "plain/"),
+        ("", ""),
+    ],
+)
+def test_a_folder_by_date_has_one_for_each_day(folder: str, today: str) -> None:
+    assert on_day(folder, date(2027, 1, 2)) == today
 
 
 @pytest.mark.slow

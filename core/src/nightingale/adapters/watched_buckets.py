@@ -23,13 +23,17 @@ from nightingale.ports.clock import Clock
 from nightingale_findings.sources.batches import LogFile
 
 LOOKS_BACK = timedelta(days=2)
+_WALKS_EVERY = timedelta(minutes=10)
 MOST_LISTED = 50_000
 """Objects of one look. A folder without dates that holds more is told of, not read in part."""
 _DIGESTS = "CloudTrail-Digest/"
 """Lie beside CloudTrail's logs, hold no events, and can be read by whoever checks them only."""
 _PIECE = 1 << 20
-_YEAR = re.compile(r"(?:y=|year=)?(20[0-9]{2})/")
-_PART = re.compile(r"(?:[md]=|month=|day=)?([0-9]{2})/")
+_DAY = tuple(
+    re.compile(pattern)
+    for pattern in (r"(?:y=|year=)?(20[0-9]{2})", r"(?:m=|month=)?([0-9]{2})", r"(?:d=|day=)?([0-9]{2})")
+)
+_NUMBER = re.compile(r"[0-9]+$")
 _BEGINS_WITH_DATE = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}-")
 
 
@@ -56,6 +60,9 @@ class WatchedBucket:
     clock: Clock
     _starts: dict[str, bool] = field(default_factory=dict)
     """Whether a folder's objects begin with a date, by prefix."""
+    _leaves: set[str] = field(default_factory=set)
+    """The folders with objects that the last walk found."""
+    _walked_at: datetime | None = None
 
     @contextmanager
     def bring(self, known: Mapping[str, str]) -> Iterator[Brought]:
@@ -63,11 +70,11 @@ class WatchedBucket:
 
         Raises OSError, botocore's errors.
         """
-        listed = self._listed()
+        listed, is_all = self._listed()
         new = sorted(
             (one for one in listed if known.get(one.name) != one.mark), key=lambda one: (one.changed, one.name)
         )
-        gone = frozenset(known.keys() - {one.name for one in listed})
+        gone = frozenset(known.keys() - {one.name for one in listed}) if is_all else frozenset()
         with tempfile.TemporaryDirectory(prefix="nightingale-log-") as folder:
             wanted = [
                 (LogFile(self.log, one.name, one.mark, Path(folder, f"{number:05}")), one.size)
@@ -91,29 +98,46 @@ class WatchedBucket:
             while piece := body.read(_PIECE):
                 held.write(piece)
 
-    def _listed(self) -> list[_Object]:
-        since = (self.clock.now() - LOOKS_BACK).date()
-        _, prefix = self._place
+    def _listed(self) -> tuple[list[_Object], bool]:
+        """Return the objects of the last days, and whether that is all of them: between walks only today is looked at.
+
+        A walk of one trail asks S3 some hundred times, a look at today some twenty times.
+        """
+        now = self.clock.now()
+        since, today = (now - LOOKS_BACK).date(), now.date()
+        is_walk = self._walked_at is None or now - self._walked_at >= _WALKS_EVERY
+        folders = [self._place[1]] if is_walk else sorted({on_day(folder, today) for folder in self._leaves})
         found: list[_Object] = []
-        folders = [prefix]
+        leaves: set[str] = set()
         while folders:
             folder = folders.pop()
-            for page in self._pages(folder, since):
-                for one in page.get("Contents", ()):
-                    name = str(one["Key"]).removeprefix(prefix)
-                    if name and not name.endswith("/"):
-                        found.append(_Object(name, one["ETag"], one["Size"], one["LastModified"]))
-                folders += [
-                    below["Prefix"]
-                    for below in page.get("CommonPrefixes", ())
-                    if not below["Prefix"].endswith(_DIGESTS)
-                    and not is_before(below["Prefix"].removeprefix(prefix), since)
-                ]
-                if len(found) > MOST_LISTED:
-                    raise TooManyObjectsError(
-                        f"{self.log} has more than {MOST_LISTED} objects of the last days: name folders below it"
-                    )
-        return found
+            objects, below = self._directly_in(folder, since)
+            found += objects
+            leaves |= {folder} if objects else set()
+            folders += below if is_walk else []
+            if len(found) > MOST_LISTED:
+                raise TooManyObjectsError(
+                    f"{self.log} has more than {MOST_LISTED} objects of the last days: name folders below it"
+                )
+        if is_walk:
+            self._leaves, self._walked_at = leaves, now
+        return found, is_walk
+
+    def _directly_in(self, folder: str, since: date) -> tuple[list[_Object], list[str]]:
+        """Return the objects directly in a folder, and the folders in it that may hold some of the last days."""
+        _, prefix = self._place
+        found: list[_Object] = []
+        below: list[str] = []
+        for page in self._pages(folder, since):
+            for one in page.get("Contents", ()):
+                name = str(one["Key"]).removeprefix(prefix)
+                if name and not name.endswith("/"):
+                    found.append(_Object(name, one["ETag"], one["Size"], one["LastModified"]))
+            names = [str(one["Prefix"]) for one in page.get("CommonPrefixes", ())]
+            below += [
+                one for one in names if not one.endswith(_DIGESTS) and not is_before(one.removeprefix(prefix), since)
+            ]
+        return found, below
 
     def _pages(self, folder: str, since: date) -> Iterator[Mapping[str, Any]]:
         """Yield what S3 lists directly under a folder."""
@@ -133,24 +157,40 @@ class WatchedBucket:
         if folder not in self._starts:
             page = self.client().list_objects_v2(Bucket=bucket, Prefix=folder, Delimiter="/", MaxKeys=1)
             first = next((str(one["Key"]) for one in page.get("Contents", ())), None)
-            if first is None:
+            if first is None and not page.get("CommonPrefixes"):
                 return False
-            self._starts[folder] = _BEGINS_WITH_DATE.match(first.removeprefix(folder)) is not None
+            self._starts[folder] = first is not None and bool(_BEGINS_WITH_DATE.match(first.removeprefix(folder)))
         return self._starts[folder]
 
 
 def is_before(folder: str, since: date) -> bool:
     """Return whether the folder's path (`a/b/2026/11/`) ends in a date, or the beginning of one, before `since`."""
-    parts = [f"{part}/" for part in folder.rstrip("/").split("/")]
+    numbers = [number for _, number in _dated(folder)]
+    return bool(numbers) and numbers < [since.year, since.month, since.day][: len(numbers)]
+
+
+def on_day(folder: str, day: date) -> str:
+    """Return the folder that lies where this one does, for that day; this one where its path names no whole date."""
+    dated = _dated(folder)
+    if len(dated) < len(_DAY):
+        return folder
+    parts = folder.split("/")
+    for (place, _), number in zip(dated, (day.year, day.month, day.day), strict=True):
+        parts[place] = _NUMBER.sub(f"{number:02}", parts[place])
+    return "/".join(parts)
+
+
+def _dated(folder: str) -> list[tuple[int, int]]:
+    """Return the parts of the path that are a year, a month and a day, as far as they go: their place and number."""
+    parts = folder.split("/")
     for place, part in enumerate(parts):
-        year = _YEAR.fullmatch(part)
-        if year is None:
+        if _DAY[0].fullmatch(part) is None:
             continue
-        numbers = [int(year[1])]
-        for follows in parts[place + 1 : place + 3]:
-            found = _PART.fullmatch(follows)
-            if found is None:
+        found: list[tuple[int, int]] = []
+        for kind, (at, one) in zip(_DAY, list(enumerate(parts))[place:], strict=False):
+            number = kind.fullmatch(one)
+            if number is None:
                 break
-            numbers.append(int(found[1]))
-        return numbers < [since.year, since.month, since.day][: len(numbers)]
-    return False
+            found.append((at, int(number[1])))
+        return found
+    return []

@@ -48,7 +48,7 @@ class WatchedFolder:
 
     @contextmanager
     def bring(self, known: Mapping[str, str]) -> Iterator[Brought]:
-        """Yield what is not `known` (marks by name). Raises OSError when the folder cannot be read."""
+        """Yield what is not `known` (marks by name). Raises OSError when the folder, or one below, cannot be read."""
         if not self.folder.is_dir():
             raise FileNotFoundError(f"there is no folder {self.folder}")
         yield self._look(known)
@@ -57,7 +57,7 @@ class WatchedFolder:
         new: list[tuple[int, LogFile, int]] = []
         names: set[str] = set()
         now = self.clock.now().timestamp()
-        for path in files_under([self.folder], Asides()):
+        for path in files_under([self.folder], Asides(), _refuse):
             try:
                 stat = path.stat()
             except OSError:
@@ -81,6 +81,12 @@ class WatchedFolder:
             del self._waiting[name]
             return True
         return False
+
+
+def _refuse(error: OSError) -> None:
+    """Raise what hides files; a folder that was removed between two looks hides none."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def taken(files: Iterable[tuple[LogFile, int]]) -> Iterator[LogFile]:

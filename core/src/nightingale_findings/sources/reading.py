@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nightingale_findings.sources.set_aside import Asides
@@ -18,15 +18,17 @@ _TAR_AT = 257
 _NO_LOGS = frozenset({".md", ".yml", ".yaml", ".py", ".png", ".svg", ".tf", ".html", ".rst", ".toml", ".sh"})
 
 
-def files_under(paths: Iterable[Path], asides: Asides) -> Iterator[Path]:
+def files_under(
+    paths: Iterable[Path], asides: Asides, failed: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
     """Yield every plain file of `paths`, folders with all that is below, in order of name.
 
     Hidden names, links to folders and what is no plain file (a pipe would never end) are left out; a path that is not
-    there is set aside.
+    there is set aside. A folder that cannot be read is left out, and `failed` is told of it.
     """
     for path in paths:
         if path.is_dir():
-            for folder, below, names in os.walk(path):
+            for folder, below, names in os.walk(path, onerror=failed):
                 below[:] = sorted(name for name in below if not name.startswith("."))
                 yield from (
                     file
