@@ -83,7 +83,7 @@ class WatchedBucket:
             files = tuple(taken(wanted))
             for file in files:
                 self._fetch(file)
-            yield Brought(files, gone, is_all=len(files) == len(new))
+            yield Brought(files, gone)
 
     @property
     def _place(self) -> tuple[str, str]:

@@ -28,8 +28,6 @@ class Brought:
 
     files: tuple[LogFile, ...]
     gone: frozenset[str] = frozenset()
-    is_all: bool = True
-    """Whether nothing was left for the next scan."""
 
 
 @dataclass
@@ -70,7 +68,7 @@ class WatchedFolder:
         self._waiting = {name: since for name, since in self._waiting.items() if name in names}
         new.sort(key=lambda one: (one[0], one[1].name))
         files = tuple(taken((file, size) for _, file, size in new))
-        return Brought(files, frozenset(known.keys() - names), is_all=len(files) == len(new))
+        return Brought(files, frozenset(known.keys() - names))
 
     def _is_due(self, name: str, written: float, now: float) -> bool:
         if now - written >= SETTLED.total_seconds() or written > now:
