@@ -8,14 +8,16 @@ import msgspec
 import pytest
 
 from doubles.platforms import FakePlatform, team_cluster
-from nightingale.contract.schemas import FindingsIn, NotificationIn
+from nightingale.contract.schemas import CloudLogIn, FindingsIn, NotificationIn
 
 HOOK: dict[str, Any] = {"name": "hook", "kind": "webhook", "url": "https://h.example.org/n", "secret": "key"}
 MAIL: dict[str, Any] = {"name": "mail", "kind": "smtp", "to": ("a@example.org",), "sender": "n@example.org"}
 
 
-def mistakes(*channels: dict[str, Any]) -> dict[str, str]:
-    cluster = team_cluster(notifications=tuple(NotificationIn(**one) for one in channels))
+def mistakes(*channels: dict[str, Any], logs: tuple[CloudLogIn, ...] = ()) -> dict[str, str]:
+    cluster = team_cluster(
+        notifications=tuple(NotificationIn(**one) for one in channels), findings=FindingsIn(logs=logs)
+    )
     platform = FakePlatform()
     answer = platform.handle("plan_cluster", "hedy", None, {"cluster": msgspec.to_builtins(cluster)})
     details = msgspec.json.decode(answer.body).get("details", [])
@@ -68,6 +70,30 @@ def test_good_channels_have_no_mistakes() -> None:
 )
 def test_what_is_wrong_with_a_channel_is_said_where_it_stands(channel: dict[str, Any], path: str) -> None:
     assert path in mistakes(channel)
+
+
+def test_logs_to_watch_are_exported_again_and_lie_where_a_scan_can_find_them() -> None:
+    logs = tuple(
+        CloudLogIn(source="cloudtrail", folder=one) for one in ("/var/log/trail", "s3://our-trails/AWSLogs", "s3://abc")
+    )
+    assert mistakes(logs=logs) == {}
+    platform = FakePlatform(cluster=team_cluster(findings=FindingsIn(logs=logs)))
+    exported = platform.ask("get_cluster", "hedy")["cluster"]
+    assert [one["folder"] for one in exported["findings"]["logs"]] == [one.folder for one in logs]
+    assert platform.ask("plan_cluster", "hedy", None, {"cluster": exported})["changes"] == []
+
+
+@pytest.mark.parametrize(
+    "folder", ["trail", "../trail", "/var/../etc", "s3://", "s3://UPPER/x", "https://x.example.org"]
+)
+def test_a_log_that_no_scan_could_find_is_a_mistake(folder: str) -> None:
+    assert mistakes(logs=(CloudLogIn(source="cloudtrail", folder=folder),)).keys() == {"logs[0].folder"}
+
+
+def test_a_log_that_is_named_twice_is_a_mistake() -> None:
+    one = CloudLogIn(source="cloudtrail", folder="/var/log/trail")
+    found = mistakes(logs=(one, msgspec.structs.replace(one, folder="/var/log/trail/")))
+    assert "findings.logs[0]" in found["logs[1]"]
 
 
 def test_two_channels_of_one_name_are_a_mistake() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +14,7 @@ from nightingale.contract.schemas import CloudLogIn, ClusterIn, FindingsIn, Noti
 from nightingale.services import records
 from nightingale.services.cluster_packages import is_loopback
 
+_PLACE_OF_LOG = re.compile(r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 _MAIL = frozenset({"smtp", "ses"})
 _NEEDED = {"smtp": ("to", "sender", "host"), "ses": ("to", "sender"), "webhook": (), "slack": ("url_secret",)}
 _TAKEN = {
@@ -57,8 +59,9 @@ def _log_mistakes(logs: Sequence[CloudLogIn]) -> Iterator[tuple[str, str]]:
     seen: dict[tuple[str, str], int] = {}
     for position, entry in enumerate(logs):
         path = f"findings.logs[{position}]"
-        if ".." in PurePosixPath(entry.folder).parts:
-            yield f"{path}.folder", "a folder is named without `..`"
+        if not _PLACE_OF_LOG.fullmatch(entry.folder) or ".." in PurePosixPath(entry.folder).parts:
+            words = "say where by an absolute path on the machine that scans, or by s3://BUCKET/PREFIX; without `..`"
+            yield f"{path}.folder", words
         name = entry.source, entry.folder.rstrip("/")
         if name in seen:
             yield path, f"it is there already: findings.logs[{seen[name]}]"
