@@ -36,3 +36,14 @@ output "azure_role" {
   description = "NIGHTINGALE_AWS_ROLE of the second backend; null without one."
   value       = one(aws_iam_role.azure[*].arn)
 }
+
+output "for_regions" {
+  description = "What region/ is told of the platform's own region."
+  value = {
+    region     = var.region
+    vpc_id     = aws_vpc.platform.id
+    cidrs      = aws_subnet.inside[*].cidr_block
+    api_host   = local.api_host_in_regions
+    flows_role = aws_iam_role.flows.arn
+  }
+}
