@@ -54,17 +54,17 @@ resource "aws_route_table" "inside" {
     for cidr in var.home.cidrs : {
       cidr_block                 = cidr
       vpc_peering_connection_id  = aws_vpc_peering_connection.home.id
-      carrier_gateway_id         = ""
-      core_network_arn           = ""
-      destination_prefix_list_id = ""
-      egress_only_gateway_id     = ""
-      gateway_id                 = ""
-      ipv6_cidr_block            = ""
-      local_gateway_id           = ""
-      nat_gateway_id             = ""
-      network_interface_id       = ""
-      transit_gateway_id         = ""
-      vpc_endpoint_id            = ""
+      carrier_gateway_id         = null
+      core_network_arn           = null
+      destination_prefix_list_id = null
+      egress_only_gateway_id     = null
+      gateway_id                 = null
+      ipv6_cidr_block            = null
+      local_gateway_id           = null
+      nat_gateway_id             = null
+      network_interface_id       = null
+      transit_gateway_id         = null
+      vpc_endpoint_id            = null
     }
   ]
 }
