@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,31 +66,24 @@ def deploy(orders: Orders) -> dict[str, Any]:
     if is_first and not orders.is_dry:
         ask(f"The bucket {bucket}, for Terraform's state, is made first. Go on?", is_sure=orders.is_sure)
         account.make_state_bucket(bucket)
-    is_nothing_there = is_first and orders.is_dry
-    regions = orders.regions(account, choices)
-    known = {} if is_nothing_there else regions.known()
-    if not is_nothing_there:
-        regions.refuse_where_people_live()
     work = orders.workspace(choices, "deploy")
     say("deploy: packing functions, builds and gateway")
     variables = {**choices.variables, **_pack(orders, work), "gateway_host_key": host_key.public}
-    work.tell({**variables, "regions": known})
+    is_nothing_there = is_first and orders.is_dry
+    work.tell({**variables, "regions": {}})
     work.init(None if is_nothing_there else bucket, choices.region)
     adopt_audit(account, choices, work)
-    is_changed = _apply(orders, work)
-    told = work.outputs()
-    if "for_regions" in told:
-        is_changed |= regions.bring_up(told["for_regions"], is_sure=orders.is_sure, is_dry=orders.is_dry)
-        is_changed |= regions.end_others(is_sure=orders.is_sure, is_dry=orders.is_dry)
-    elif choices.regions:
-        say("deploy: networks in further regions are planned once this one is there")
+    if is_nothing_there:
+        return {"is_changed": work.plan(), "is_applied": False}
+
+    def apply_home(known: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        work.tell({**variables, "regions": known})
+        return _apply(orders, work), work.outputs()
+
+    regions = orders.regions(account, choices)
+    is_changed, told = regions.deploy(apply_home, is_sure=orders.is_sure, is_dry=orders.is_dry)
     if orders.is_dry:
         return {"is_changed": is_changed, "is_applied": False}
-    if (now_known := regions.known()) != known:
-        say("deploy: what was made in further regions is told to the platform")
-        work.tell({**variables, "regions": now_known})
-        is_changed |= _apply(orders, work)
-        told = work.outputs()
     host_key.keep(told["data_key"])
     write_token(account, orders.checkout, told["settings"], told["parameters"], told["data_key"])
     told_of = ("api_url", "gateway", "buckets", "settings", "azure_role")

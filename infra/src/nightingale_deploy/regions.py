@@ -51,6 +51,27 @@ class Regions:
                 found[name] = {**made["value"], **region.place}
         return found
 
+    def deploy(
+        self, apply_home: Callable[[Mapping[str, Any]], tuple[bool, dict[str, Any]]], *, is_sure: bool, is_dry: bool
+    ) -> tuple[bool, dict[str, Any]]:
+        """Bring the platform's own region up, then the others; return whether anything changes, and its outputs.
+
+        `apply_home` is told what is known of the further regions and returns the same two. Raises DeployError.
+        """
+        self.refuse_where_people_live()
+        known = self.known()
+        is_changed, told = apply_home(known)
+        if "for_regions" in told:
+            is_changed |= self.bring_up(told["for_regions"], is_sure=is_sure, is_dry=is_dry)
+            is_changed |= self.end_others(is_sure=is_sure, is_dry=is_dry)
+        elif self._chosen:
+            say("deploy: networks in further regions are planned once the platform's own is there")
+        if is_dry or (now_known := self.known()) == known:
+            return is_changed, told
+        say("deploy: what was made in further regions is told to the platform")
+        _, told = apply_home(now_known)
+        return True, told
+
     def refuse_where_people_live(self) -> None:
         """Refuse to end a region that is no longer chosen while homes lie there. Raises DeployError."""
         for name in self._ending():

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped] # no types
 import pytest
@@ -20,10 +19,9 @@ import pytest
 from doubles import aws_recorder
 from infra.control_plane.terraform_runs import REGION, ROOT
 from nightingale.adapters.dynamodb_table import table_spec
-from nightingale.hosting.settings import Settings
 from nightingale_deploy.account import Account
 from nightingale_deploy.aws import AUDIT_PARTS, Orders, adopt_audit
-from nightingale_deploy.choices import HOME_CIDR, MOST_REGIONS, Choices
+from nightingale_deploy.choices import Choices
 from nightingale_deploy.packing import make_module
 from nightingale_deploy.terraform import Workspace
 
@@ -53,36 +51,14 @@ resource "aws_s3_bucket_policy" "kept" {
 }
 """
 
-WITHOUT_IN_REGION = """
-terraform {
-  backend "s3" {
-    use_lockfile   = true
-    encrypt        = true
-    use_path_style = true # as above
-  }
-}
-provider "aws" {
-  max_retries = 1
-}
-module "names" {
-  count = 0 # as above
-}
-"""
-
 # moto gives a policy back in another form than AWS, which the provider cannot read.
 WITHOUT_IN_API = {"resource": {"aws_api_gateway_rest_api": {"private": {"policy": None}}}}
-
-THERE = "eu-west-1"
-FUNCTIONS_ROOM = 4096
-"""Bytes that Lambda has for a function's environment."""
 
 SETTINGS = {
     "region": REGION,
     "gateway_cidrs": ["192.0.2.0/24"],
     "alarm_emails": ["ops@example.org"],
     "monthly_budget_usd": 500,
-    "instance_image": "ami-0123456789abcdef0",
-    "regions": [{"region": THERE, "cidr": "10.65.0.0/16", "instance_image": "ami-0123456789abcdef1"}],
 }
 
 
@@ -100,8 +76,6 @@ class Person:
         self.override = folder / "override"
         (self.override / "api").mkdir(parents=True)
         (self.override / "moto_override.tf").write_text(WITHOUT, encoding="utf-8")
-        (self.override / "region").mkdir()
-        (self.override / "region" / "moto_override.tf").write_text(WITHOUT_IN_REGION, encoding="utf-8")
         (self.override / "api" / "moto_override.tf.json").write_text(json.dumps(WITHOUT_IN_API), encoding="utf-8")
         self._endpoint = endpoint
 
@@ -118,9 +92,9 @@ class Person:
             check=False,
         )
 
-    def client(self, service: str, region: str = REGION) -> Any:
+    def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        return boto3.client(service, region_name=region, endpoint_url=self._endpoint, **keys)
+        return boto3.client(service, region_name=REGION, endpoint_url=self._endpoint, **keys)
 
 
 @pytest.fixture
@@ -141,10 +115,8 @@ def test_a_platform_is_deployed_is_as_it_should_be_and_is_taken_down(
     _check_table(person)
     _check_secrets(person, told, made)
     _check_audit(person, told["buckets"]["audit"])
-    _check_region(person, told["settings"])
 
     _check_end(person, told)
-    assert [one for one in person.client("ec2", THERE).describe_vpcs()["Vpcs"] if not one["IsDefault"]] == []
 
 
 def test_the_audit_log_of_a_platform_that_was_taken_down_is_taken_up_again(
@@ -219,32 +191,6 @@ def _check_audit(person: Person, bucket: str) -> None:
     lock = person.client("s3").get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
     retention = lock["Rule"]["DefaultRetention"]
     assert (retention["Mode"], retention["Days"]) == ("GOVERNANCE", 365)
-
-
-def _check_region(person: Person, settings: dict[str, str]) -> None:
-    """The two networks are peered and know each other, and functions are told of the further one."""
-    home, there = person.client("ec2"), person.client("ec2", THERE)
-    (place,) = Settings.read(settings).further
-    assert (place.region, place.image) == (THERE, "ami-0123456789abcdef1")
-    (network,) = there.describe_vpcs(VpcIds=[place.vpc_id])["Vpcs"]
-    (peering,) = there.describe_vpc_peering_connections()["VpcPeeringConnections"]
-    assert peering["Status"]["Code"] == "active"
-    (own,) = home.describe_vpcs(Filters=[{"Name": "cidr", "Values": [HOME_CIDR]}])["Vpcs"]
-    for ec2, vpc, ways in ((home, own, {network["CidrBlock"]}), (there, network, set(place.network["gateway_cidrs"]))):
-        tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["RouteTables"]
-        by_peering = [
-            route["DestinationCidrBlock"]
-            for table in tables
-            for route in table["Routes"]
-            if route.get("VpcPeeringConnectionId") == peering["VpcPeeringConnectionId"]
-        ]
-        assert sorted(by_peering) == sorted(ways)  # each once: home's instances have no way there
-    host = urlsplit(place.network["api_url"]).netloc
-    assert "-vpce-" in host
-    assert place.network["api_url"] in Settings.read(settings).addresses
-    # All that a function is told has room in 4 KB, also with the most regions that may be.
-    size = sum(len(name) + len(value) for name, value in settings.items())
-    assert size + (MOST_REGIONS - 1) * len(settings["NIGHTINGALE_AWS_REGIONS"]) < FUNCTIONS_ROOM
 
 
 def _check_end(person: Person, told: dict[str, Any]) -> None:
