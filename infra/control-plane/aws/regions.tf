@@ -10,8 +10,9 @@ locals {
 
   # The endpoint's own name for the private API, which is answered everywhere with its address in this network: the plain
   # one is answered in this network alone.
-  api_url_in_regions   = replace(module.api.private_url, ".execute-api.", "-${aws_vpc_endpoint.api.id}.execute-api.")
-  api_host_in_regions  = split("/", local.api_url_in_regions)[2]
+  api_url_in_regions = replace(module.api.private_url, ".execute-api.", "-${aws_vpc_endpoint.api.id}.execute-api.")
+  # A resolver's firewall looks at every name on the way to an answer.
+  api_hosts_in_regions = [split("/", local.api_url_in_regions)[2], aws_vpc_endpoint.api.dns_entry[0].dns_name]
   addresses_in_regions = length(var.regions) == 0 ? [] : [local.api_url_in_regions]
 
   routes_to_regions = [
@@ -87,6 +88,7 @@ resource "aws_route53_zone" "ec2" {
 }
 
 resource "aws_route53_record" "ec2" {
+  # checkov:skip=CKV2_AWS_23: the endpoint that it names is made by region/, whose state is another one
   for_each = var.regions
   zone_id  = aws_route53_zone.ec2[each.key].zone_id
   name     = "ec2.${each.key}.amazonaws.com"

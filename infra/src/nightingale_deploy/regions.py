@@ -21,7 +21,7 @@ from nightingale_deploy.terraform import Workspace
 
 FOLDER = "control-plane/regions/"
 _SUFFIX = ".tfstate"
-_NOWHERE = {"region": "-", "vpc_id": "-", "cidrs": ["192.0.2.0/24"], "api_host": "-", "flows_role": "-"}
+_NOWHERE = {"region": "-", "vpc_id": "-", "cidrs": ["192.0.2.0/24"], "api_hosts": [], "flows_role": "-"}
 """What a region that goes is told of the platform: nothing of it is made any more."""
 
 

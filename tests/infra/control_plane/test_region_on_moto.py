@@ -1,14 +1,14 @@
 """A further region on moto: its network made by the real provider, and an instance that lives there and nowhere else.
 
-What the platform's own region has is made by hand here; that a deployment puts the two together is in
-test_deploy_on_moto.py.
+Of the platform's own region only what the two have with each other is made here; test_deploy_on_moto.py makes the rest,
+and test_regions.py has the order in which a deployment goes about it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import pytest
 
 from doubles import aws_server
 from doubles.clocks import FixedClock
-from infra.control_plane.terraform_runs import LOCAL_STATE, MODULE, ROOT, initialise, terraform
+from infra.control_plane.terraform_runs import LOCAL_STATE, ROOT, initialise, terraform, variables
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.sqlite import SqliteStore
 from nightingale.hosting.settings import PlaceSettings, Settings
 from nightingale.services.starts import StoredStarts
+from nightingale_deploy.choices import HOME_CIDR
 
 pytestmark = [pytest.mark.slow, pytest.mark.cloud, pytest.mark.terraform, pytest.mark.timeout(600)]
 
@@ -33,31 +34,34 @@ INSTANCE = "i-0123456789"
 # moto has no DNS firewall.
 WITHOUT = """
 provider "aws" {
-  skip_credentials_validation = true
-  skip_metadata_api_check     = true
-  max_retries                 = 1
+  max_retries = 1
 }
 module "names" {
   count = 0
 }
 """
 
+BEFORE = ("aws_subnet.inside", "aws_security_group.door")
+AFTER = ("aws_route_table.inside", "aws_vpc_security_group_ingress_rule.door_from_regions")
+"""Of the platform's own region: what there is before a further one, and what it gets for it."""
+
 
 class Module:
     """A root module in a folder of its own, with a state beside it."""
 
-    def __init__(self, source: Path, folder: Path, environment: Mapping[str, str], override: str = "") -> None:
-        whole = MODULE if source.is_relative_to(MODULE) else source
-        shutil.copytree(whole, folder / "whole", ignore=shutil.ignore_patterns(".terraform*", "api", "tests"))
-        self._folder = folder / "whole" / source.relative_to(whole)
+    def __init__(
+        self, whole: Path, folder: Path, environment: Mapping[str, str], override: str = "", root: str = ""
+    ) -> None:
+        shutil.copytree(whole, folder / "whole", ignore=shutil.ignore_patterns(".terraform*", "tests"))
+        self._folder = folder / "whole" / root
         self._environment = dict(environment)
         (self._folder / "here_override.tf").write_text(LOCAL_STATE + override, encoding="utf-8")
         initialise(self._folder, "-reconfigure")
 
-    def apply(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Apply with these variables and return the outputs."""
+    def apply(self, variables: Mapping[str, Any], targets: Iterable[str] = ()) -> dict[str, Any]:
+        """Apply these variables, or what they say of the targets alone, and return the outputs."""
         (self._folder / "terraform.tfvars.json").write_text(json.dumps(variables), encoding="utf-8")
-        self._run("apply", "-auto-approve")
+        self._run("apply", "-auto-approve", *(f"-target={one}" for one in targets))
         told = json.loads(self._run("output", "-json"))
         return {name: one["value"] for name, one in told.items()}
 
@@ -82,7 +86,6 @@ class Account:
         self.endpoint = endpoint
         self.ec2 = {region: self._client("ec2", region) for region in (HOME, THERE)}
         self._client("iam", HOME).create_instance_profile(InstanceProfileName="nightingale-instance")
-        self.vpc = self.ec2[HOME].create_vpc(CidrBlock="10.64.0.0/16")["Vpc"]["VpcId"]
 
     def _client(self, service: str, region: str) -> Any:
         return boto3.client(service, region_name=region, endpoint_url=self.endpoint, **KEYS)
@@ -112,29 +115,34 @@ def account() -> Iterator[Account]:
 
 
 def test_an_instance_lives_in_a_further_region_and_neither_it_nor_the_region_leaves_anything(
-    account: Account, tmp_path: Path
+    account: Account, packed: Path, tmp_path: Path
 ) -> None:
     before = {region: account.left(region) for region in (HOME, THERE)}
     environment = {"AWS_ENDPOINT_URL": account.endpoint, **{name.upper(): value for name, value in KEYS.items()}}
-    region = Module(MODULE / "region", tmp_path / "region", environment, WITHOUT)
-    home = {
+    home = Module(packed, tmp_path / "home", environment, WITHOUT)
+    chosen = variables(tmp_path)
+    home.apply(chosen, BEFORE)
+    (own,) = account.ec2[HOME].describe_vpcs(Filters=[{"Name": "cidr", "Values": [HOME_CIDR]}])["Vpcs"]
+    of_home = {
         "region": HOME,
-        "vpc_id": account.vpc,
+        "vpc_id": own["VpcId"],
         "cidrs": INSIDE,
-        "api_host": "api-vpce-1.execute-api.eu-central-1.amazonaws.com",
+        "api_hosts": ["api-vpce-1.execute-api.eu-central-1.amazonaws.com"],
         "flows_role": "arn:aws:iam::123456789012:role/nightingale-flows",
     }
-    told = {"name": "nightingale", "region": THERE, "zone": f"{THERE}a", "cidr": "10.65.0.0/16", "home": home}
+    region = Module(packed, tmp_path / "region", environment, WITHOUT, root="region")
+    told = {"name": "nightingale", "region": THERE, "zone": f"{THERE}a", "cidr": "10.65.0.0/16", "home": of_home}
     made = region.apply({**told, "dataset_buckets": ["open-mr/v1"]})["made"]
+    home.apply({**chosen, "regions": {THERE: made}}, AFTER)
     assert region.changes_left() == ""
-    require_one_way_out(account, made)
+    require_peered(account, own["VpcId"], made)
 
-    its_own = account.left(THERE)
-    place = place_of(account, made)
+    of_its_own, of_home_alone = account.left(THERE), account.left(HOME)
+    place = place_of(account, own["VpcId"], made)
     instance = Module(ROOT / "infra" / "instance" / "aws", tmp_path / "instance", environment)
-    launched = instance.apply(variables(place, "running"))
+    launched = instance.apply(told_of_instance(place, "running"))
     (machine,) = account.machines(THERE)
-    assert account.left(HOME) == before[HOME]
+    assert account.left(HOME) == of_home_alone
     assert launched["address"] == f"tcp:{machine['PrivateIpAddress']}:8888"
     assert machine["SubnetId"] == made["subnet_id"]
     require_reached_from_home_alone(account, machine)
@@ -156,18 +164,19 @@ def test_an_instance_lives_in_a_further_region_and_neither_it_nor_the_region_lea
     machines.release(INSTANCE)
     assert dict(machines.find_all()) == {}
 
-    instance.apply(variables(place, "absent"))
-    assert account.left(THERE) == its_own
+    instance.apply(told_of_instance(place, "absent"))
+    assert account.left(THERE) == of_its_own
     region.destroy()
+    home.destroy()
     assert {one: account.left(one) for one in (HOME, THERE)} == before
 
 
-def place_of(account: Account, made: Mapping[str, Any]) -> PlaceSettings:
+def place_of(account: Account, vpc: str, made: Mapping[str, Any]) -> PlaceSettings:
     """Return the region as functions are told of it, put together with the platform's own by them."""
     endpoint = dict.fromkeys(("ec2", "iam", "kms", "s3", "sts"), account.endpoint)
     own = {
         "region": HOME,
-        "vpc_id": account.vpc,
+        "vpc_id": vpc,
         "subnet_id": "subnet-0123456789abcdef0",
         "availability_zone": f"{HOME}a",
         "gateway_security_group_id": "sg-0aaaaaaaaaaaaaaa0",
@@ -206,7 +215,7 @@ def place_of(account: Account, made: Mapping[str, Any]) -> PlaceSettings:
     return place
 
 
-def variables(place: PlaceSettings, desired_state: str) -> dict[str, Any]:
+def told_of_instance(place: PlaceSettings, desired_state: str) -> dict[str, Any]:
     network = dict(place.network)
     return {
         "instance_id": INSTANCE,
@@ -225,23 +234,22 @@ def variables(place: PlaceSettings, desired_state: str) -> dict[str, Any]:
     }
 
 
-def require_one_way_out(account: Account, made: Mapping[str, Any]) -> None:
-    """Every route stays inside, or leads by the peering to the platform's inside subnets, or to S3's endpoint."""
-    ec2 = account.ec2[THERE]
-    here = [{"Name": "vpc-id", "Values": [made["vpc_id"]]}]
-    routes = [
-        (route.get("DestinationCidrBlock"), route.get("VpcPeeringConnectionId", route.get("GatewayId")))
-        for table in ec2.describe_route_tables(Filters=here)["RouteTables"]
-        for route in table["Routes"]
-        if route.get("DestinationCidrBlock") is not None
-    ]
-    assert {to for to, by in routes if by != "local"} == set(INSIDE)
-    assert {by for to, by in routes if by != "local"} == {made["peering_id"]}
+def require_peered(account: Account, own: str, made: Mapping[str, Any]) -> None:
+    """Every route stays inside, or leads by the peering to the other's subnets that are named, and to nothing else."""
+    (peering,) = account.ec2[HOME].describe_vpc_peering_connections()["VpcPeeringConnections"]
+    assert (peering["VpcPeeringConnectionId"], peering["Status"]["Code"]) == (made["peering_id"], "active")
+    for region, vpc, other in ((HOME, own, [made["cidr"]]), (THERE, made["vpc_id"], INSIDE)):
+        tables = account.ec2[region].describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+        routes = [
+            (route["DestinationCidrBlock"], route.get("VpcPeeringConnectionId"))
+            for table in tables
+            for route in table["Routes"]
+            if "DestinationCidrBlock" in route and route.get("GatewayId") != "local"
+        ]
+        assert sorted(routes) == [(cidr, made["peering_id"]) for cidr in other]
     attached = [{"Name": "attachment.vpc-id", "Values": [made["vpc_id"]]}]
-    assert ec2.describe_internet_gateways(Filters=attached)["InternetGateways"] == []
-    (asked,) = account.ec2[HOME].describe_vpc_peering_connections()["VpcPeeringConnections"]
-    assert asked["VpcPeeringConnectionId"] == made["peering_id"]
-    (group,) = ec2.describe_security_groups(GroupIds=[made["quarantine_group"]])["SecurityGroups"]
+    assert account.ec2[THERE].describe_internet_gateways(Filters=attached)["InternetGateways"] == []
+    (group,) = account.ec2[THERE].describe_security_groups(GroupIds=[made["quarantine_group"]])["SecurityGroups"]
     assert group["IpPermissions"] == group["IpPermissionsEgress"] == []
 
 

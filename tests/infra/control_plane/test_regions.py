@@ -19,8 +19,10 @@ from nightingale_deploy.refusal import DeployError
 from nightingale_deploy.regions import FOLDER, Regions
 from nightingale_deploy.terraform import Workspace
 
+pytestmark = pytest.mark.slow  # together they take three seconds
+
 BUCKET = "nightingale-control-123456789012-eu-central-1"
-HOME = {"region": "eu-central-1", "vpc_id": "vpc-1", "cidrs": ["10.64.32.0/20"], "api_host": "h", "flows_role": "r"}
+HOME = {"region": "eu-central-1", "vpc_id": "vpc-1", "cidrs": ["10.64.32.0/20"], "api_hosts": ["h"], "flows_role": "r"}
 DUBLIN = {"region": "eu-west-1", "cidr": "10.65.0.0/16", "instance_image": "ami-2"}
 
 

@@ -94,7 +94,7 @@ module "names" {
   name   = var.name
   region = var.region
   vpc_id = aws_vpc.region.id
-  also   = [var.home.api_host]
+  also   = var.home.api_hosts
 }
 
 # --- doors ------------------------------------------------------------------------------------------------------------

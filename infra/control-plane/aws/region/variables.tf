@@ -46,7 +46,7 @@ variable "home" {
     region     = string
     vpc_id     = string
     cidrs      = list(string) # where gateway, watchers and the API's endpoint are
-    api_host   = string
+    api_hosts  = list(string)
     flows_role = string
   })
 

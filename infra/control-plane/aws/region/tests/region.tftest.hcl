@@ -21,7 +21,7 @@ variables {
     region     = "eu-central-1"
     vpc_id     = "vpc-0123456789abcdef0"
     cidrs      = ["10.64.32.0/20", "10.64.48.0/20"]
-    api_host   = "api-vpce-1.execute-api.eu-central-1.amazonaws.com"
+    api_hosts  = ["api-vpce-1.execute-api.eu-central-1.amazonaws.com"]
     flows_role = "arn:aws:iam::123456789012:role/nightingale-flows"
   }
 }
@@ -79,7 +79,7 @@ run "a_way_to_everywhere_is_refused" {
       region     = "eu-central-1"
       vpc_id     = "vpc-0123456789abcdef0"
       cidrs      = ["0.0.0.0/0"]
-      api_host   = "api.example.org"
+      api_hosts  = ["api.example.org"]
       flows_role = "arn:aws:iam::123456789012:role/nightingale-flows"
     }
   }
