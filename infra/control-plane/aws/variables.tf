@@ -188,6 +188,12 @@ variable "regions" {
     condition     = !contains(keys(var.regions), var.region)
     error_message = "regions are further ones: the platform's own is not among them."
   }
+
+  # The instances' role is one for all of them.
+  validation {
+    condition     = alltrue([for one in flatten([for region in var.regions : tolist(region.dataset_buckets)]) : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?$", one))])
+    error_message = "dataset_buckets of a region must be buckets, or folders in them, in plain characters."
+  }
 }
 
 variable "is_ending" {

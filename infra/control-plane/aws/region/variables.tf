@@ -32,6 +32,11 @@ variable "dataset_buckets" {
   description = "As the platform's own variable, for this region's buckets."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for one in var.dataset_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?$", one))])
+    error_message = "dataset_buckets must be buckets, or folders in them, in plain characters: open-scans or open-scans/v1."
+  }
 }
 
 variable "log_days" {

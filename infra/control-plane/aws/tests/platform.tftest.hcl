@@ -298,3 +298,25 @@ run "the_platforms_own_region_is_no_further_one" {
   }
   expect_failures = [var.regions]
 }
+
+run "a_bucket_of_a_region_that_is_a_pattern_is_refused" {
+  command = plan
+  variables {
+    regions = {
+      eu-west-1 = {
+        cidr             = "10.65.0.0/16"
+        vpc_id           = "vpc-0123456789abcdef1"
+        peering_id       = "pcx-0123456789abcdef1"
+        zone             = "eu-west-1a"
+        subnet_id        = "subnet-0123456789abcdef1"
+        instances_cidr   = "10.65.0.0/17"
+        doors_cidr       = "10.65.128.0/20"
+        homes_key        = "arn:aws:kms:eu-west-1:123456789012:key/homes"
+        quarantine_group = "sg-0123456789abcdef1"
+        ec2_door         = { name = "vpce-1.ec2.eu-west-1.vpce.amazonaws.com", zone = "Z273ZU8SZ5RJPC" }
+        dataset_buckets  = ["open-dub/*"]
+      }
+    }
+  }
+  expect_failures = [var.regions]
+}

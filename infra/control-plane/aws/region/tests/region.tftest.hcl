@@ -86,6 +86,14 @@ run "a_way_to_everywhere_is_refused" {
   expect_failures = [var.home]
 }
 
+run "a_bucket_that_is_a_pattern_is_refused" {
+  command = plan
+  variables {
+    dataset_buckets = ["open-mr/*"]
+  }
+  expect_failures = [var.dataset_buckets]
+}
+
 run "a_zone_of_another_region_is_refused" {
   command = plan
   variables {
