@@ -42,6 +42,8 @@ NETWORK = {
     "availability_zone": "eu-central-1a",
     "api_url": "https://api.example.org/api",
     "api_cidrs": ["10.0.0.0/16"],
+    "gateway_security_group_id": "sg-0aaaaaaaaaaaaaaa0",
+    "kms_key": "arn:aws:kms:eu-central-1:123456789012:key/homes",
 }
 IN_AWS = {
     "NIGHTINGALE_AWS_NETWORK": json.dumps(NETWORK),
@@ -49,6 +51,17 @@ IN_AWS = {
     "NIGHTINGALE_AWS_ACCOUNT": "123456789012",
     "NIGHTINGALE_AWS_INSTANCE_ROLE": "nightingale-instance",
 }
+REGION = {
+    "vpc_id": "vpc-2",
+    "subnet_id": "subnet-2",
+    "availability_zone": "eu-west-1a",
+    "gateway_cidrs": ["10.0.32.0/20"],
+    "api_url": "https://api-vpce-1.example.org/api",
+    "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/homes",
+    "image": "ami-87654321",
+    "quarantine_group": "sg-0123456789abcdef1",
+}
+FURTHER = {"NIGHTINGALE_AWS_REGIONS": json.dumps({"eu-west-1": REGION})}
 GATEWAY = {
     "NIGHTINGALE_GATEWAY_HOST": "gateway.example.org",
     "NIGHTINGALE_GATEWAY_PORT": "22",
@@ -69,9 +82,25 @@ def test_settings_are_read_whole() -> None:
     place = Settings.read({**ENVIRONMENT, **IN_AWS}).place
     assert place == PlaceSettings(NETWORK, "ami-12345678", "123456789012", "nightingale-instance")
     assert place.vpc_id == "vpc-1"
-    assert Settings.read(ENVIRONMENT).quarantine_group is None
-    told = Settings.read({**ENVIRONMENT, "NIGHTINGALE_QUARANTINE_GROUP": "sg-0123456789abcdef0"})
+    told = Settings.read({**ENVIRONMENT, **IN_AWS, "NIGHTINGALE_QUARANTINE_GROUP": "sg-0123456789abcdef0"}).place
+    assert told is not None
     assert told.quarantine_group == "sg-0123456789abcdef0"
+
+
+def test_a_further_region_is_told_by_what_differs_and_shares_the_rest() -> None:
+    settings = Settings.read({**ENVIRONMENT, **IN_AWS, **FURTHER})
+    home, dublin = settings.places
+    assert home == settings.place
+    assert (dublin.region, dublin.vpc_id, dublin.image) == ("eu-west-1", "vpc-2", "ami-87654321")
+    assert dublin.quarantine_group == "sg-0123456789abcdef1"
+    assert (dublin.account, dublin.instance_role) == (home.account, home.instance_role)
+    # What is of the first region alone is not handed on: its key opens no disk there, its groups are not known there.
+    assert dublin.network == {
+        **{name: NETWORK[name] for name in ("api_cidrs",)},
+        **{name: value for name, value in REGION.items() if name not in {"image", "quarantine_group"}},
+        "region": "eu-west-1",
+    }
+    assert Settings.read(ENVIRONMENT).places == ()
 
 
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
@@ -101,6 +130,17 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ({**IN_AWS, "NIGHTINGALE_AWS_ACCOUNT": "12"}, "no account's number"),
         ({**IN_AWS, "NIGHTINGALE_AWS_INSTANCE_ROLE": "path/role"}, "without its path"),
         ({"NIGHTINGALE_QUARANTINE_GROUP": "quarantine"}, "no security group's id"),
+        (
+            {**IN_AWS, "NIGHTINGALE_AWS_REGIONS": '{"eu-west-1": {}}'},
+            "by region an object with availability_zone, image",
+        ),
+        ({**IN_AWS, "NIGHTINGALE_AWS_REGIONS": "["}, "by region an object"),
+        (FURTHER, "NIGHTINGALE_AWS_NETWORK is not set"),
+        ({**IN_AWS, "NIGHTINGALE_AWS_REGIONS": json.dumps({"eu-central-1": REGION})}, "is the platform's own"),
+        (
+            {**IN_AWS, "NIGHTINGALE_AWS_REGIONS": json.dumps({"eu-west-1": {**REGION, "quarantine_group": "all"}})},
+            "no security group's id: 'all'",
+        ),
     ],
 )
 def test_a_setting_that_says_nothing_is_refused_in_words(wrong: Mapping[str, str], words: str) -> None:
@@ -230,6 +270,42 @@ def test_with_its_settings_the_place_is_wired_whole(deployed: Client, monkeypatc
     assert (status, answer["code"]) == (401, "invalid_signature")
     event = deployed.events.generate_cw_event("aws.events", "Scheduled Event", {}, [])
     assert deployed.lambda_.invoke("end_orphans", event).payload == {"ended": 0}
+
+
+def test_each_region_is_asked_for_its_own_machines_and_one_builder_builds_for_all(
+    deployed: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**IN_AWS, **FURTHER}.items():
+        monkeypatch.setenv(name, value)
+    container.use_nothing()
+    adapters = container.wired().platform.adapters
+    home, dublin = "aws/eu-central-1", "aws/eu-west-1"
+    assert adapters.networks["aws"]["region"] == "eu-central-1"
+    assert adapters.networks[dublin]["vpc_id"] == "vpc-2"
+    assert adapters.images[dublin] == "ami-87654321"
+    assert adapters.builders[dublin] is adapters.builders[home]
+    there = boto3.client("ec2", region_name="eu-west-1")
+    vpc = there.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    monkeypatch.setenv("NIGHTINGALE_AWS_REGIONS", json.dumps({"eu-west-1": {**REGION, "vpc_id": vpc}}))
+    subnet = there.create_subnet(VpcId=vpc, CidrBlock="10.1.1.0/24")["Subnet"]["SubnetId"]
+    tags = {"nightingale:instance": "i-0123456789", "nightingale:generation": "3"}
+    there.run_instances(
+        ImageId=there.register_image(Name="image", RootDeviceName="/dev/xvda")["ImageId"],
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=subnet,
+        TagSpecifications=[
+            {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        ],
+    )
+    container.use_nothing()
+    adapters = container.wired().platform.adapters
+    assert adapters.machines[dublin].find_all() == {"i-0123456789": 3}
+    assert adapters.machines[home].find_all() == {}
+    event = deployed.events.generate_cw_event("aws.events", "Scheduled Event", {}, [])
+    assert deployed.lambda_.invoke("end_orphans", event).payload == {"ended": 1}
+    (found,) = there.describe_instances()["Reservations"]
+    assert found["Instances"][0]["State"]["Name"] == "terminated"
 
 
 def test_the_first_token_is_left_in_a_file_of_its_own(

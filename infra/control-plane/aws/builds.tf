@@ -91,14 +91,21 @@ resource "aws_iam_policy" "instance_boundary" {
   policy      = module.datasets.boundary
 }
 
+# One role in every region, so it reads what is told of each; each region's endpoint lets through its own alone.
 module "datasets" {
+  source    = "./datasets"
+  folders   = local.every_bucket
+  partition = local.partition
+}
+
+module "passing" {
   source    = "./datasets"
   folders   = var.dataset_buckets
   partition = local.partition
 }
 
 resource "aws_iam_role_policy" "instance" {
-  count  = length(var.dataset_buckets) == 0 ? 0 : 1
+  count  = length(local.every_bucket) == 0 ? 0 : 1
   name   = "what-it-needs"
   role   = aws_iam_role.instance.id
   policy = module.datasets.policy

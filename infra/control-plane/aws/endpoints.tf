@@ -36,7 +36,7 @@ resource "aws_vpc_endpoint" "s3_instances" {
   vpc_id          = aws_vpc.platform.id
   service_name    = "com.amazonaws.${var.region}.s3"
   route_table_ids = [aws_route_table.instances.id]
-  policy          = module.datasets.passing
+  policy          = module.passing.passing
 }
 
 data "aws_iam_policy_document" "table_inside" {

@@ -11,20 +11,20 @@ locals {
   identity_of = merge([for who, functions in local.identities : { for one in functions : one => who }]...)
 
   # What the place `aws` is: without an image nothing can be launched, so nothing is said of it.
-  place = var.instance_image == null ? {} : {
+  place = var.instance_image == null ? {} : merge(local.places_in_regions, {
     NIGHTINGALE_AWS_NETWORK       = jsonencode(local.networks[var.zones[0]])
     NIGHTINGALE_AWS_IMAGE         = var.instance_image
     NIGHTINGALE_AWS_ACCOUNT       = local.account
     NIGHTINGALE_AWS_INSTANCE_ROLE = aws_iam_role.instance.name
     NIGHTINGALE_QUARANTINE_GROUP  = aws_security_group.quarantine.id
-  }
+  })
 
   environment = merge(local.place, {
     NIGHTINGALE_TABLE             = aws_dynamodb_table.platform.name
     NIGHTINGALE_AUDIT_BUCKET      = module.audit.bucket
     NIGHTINGALE_BUILDS_BUCKET     = aws_s3_bucket.kept["builds"].id
     NIGHTINGALE_CODEBUILD_PROJECT = local.builds_name
-    NIGHTINGALE_ADDRESSES         = join(",", sort(concat([module.api.public_url, module.api.private_url], tolist(var.addresses))))
+    NIGHTINGALE_ADDRESSES         = join(",", sort(concat([module.api.public_url, module.api.private_url], local.addresses_in_regions, tolist(var.addresses))))
     NIGHTINGALE_GATEWAY_HOST      = aws_lb.gateway.dns_name
     NIGHTINGALE_GATEWAY_PORT      = "22"
     NIGHTINGALE_GATEWAY_HOST_KEY  = var.gateway_host_key

@@ -59,7 +59,7 @@ resource "aws_route_table" "public" {
 
 resource "aws_route_table" "inside" {
   vpc_id = aws_vpc.platform.id
-  route  = [] # one that somebody adds by hand is taken out again
+  route  = local.routes_to_regions # said whole: one that somebody adds by hand is taken out again
 }
 
 resource "aws_route_table" "instances" {
@@ -104,4 +104,5 @@ module "names" {
   name   = var.name
   region = var.region
   vpc_id = aws_vpc.platform.id
+  also   = [for one in keys(var.regions) : "ec2.${one}.amazonaws.com"]
 }

@@ -11,6 +11,12 @@ output "gateway" {
 output "settings" {
   description = "What the functions are told; an administrator's tools are told the same."
   value       = merge(local.environment, { AWS_REGION = var.region })
+
+  # Lambda refuses more than 4096; the scan is told some names besides.
+  precondition {
+    condition     = sum([for name, value in local.environment : length(name) + length(value)]) <= 3800
+    error_message = "What functions are told is longer than they take: fewer further regions, or fewer addresses."
+  }
 }
 
 output "buckets" {
@@ -35,4 +41,15 @@ output "data_key" {
 output "azure_role" {
   description = "NIGHTINGALE_AWS_ROLE of the second backend; null without one."
   value       = one(aws_iam_role.azure[*].arn)
+}
+
+output "for_regions" {
+  description = "What region/ is told of the platform's own region."
+  value = {
+    region     = var.region
+    vpc_id     = aws_vpc.platform.id
+    cidrs      = aws_subnet.inside[*].cidr_block
+    api_hosts  = local.api_hosts_in_regions
+    flows_role = aws_iam_role.flows.arn
+  }
 }

@@ -188,6 +188,36 @@ variable "azure" {
   }
 }
 
+variable "regions" {
+  description = "Further regions, by name, as region/ says what it made there. `./run deploy aws` knows this from the settings' own `regions`."
+  type = map(object({
+    cidr             = string
+    vpc_id           = string
+    peering_id       = string
+    zone             = string
+    subnet_id        = string
+    instances_cidr   = string
+    doors_cidr       = string
+    homes_key        = string
+    quarantine_group = string
+    ec2_door         = object({ name = string, zone = string })
+    instance_image   = optional(string)
+    dataset_buckets  = optional(set(string), [])
+  }))
+  default = {}
+
+  validation {
+    condition     = !contains(keys(var.regions), var.region)
+    error_message = "regions are further ones: the platform's own is not among them."
+  }
+
+  # The instances' role is one for all of them.
+  validation {
+    condition     = alltrue([for one in flatten([for region in var.regions : tolist(region.dataset_buckets)]) : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?$", one))])
+    error_message = "dataset_buckets of a region must be buckets, or folders in them, in plain characters."
+  }
+}
+
 variable "is_ending" {
   description = "True while the platform is taken down: the table and the buckets of state and builds may then go."
   type        = bool

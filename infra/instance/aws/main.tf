@@ -141,6 +141,7 @@ resource "aws_security_group" "machine" {
     from_port       = local.port
     to_port         = local.port
     security_groups = compact([var.network.gateway_security_group_id, var.network.api_security_group_id])
+    cidr_blocks     = var.network.gateway_cidrs
   }
 
   egress {

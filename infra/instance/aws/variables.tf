@@ -191,8 +191,9 @@ variable "network" {
     vpc_id                    = string
     subnet_id                 = string
     availability_zone         = string
-    gateway_security_group_id = string
+    gateway_security_group_id = optional(string)
     api_security_group_id     = optional(string)
+    gateway_cidrs             = optional(list(string), [])
     api_cidrs                 = list(string)
     api_url                   = string
     instance_profile          = string
@@ -214,6 +215,14 @@ variable "network" {
       for cidr in var.network.api_cidrs : can(cidrnetmask(cidr)) && try(tonumber(split("/", cidr)[1]) >= 16, false)
     ])
     error_message = "network.api_cidrs must name where the API is reached, as IPv4 ranges of /16 or narrower: it is all that an instance can reach."
+  }
+
+  # A group is known in its own region only: from another one, gateway and watchers come by address.
+  validation {
+    condition = (var.network.gateway_security_group_id != null || length(var.network.gateway_cidrs) > 0) && alltrue([
+      for cidr in var.network.gateway_cidrs : can(cidrnetmask(cidr)) && try(tonumber(split("/", cidr)[1]) >= 16, false)
+    ])
+    error_message = "network must say who reaches the machine: gateway_security_group_id, or gateway_cidrs as IPv4 ranges of /16 or narrower."
   }
 
   validation {

@@ -107,22 +107,41 @@ class Account:
         rule = found["ServerSideEncryptionConfiguration"]["Rules"][0]
         return str(rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"])
 
-    def living_instances(self, state_bucket: str) -> list[str]:
-        """Return the ids of instances of which Terraform's states say that something is there."""
-        s3, found, more = self.client("s3"), [], dict[str, str]()
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        """Return the keys of a bucket's objects under a prefix."""
+        look, found, more = self.client("s3").list_objects_v2, list[str](), dict[str, str]()
         while True:
-            page = self.ask("instances' states", s3.list_objects_v2, Bucket=state_bucket, Prefix="instances/", **more)
-            for one in page.get("Contents", ()):
-                folder, _, name = one["Key"].removeprefix("instances/").partition("/")
-                if name == "terraform.tfstate" and self._has_resources(state_bucket, one["Key"]):
-                    found.append(folder)
+            page = self.ask(f"what lies in {bucket}", look, Bucket=bucket, Prefix=prefix, **more)
+            found += [one["Key"] for one in page.get("Contents", ())]
             if not page.get("IsTruncated"):
                 return found
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def find_object(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's content, None when it is not there."""
+        found = self.find(f"the object {key} of {bucket}", self.client("s3").get_object, Bucket=bucket, Key=key)
+        content: bytes | None = None if found is None else found["Body"].read()
+        return content
+
+    def living_instances(self, state_bucket: str) -> list[str]:
+        """Return the ids of instances of which Terraform's states say that something is there."""
+        states = [key.split("/") for key in self.keys(state_bucket, "instances/")]
+        every = [path[1] for path in states if path[2:] == ["terraform.tfstate"]]
+        return [one for one in every if self._has_resources(state_bucket, f"instances/{one}/terraform.tfstate")]
+
     def _has_resources(self, bucket: str, key: str) -> bool:
-        answer = self.ask(f"the state {key}", self.client("s3").get_object, Bucket=bucket, Key=key)
-        return bool(json.loads(answer["Body"].read()).get("resources"))
+        found = self.find_object(bucket, key)
+        return found is not None and bool(json.loads(found).get("resources"))
+
+    # --- disks --------------------------------------------------------------------------------------------------------
+
+    def homes_of(self, platform: str) -> list[str]:
+        """Return the ids of the platform's instances that have a disk in this region."""
+        ours = {"Name": "tag:nightingale:platform", "Values": [platform]}
+        pages = self.client("ec2").get_paginator("describe_volumes").paginate
+        volumes = self.ask("disks", lambda: [one for page in pages(Filters=[ours]) for one in page["Volumes"]])
+        tags = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())} for one in volumes]
+        return sorted({one.get("nightingale:instance", "?") for one in tags})
 
     # --- the gateway's secrets ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from nightingale_deploy.account import Account
 from nightingale_deploy.choices import Choices
 from nightingale_deploy.consent import ask, say
 from nightingale_deploy.refusal import DeployError
+from nightingale_deploy.regions import Regions
 from nightingale_deploy.secrets_out_of_band import NAMES, HostKey, write_token
 from nightingale_deploy.terraform import Workspace
 
@@ -39,10 +41,15 @@ class Orders:
     is_dry: bool = False
     override: Path | None = None
 
-    def workspace(self, choices: Choices, name: str) -> Workspace:
-        """Return a fresh copy of the module. Raises DeployError."""
+    def workspace(self, choices: Choices, name: str, root: str = "") -> Workspace:
+        """Return a fresh copy of the module, or of the root module in this folder of it. Raises DeployError."""
         folder = self.checkout / ".deploy" / f"{choices.name}-{choices.region}" / name
-        return Workspace.make(self.checkout, folder, self.override)
+        return Workspace.make(self.checkout, folder, self.override, root)
+
+    def regions(self, account: Account, choices: Choices) -> Regions:
+        """Return the platform's further regions."""
+        bucket = _state_bucket(account, choices)
+        return Regions(account, bucket, choices, lambda name: self.workspace(choices, f"region-{name}", "region"))
 
 
 def deploy(orders: Orders) -> dict[str, Any]:
@@ -61,21 +68,36 @@ def deploy(orders: Orders) -> dict[str, Any]:
         account.make_state_bucket(bucket)
     work = orders.workspace(choices, "deploy")
     say("deploy: packing functions, builds and gateway")
-    work.tell({**choices.variables, **_pack(orders, work), "gateway_host_key": host_key.public})
-    work.init(None if is_first and orders.is_dry else bucket, choices.region)
+    variables = {**choices.variables, **_pack(orders, work), "gateway_host_key": host_key.public}
+    is_nothing_there = is_first and orders.is_dry
+    work.tell({**variables, "regions": {}})
+    work.init(None if is_nothing_there else bucket, choices.region)
     adopt_audit(account, choices, work)
-    is_changed = work.plan()
+    if is_nothing_there:
+        return {"is_changed": work.plan(), "is_applied": False}
+
+    def apply_home(known: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        work.tell({**variables, "regions": known})
+        return _apply(orders, work), work.outputs()
+
+    regions = orders.regions(account, choices)
+    is_changed, told = regions.deploy(apply_home, is_sure=orders.is_sure, is_dry=orders.is_dry)
     if orders.is_dry:
         return {"is_changed": is_changed, "is_applied": False}
-    if is_changed:
-        ask("Apply this plan?", is_sure=orders.is_sure)
-        work.apply_plan()
-    told = work.outputs()
     host_key.keep(told["data_key"])
     write_token(account, orders.checkout, told["settings"], told["parameters"], told["data_key"])
     told_of = ("api_url", "gateway", "buckets", "settings", "azure_role")
     shown: dict[str, Any] = {name: told[name] for name in told_of if name in told}
     return {"is_changed": is_changed, "is_applied": is_changed, **shown}
+
+
+def _apply(orders: Orders, work: Workspace) -> bool:
+    """Show the plan, ask and apply it, unless this is a dry run; return whether it changes anything."""
+    is_changed = work.plan()
+    if is_changed and not orders.is_dry:
+        ask("Apply this plan?", is_sure=orders.is_sure)
+        work.apply_plan()
+    return is_changed
 
 
 def destroy(orders: Orders) -> dict[str, Any]:
@@ -99,10 +121,15 @@ def destroy(orders: Orders) -> dict[str, Any]:
     told = work.outputs()
     if "buckets" in told:
         _refuse_while_instances_exist(account, told["buckets"]["state"])
+    regions = orders.regions(account, choices)
+    ending = regions.plan_ends(regions.there())
     _show_end(orders, choices, work, variables)
     if orders.is_dry:
         return {"is_destroyed": False}
     ask("Take all of this down? Usage, builds and people's sessions go with the table.", is_sure=orders.is_sure)
+    for name, one in ending.items():
+        say(f"destroy: the network in {name}")
+        one.apply_plan()
     if any(one.startswith("module.audit.") for one in work.resources()):
         work.run("state", "rm", "module.audit")
     work.run("apply", "-input=false", "-auto-approve", *(f"-target={one}" for one in _HELD))

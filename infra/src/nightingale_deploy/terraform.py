@@ -22,50 +22,55 @@ LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 class Workspace:
     """A folder with the module in it. What Terraform prints goes to standard error, as all progress does."""
 
-    def __init__(self, folder: Path, program: str) -> None:
-        """Take the folder and Terraform's program."""
+    def __init__(self, folder: Path, program: str, kept: Path) -> None:
+        """Take the folder, Terraform's program, and where the provider is kept from one time to the next."""
         self.folder = folder
         self._program = program
+        self._kept = kept
 
     @staticmethod
-    def make(checkout: Path, folder: Path, override: Path | None) -> Workspace:
-        """Copy the module into a new folder, and a person's own overrides over it. Raises DeployError."""
+    def make(checkout: Path, folder: Path, override: Path | None, root: str = "") -> Workspace:
+        """Copy the module into a new folder, and a person's own overrides over it. Raises DeployError.
+
+        `root` names a folder of the module that is a root module itself, and is what is run.
+        """
         program = os.environ.get("NIGHTINGALE_TERRAFORM", "terraform")
         if shutil.which(program) is None:
             hint = "it comes from HashiCorp: https://developer.hashicorp.com/terraform/install"
             raise DeployError("Terraform was not found", f"{hint}; put it on PATH or name it in NIGHTINGALE_TERRAFORM")
         source = checkout / "infra" / "control-plane" / "aws"
-        lost = folder / "errored.tfstate"
+        run, kept = folder / root, folder.parent
+        lost = run / "errored.tfstate"
         if lost.exists():
             raise DeployError(
                 f"Terraform could not write its state the last time; the only copy is {lost}",
-                f"terraform -chdir={folder} state push errored.tfstate; then remove that file and type this again",
+                f"terraform -chdir={run} state push errored.tfstate; then remove that file and type this again",
             )
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "api", "tests", "*.tfstate*"))
-        kept = folder.parent / _LOCK
-        if kept.exists():
-            shutil.copy(kept, folder / _LOCK)
         if override is not None:
             shutil.copytree(override, folder, dirs_exist_ok=True)
-        return Workspace(folder, program)
+        if (kept / _LOCK).exists():
+            shutil.copy(kept / _LOCK, run / _LOCK)
+        return Workspace(run, program, kept)
 
     def tell(self, variables: Mapping[str, Any]) -> None:
         """Write the variables where Terraform finds them."""
         (self.folder / "terraform.tfvars.json").write_text(json.dumps(variables, indent=2), encoding="utf-8")
 
-    def init(self, bucket: str | None, region: str) -> None:
+    def init(self, bucket: str | None, region: str, key: str = STATE_KEY) -> None:
         """Load the provider; the state lies in the bucket, or with None in this folder. Raises DeployError.
 
         Which provider it was is kept, beside the provider itself: the next time it is the same, and not fetched again.
         """
         if bucket is None:
             (self.folder / "state_override.tf").write_text(LOCAL_STATE, encoding="utf-8")
-        where = [] if bucket is None else [f"-backend-config=bucket={bucket}", f"-backend-config=region={region}"]
-        (self.folder.parent / "plugins").mkdir(exist_ok=True)
+        told = {} if bucket is None else {"bucket": bucket, "region": region, "key": key}
+        where = [f"-backend-config={name}={value}" for name, value in told.items()]
+        (self._kept / "plugins").mkdir(exist_ok=True)
         self._run("init", "-input=false", "-reconfigure", *where)
-        shutil.copy(self.folder / _LOCK, self.folder.parent / _LOCK)
+        shutil.copy(self.folder / _LOCK, self._kept / _LOCK)
 
     def plan(self, *arguments: str) -> bool:
         """Show the plan and keep it as `plan`; return whether it changes anything. Raises DeployError."""
@@ -108,7 +113,7 @@ class Workspace:
         return [self._program, f"-chdir={self.folder}", *arguments]
 
     def _environment(self) -> dict[str, str]:
-        ours = {"TF_PLUGIN_CACHE_DIR": str(self.folder.parent / "plugins")}
+        ours = {"TF_PLUGIN_CACHE_DIR": str(self._kept / "plugins")}
         return {**ours, **os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
     def _run(self, *arguments: str) -> int:

@@ -21,7 +21,7 @@ from nightingale.services.by_place import ByPlace
 from nightingale.services.catalog import CatalogService
 
 FRA, OTHER, DUB = "clinic-fra", "clinic-b", "aws-dub"
-HERE = "aws/eu-central-1"
+HERE, THERE = "aws/eu-central-1", "aws/eu-west-1"
 NETWORK = {"region": "eu-central-1", "kms_key": "arn:aws:kms:eu-central-1:123456789012:key/homes"}
 
 
@@ -82,14 +82,16 @@ def test_any_name_of_a_place_in_the_hosts_region_finds_what_it_has() -> None:
     assert "local" not in found
 
 
-def test_a_place_without_a_region_is_the_hosts_only_one_and_not_one_of_several() -> None:
+def test_a_place_without_a_region_is_the_hosts_own_one_also_where_it_has_several() -> None:
     assert held(aws("clinic", "")).found["clinic"] == f"of {HERE}"
-    assert "clinic" not in held(aws("clinic", ""), made=(HERE, "aws/eu-west-1")).found
+    found = held(aws("clinic", ""), aws(DUB, "eu-west-1"), made=(HERE, THERE)).found
+    assert found["clinic"] == found["aws"] == f"of {HERE}"
+    assert found[DUB] == f"of {THERE}"
 
 
 def test_each_that_the_host_has_is_gone_over_once_by_a_name_of_the_file() -> None:
-    found = held(aws(FRA), aws(OTHER), made=(HERE, "aws/eu-west-1")).found
-    assert dict(found) == {OTHER: f"of {HERE}", "aws/eu-west-1": "of aws/eu-west-1"}
+    found = held(aws(FRA), aws(OTHER), made=(HERE, THERE)).found
+    assert dict(found) == {OTHER: f"of {HERE}", THERE: f"of {THERE}"}
     assert len(found) == 2
     assert not held(made=()).found
 
@@ -132,8 +134,28 @@ async def test_an_instance_lives_in_a_place_of_any_name() -> None:
 def test_a_place_in_another_region_of_the_same_kind_is_refused_with_what_there_is() -> None:
     answer = InAws().handle("launch_instance", "grace", None, {"name": "scan", "place": DUB})
     told = msgspec.json.decode(answer.body)
-    assert (answer.status, told["message"]) == (422, f"this platform runs no instances in {DUB}")
-    assert told["next_step"] == f"Places to use: {OTHER}, {FRA}, local."
+    words = f"this platform runs no instances in {DUB}: it has no network in eu-west-1 of aws"
+    assert (answer.status, told["message"]) == (422, words)
+    assert told["next_step"].startswith(f"Places to use: {OTHER}, {FRA}, local. A network there is for the admin")
+
+
+def test_a_launch_in_each_region_is_built_for_that_regions_network() -> None:
+    platform = InAws(more_places=(HERE, THERE))
+    networks = {HERE: NETWORK, THERE: {"region": "eu-west-1", "kms_key": "arn:aws:kms:eu-west-1:123456789012:key/h"}}
+    images = {HERE: "ami-0f", THERE: "ami-0d"}
+    catalog = platform.services.catalog
+    variables = CatalogBuildVariables(catalog, ByPlace(networks, lambda: catalog), ByPlace(images, lambda: catalog))
+    for place, key in ((FRA, HERE), (DUB, THERE)):
+        instance = platform.stored(platform.launch(place, place=place).id).instance
+        told = variables.of(instance, previous=None)
+        assert (told["network"]["region"], told["image"]) == (networks[key]["region"], images[key])
+        assert told["kms_key"] == networks[key]["kms_key"]
+        assert launched_at(platform, key) == [instance.id]
+
+
+def launched_at(platform: InAws, key: str) -> list[str]:
+    builder: Any = platform.builder_at[key]
+    return [spec.instance_id for spec in builder.running]
 
 
 def test_the_key_of_a_places_disks_is_a_variable_of_its_own() -> None:

@@ -26,14 +26,24 @@ FACTS = {
     "audit_bucket": "arn:aws:s3:::nightingale-audit",
     "data_key": "arn:aws:kms:eu-central-1:123456789012:key/data",
     "audit_key": "arn:aws:kms:eu-central-1:123456789012:key/audit",
-    "homes_key": "arn:aws:kms:eu-central-1:123456789012:key/homes",
-    "vpc": "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1",
-    "instance_subnets": '["arn:aws:ec2:eu-central-1:123456789012:subnet/subnet-1"]',
     "instance_role": "arn:aws:iam::123456789012:role/nightingale-instance",
-    "quarantine_group": "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-quarantine",
     "parameters": "arn:aws:ssm:eu-central-1:123456789012:parameter/nightingale/gateway",
 }
 """What Terraform fills into the templates, made up."""
+
+HOME, FURTHER = REGIONS = ("eu-central-1", "eu-west-1")
+"""Where the platform is, and a further region of it."""
+
+LISTS = {
+    "regions": list(REGIONS),
+    "ec2_services": [f"ec2.{one}.amazonaws.com" for one in REGIONS],
+    "homes_keys": [f"arn:aws:kms:{one}:123456789012:key/homes" for one in REGIONS],
+    "vpcs": [f"arn:aws:ec2:{one}:123456789012:vpc/vpc-1" for one in REGIONS],
+    "instance_subnets": [f"arn:aws:ec2:{one}:123456789012:subnet/subnet-1" for one in REGIONS],
+    "quarantine_groups": [f"arn:aws:ec2:{one}:123456789012:security-group/sg-quarantine" for one in REGIONS],
+    "refused_logs": [f"arn:aws:logs:{one}:123456789012:log-group:/aws/vpc/nightingale-refused:*" for one in REGIONS],
+}
+"""The same, of what there is in each region."""
 
 ACTIONS: dict[str, frozenset[str]] = {
     # DynamoDB, "Using IAM with transactions": a transaction needs the actions of its parts. Ours are puts, deletes and
@@ -63,7 +73,8 @@ def actions_of(call: str) -> frozenset[str]:
 def statements(name: str) -> list[dict[str, Any]]:
     """Return a policy's statements, filled in as Terraform does."""
     text = (POLICIES / f"{name}.json").read_text(encoding="utf-8")
-    filled = re.sub(r"\$\{(\w+)\}", lambda match: FACTS[match[1]], text)
+    facts = FACTS | {name: json.dumps(values) for name, values in LISTS.items()}
+    filled = re.sub(r"\$\{(\w+)\}", lambda match: facts[match[1]], text)
     found: list[dict[str, Any]] = json.loads(filled)["Statement"]
     return found
 
@@ -91,12 +102,17 @@ def is_allowed(name: str, action: str, resource: str, context: dict[str, str] | 
 
 
 def decide(policy: list[dict[str, Any]], action: str, resource: str, context: dict[str, str] | None = None) -> bool:
-    """Return whether these statements alone let an action through on a resource."""
+    """Return whether these statements alone let an action through on a resource.
+
+    A call is made to the region of what it is about, and to the platform's own where nothing says.
+    """
+    asked = [part for part in resource.split(":")[3:4] if part not in {"", "*"}]
+    context = {"aws:RequestedRegion": asked[0] if asked else HOME} | (context or {})
     verdict = False
     for one in policy:
         if not _names(one, "Action", action) or not _names(one, "Resource", resource):
             continue
-        if not _holds(one.get("Condition", {}), context or {}):
+        if not _holds(one.get("Condition", {}), context):
             continue
         if one["Effect"] == "Deny":
             return False

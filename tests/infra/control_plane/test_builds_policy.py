@@ -14,7 +14,17 @@ import boto3  # type: ignore[import-untyped] # no types
 import pytest
 
 from doubles import aws_recorder
-from infra.control_plane.iam import FACTS, actions_of, allowing, each, granted, is_allowed, statements
+from infra.control_plane.iam import (
+    FACTS,
+    FURTHER,
+    LISTS,
+    actions_of,
+    allowing,
+    each,
+    granted,
+    is_allowed,
+    statements,
+)
 from infra.control_plane.terraform_runs import LOCAL_STATE, REGION, ROOT, initialise, terraform
 
 INSTANCE = ROOT / "infra" / "instance" / "aws"
@@ -158,6 +168,25 @@ def test_builds_make_machines_with_our_tag_in_our_subnets_only() -> None:
     assert not may("ec2:RunInstances", f"{EC2}:subnet/subnet-of-others")
     assert may("ec2:RunInstances", f"{EC2}:security-group/sg-1", TAGGED)
     assert not may("ec2:RunInstances", f"{EC2}:security-group/sg-of-others")
+
+
+def test_builds_work_in_a_further_region_as_in_the_first_and_nowhere_else() -> None:
+    there, elsewhere = (f"arn:aws:ec2:{one}:123456789012" for one in (FURTHER, "us-east-1"))
+    for action, what, tags in (
+        ("ec2:RunInstances", "instance/*", TAGGED_NEW),
+        ("ec2:CreateVolume", "volume/*", TAGGED_NEW),
+        ("ec2:TerminateInstances", "instance/i-1", TAGGED),
+    ):
+        assert may(action, f"{there}:{what}", tags)
+        assert not may(action, f"{elsewhere}:{what}", tags)
+    assert may("ec2:RunInstances", f"{there}:subnet/subnet-1")
+    assert may("ec2:CreateSecurityGroup", f"{there}:vpc/vpc-1")
+    assert not may("ec2:CreateSecurityGroup", f"{there}:vpc/vpc-of-others")
+    key = LISTS["homes_keys"][1]
+    assert may("kms:Decrypt", key, {"kms:ViaService": f"ec2.{FURTHER}.amazonaws.com"})
+    # Whatever is attached to the role one day.
+    assert is_allowed("builds-boundary", "ec2:DescribeInstances", "*", {"aws:RequestedRegion": FURTHER})
+    assert not is_allowed("builds-boundary", "ec2:DescribeInstances", "*", {"aws:RequestedRegion": "us-east-1"})
 
 
 def test_builds_change_and_end_only_what_carries_our_tag() -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from infra.control_plane.terraform_runs import MODULE
 from nightingale_deploy import __main__ as command
-from nightingale_deploy.choices import EXAMPLE, Choices
+from nightingale_deploy.choices import EXAMPLE, HOME_CIDR, Choices
 from nightingale_deploy.consent import ask
 from nightingale_deploy.refusal import DeployError
+
+DUBLIN = {"region": "eu-west-1", "cidr": "10.65.0.0/16"}
 
 
 def written(folder: Path, told: Any) -> Path:
@@ -31,6 +34,22 @@ def test_zones_of_ones_own_count(tmp_path: Path) -> None:
     assert Choices.read(written(tmp_path, {**EXAMPLE, "zones": zones})).variables["zones"] == zones
 
 
+def test_a_further_region_is_told_to_its_own_module_and_the_platforms_learns_of_it_later(tmp_path: Path) -> None:
+    images = {"instance_image": "ami-1", "regions": [{**DUBLIN, "instance_image": "ami-2", "dataset_buckets": ["b"]}]}
+    choices = Choices.read(written(tmp_path, {**EXAMPLE, **images}))
+    assert "regions" not in choices.variables
+    (region,) = choices.regions
+    assert region.name == "eu-west-1"
+    assert region.variables == {**DUBLIN, "zone": "eu-west-1a", "dataset_buckets": ["b"]}
+    assert region.place == {"instance_image": "ami-2", "dataset_buckets": ["b"]}
+    assert Choices.read(written(tmp_path, EXAMPLE)).regions == ()
+
+
+def test_where_the_settings_name_no_network_it_is_the_modules_own() -> None:
+    text = (MODULE / "variables.tf").read_text(encoding="utf-8").split('variable "cidr"')[1]
+    assert f'default     = "{HOME_CIDR}"' in text.split("\n}")[0]
+
+
 @pytest.mark.parametrize(
     ("told", "words"),
     [
@@ -42,6 +61,26 @@ def test_zones_of_ones_own_count(tmp_path: Path) -> None:
         ({**EXAMPLE, "name": "../up"}, "'../up'"),
         ({**EXAMPLE, "name": "one-two"}, "'one-two'"),
         ({**EXAMPLE, "region": "Frankfurt"}, "'Frankfurt'"),
+        ({**EXAMPLE, "regions": {"eu-west-1": {}}}, "no list of objects"),
+        ({**EXAMPLE, "regions": [{**DUBLIN, "zones": []}]}, "says zones of a region"),
+        ({**EXAMPLE, "regions": [{"cidr": "10.65.0.0/16"}]}, "names a region ''"),
+        ({**EXAMPLE, "regions": [{**DUBLIN, "region": "eu-central-1"}]}, "names a region twice"),
+        ({**EXAMPLE, "regions": [DUBLIN, DUBLIN]}, "names a region twice"),
+        ({**EXAMPLE, "regions": [{"region": "eu-west-1"}]}, "cidr of eu-west-1 in"),
+        ({**EXAMPLE, "regions": [{**DUBLIN, "cidr": "10.65.0.1/16"}]}, "is no network: '10.65.0.1/16'"),
+        (
+            {**EXAMPLE, "regions": [{**DUBLIN, "cidr": "10.64.128.0/17"}]},
+            "eu-west-1 and eu-central-1 have addresses in",
+        ),
+        ({**EXAMPLE, "cidr": "10.0.0.0/8", "regions": [DUBLIN]}, "10.65.0.0/16 and 10.0.0.0/8"),
+        (
+            {**EXAMPLE, "regions": [{**DUBLIN, "instance_image": "ami-1"}]},
+            "an instance_image for eu-west-1 and none for",
+        ),
+        (
+            {**EXAMPLE, "regions": [{"region": f"eu-west-{n}", "cidr": f"10.{n}.0.0/16"} for n in range(1, 6)]},
+            "5 further",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_in_words(tmp_path: Path, told: Any, words: str) -> None:

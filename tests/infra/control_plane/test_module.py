@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.control_plane.terraform_runs import MODULE, ROOT, TERRAFORM, terraform
+from infra.control_plane.terraform_runs import MODULE, ROOT, TERRAFORM, initialise, terraform
 
 pytestmark = [pytest.mark.terraform]
 
@@ -35,7 +35,20 @@ def test_the_modules_own_tests_pass(prepared: Path) -> None:
     assert "0 failed" in ended.stdout
 
 
-@pytest.mark.parametrize("folder", ["aws", "aws/audit", "aws/datasets", "azure"])
+@pytest.mark.slow
+@pytest.mark.cloud
+@pytest.mark.timeout(600)
+def test_a_further_regions_module_is_taken_without_a_warning_and_its_own_tests_pass(packed: Path) -> None:
+    region = packed / "region"
+    initialise(region)
+    told = json.loads(terraform(region, "validate", "-json").stdout)
+    assert (told["valid"], told["diagnostics"]) == (True, [])
+    ended = terraform(region, "test", "-no-color")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "0 failed" in ended.stdout
+
+
+@pytest.mark.parametrize("folder", ["aws", "aws/audit", "aws/datasets", "aws/region", "azure"])
 def test_every_output_is_asked_for(folder: str) -> None:
     """By the deployment, by the module around it, or by a person who follows the pages."""
     module = MODULE.parent / folder

@@ -12,7 +12,18 @@ import pytest
 from moto import mock_aws
 
 from infra.control_plane.calls import ADAPTERS, ROOT, calls_in, client_modules
-from infra.control_plane.iam import FACTS, POLICIES, actions_of, allowing, each, granted, is_allowed, statements
+from infra.control_plane.iam import (
+    FACTS,
+    FURTHER,
+    LISTS,
+    POLICIES,
+    actions_of,
+    allowing,
+    each,
+    granted,
+    is_allowed,
+    statements,
+)
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_items import connection_of
 from nightingale.adapters.dynamodb_table import create_table
@@ -201,6 +212,8 @@ def test_the_gateway_may_do_what_its_script_does_and_nothing_more() -> None:
 
 
 EC2 = "arn:aws:ec2:eu-central-1:123456789012"
+FURTHER_EC2, ELSEWHERE_EC2 = (f"arn:aws:ec2:{one}:123456789012" for one in (FURTHER, "us-east-1"))
+CUT_OFF = LISTS["quarantine_groups"][0]
 OURS = {"aws:ResourceTag/nightingale:instance": "i-1", "aws:ResourceTag/nightingale:platform": "nightingale"}
 ANOTHERS = {**OURS, "aws:ResourceTag/nightingale:platform": "other"}
 
@@ -218,19 +231,32 @@ def test_only_jobs_end_machines_and_only_machines_of_the_platform() -> None:
 def test_quarantine_swaps_groups_of_the_platforms_machines_for_its_own_and_back(identity: str) -> None:
     action = "ec2:ModifyInstanceAttribute"
     assert is_allowed(identity, action, f"{EC2}:instance/i-0", OURS)
-    assert is_allowed(identity, action, FACTS["quarantine_group"])
+    assert is_allowed(identity, action, CUT_OFF)
     assert is_allowed(identity, action, f"{EC2}:security-group/sg-of-the-instance", OURS)
     assert not is_allowed(identity, action, f"{EC2}:instance/i-0", ANOTHERS)
     assert not is_allowed(identity, action, f"{EC2}:instance/i-gateway")
     assert not is_allowed(identity, action, f"{EC2}:security-group/sg-default")
-    assert not is_allowed(identity, "ec2:AuthorizeSecurityGroupEgress", FACTS["quarantine_group"], OURS)
+    assert not is_allowed(identity, "ec2:AuthorizeSecurityGroupEgress", CUT_OFF, OURS)
+
+
+@pytest.mark.parametrize("identity", FUNCTIONS)
+def test_a_function_does_in_a_further_region_what_it_does_in_the_first_and_nothing_elsewhere(identity: str) -> None:
+    action = "ec2:ModifyInstanceAttribute"
+    for context, is_ours in ((OURS, True), (ANOTHERS, False)):
+        assert is_allowed(identity, action, f"{FURTHER_EC2}:instance/i-0", context) is is_ours
+        assert not is_allowed(identity, action, f"{ELSEWHERE_EC2}:instance/i-0", context)
+    assert is_allowed(identity, action, LISTS["quarantine_groups"][1])
+    ends = is_allowed(identity, "ec2:TerminateInstances", f"{FURTHER_EC2}:instance/i-0", OURS)
+    assert ends is (identity == "jobs")
+    assert not is_allowed(identity, "ec2:TerminateInstances", f"{ELSEWHERE_EC2}:instance/i-0", OURS)
 
 
 def test_the_quarantine_group_lets_nothing_through_and_the_functions_are_told_of_it() -> None:
     folder = POLICIES.parent
-    group = (folder / "security_groups.tf").read_text(encoding="utf-8").split('"aws_security_group" "quarantine"')[1]
-    assert "gress" not in group
-    others = "".join(one.read_text(encoding="utf-8") for one in folder.glob("*.tf"))
+    for file in ("security_groups.tf", "region/main.tf"):
+        group = (folder / file).read_text(encoding="utf-8").split('"aws_security_group" "quarantine"')[1]
+        assert "gress" not in group
+    others = "".join(one.read_text(encoding="utf-8") for one in (*folder.glob("*.tf"), *folder.glob("region/*.tf")))
     assert not re.search(r"security_group_id\s*=\s*aws_security_group\.quarantine", others)
     assert re.search(r"NIGHTINGALE_QUARANTINE_GROUP\s*=\s*aws_security_group\.quarantine\.id", others)
 

@@ -99,13 +99,14 @@ def _cloud(args: argparse.Namespace, console: Console) -> list[Check]:
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - `--help` needs none of the SDK
     from nightingale.adapters.aws_credentials import find_expiry  # noqa: PLC0415 - same
     from nightingale_local.doctor.account import account_checks, told  # noqa: PLC0415 - same
+    from nightingale_local.doctor.regions import region_checks  # noqa: PLC0415 - same
     from nightingale_local.doctor.storage import storage_checks  # noqa: PLC0415 - same
 
     account = told(console.environ, args.region)
     endpoint = console.environ.get("NIGHTINGALE_AWS_ENDPOINT") or None
 
-    def client(service: str) -> Any:
-        return LazyClient(service, region=account.region or None, endpoint=endpoint)()
+    def client(service: str, region: str = account.region) -> Any:
+        return LazyClient(service, region=region or None, endpoint=endpoint)()
 
     def open_store() -> Any:
         from nightingale.adapters.dynamodb import DynamoStore  # noqa: PLC0415 - half a second, for one check
@@ -114,6 +115,7 @@ def _cloud(args: argparse.Namespace, console: Console) -> list[Check]:
 
     return [
         *account_checks(account, client, console.now, find_expiry),
+        *region_checks(console.environ, client),
         *storage_checks(account, client, console.now, open_store),
     ]
 

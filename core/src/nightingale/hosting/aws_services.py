@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.ec2_machines import Ec2Machines
     from nightingale.adapters.every_scanner import CloudScanners
     from nightingale.app.wiring import Platform
+    from nightingale.contract.machines import Door
     from nightingale.contract.schemas import GatewayOut
     from nightingale.hosting.settings import PlaceSettings, Settings
     from nightingale.hosting.wired import Wired
@@ -29,9 +31,9 @@ _SCAN_STATE = "scan/state.duckdb"
 def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     """Return a platform on the services that the settings name, none of which is asked anything yet.
 
-    Without `credentials` AWS's own tools find them. Places of kind `aws` in the region of the settings' network are
+    Without `credentials` AWS's own tools find them. Places of kind `aws` in the regions of the settings' networks are
     run, whatever the cluster file calls them; where the settings tell of no network nothing launches, and the rest of
-    the API works.
+    the API works. Builds run in the platform's own region, for instances of every one.
     """
     # Loaded by whoever is first to need a platform: importing a host is what every cold start pays for.
     from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - see above
@@ -48,9 +50,16 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     clock, ids = SystemClock(), SystemIds()
     region, endpoint = settings.region, settings.endpoint
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
-    place = settings.place
-    here = place_key(PLACE, place.network["region"] if place is not None else region)
-    machines = _machines(place, store, settings, credentials) if place is not None else None
+    places = {place_key(PLACE, one.region): one for one in settings.places}
+    machines = {key: _machines(one, store, settings, credentials) for key, one in places.items()}
+    builder = CodeBuildBuilder(
+        settings.codebuild_project,
+        settings.builds_bucket,
+        clock=clock,
+        region=region,
+        endpoint=endpoint,
+        credentials=credentials,
+    )
     made = platform(
         Adapters(
             store=store,
@@ -58,26 +67,17 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
             clock=clock,
             ids=ids,
             signatures=SshSignatures(),
-            builders={
-                here: CodeBuildBuilder(
-                    settings.codebuild_project,
-                    settings.builds_bucket,
-                    clock=clock,
-                    region=region,
-                    endpoint=endpoint,
-                    credentials=credentials,
-                )
-            },
-            machines={here: machines} if machines is not None else {},
-            networks={here: place.network} if place is not None else {},
-            images={here: place.image} if place is not None else {},
-            proofs={here: _proofs(place, clock, settings)} if place is not None else {},
+            builders=dict.fromkeys(places or (place_key(PLACE, region),), builder),
+            machines=dict(machines),
+            networks={key: one.network for key, one in places.items()},
+            images={key: one.image for key, one in places.items()},
+            proofs={key: _proofs(one, clock, settings) for key, one in places.items()},
             addresses=settings.addresses,
             find_gateway=lambda: _gateway(settings),
             notifiers=_notifiers(settings, clock) if settings.notify_secrets is not None else {},
         )
     )
-    return Wired(made, partial(_make_prober, machines), WallPace())
+    return Wired(made, partial(_make_prober, tuple(machines.values())), WallPace())
 
 
 def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
@@ -169,8 +169,8 @@ def _machines(place: PlaceSettings, store: Store, settings: Settings, credential
     return Ec2Machines(
         StoredStarts(store),
         vpc_id=place.vpc_id,
-        quarantine_group=settings.quarantine_group,
-        region=place.network["region"],
+        quarantine_group=place.quarantine_group,
+        region=place.region,
         endpoint=settings.endpoint,
         credentials=credentials,
     )
@@ -182,13 +182,17 @@ def _proofs(place: PlaceSettings, clock: Clock, settings: Settings) -> MachinePr
     return StsProofs(
         account=place.account,
         role=place.instance_role,
-        region=place.network["region"],
+        region=place.region,
         clock=clock,
         endpoint=settings.endpoint,
     )
 
 
-def _make_prober(machines: Ec2Machines | None) -> Prober:
+def _make_prober(machines: Sequence[Ec2Machines]) -> Prober:
     from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: PLC0415 - aiohttp, for the watchers only
 
-    return JupyterProber(door_at=machines.door_at if machines is not None else None)
+    def door_at(address: str) -> Door | None:
+        # Networks of a platform share no address, so one region at most gave it out.
+        return next((door for one in machines if (door := one.door_at(address)) is not None), None)
+
+    return JupyterProber(door_at=door_at if machines else None)

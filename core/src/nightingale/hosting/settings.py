@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 TABLE = "NIGHTINGALE_TABLE"
@@ -21,6 +21,7 @@ IMAGE = "NIGHTINGALE_AWS_IMAGE"
 ACCOUNT = "NIGHTINGALE_AWS_ACCOUNT"
 INSTANCE_ROLE = "NIGHTINGALE_AWS_INSTANCE_ROLE"
 QUARANTINE_GROUP = "NIGHTINGALE_QUARANTINE_GROUP"
+REGIONS = "NIGHTINGALE_AWS_REGIONS"
 ENDPOINT = "NIGHTINGALE_AWS_ENDPOINT"
 SCAN_QUEUE = "NIGHTINGALE_SCAN_QUEUE"
 NOTIFY_SECRETS = "NIGHTINGALE_NOTIFY_SECRETS"
@@ -28,7 +29,11 @@ NOTIFY_SECRETS = "NIGHTINGALE_NOTIFY_SECRETS"
 _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _OF_NETWORK = ("api_url", "region", "subnet_id", "vpc_id")
+_OF_REGION = ("availability_zone", "image", "kms_key", "quarantine_group", "subnet_id", "vpc_id")
+_HERE_ALONE = ("gateway_security_group_id", "api_security_group_id")
+"""Of a network, what means nothing in another region."""
 _MOST_PORTS = 65_535
+_GROUP = re.compile(r"sg-[0-9a-f]{8,17}")
 
 
 class SettingsError(Exception):
@@ -46,12 +51,19 @@ class GatewaySettings:
 
 @dataclass(frozen=True)
 class PlaceSettings:
-    """What the place `aws` is: the network of infra/instance/aws, the AMI, and who its machines are to STS."""
+    """What a region of AWS is: the network of infra/instance/aws, the AMI, and who its machines are to STS."""
 
     network: Mapping[str, Any]
     image: str
     account: str
     instance_role: str
+    quarantine_group: str | None = None
+    """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
+
+    @property
+    def region(self) -> str:
+        """Return the region that its machines are in."""
+        return str(self.network["region"])
 
     @property
     def vpc_id(self) -> str:
@@ -73,13 +85,18 @@ class Settings:
     gateway: GatewaySettings | None = None
     place: PlaceSettings | None = None
     """None: nothing launches in AWS, and the rest of the API works."""
-    quarantine_group: str | None = None
-    """The security group that a machine in quarantine gets in place of its own; None: it cannot be cut off there."""
+    further: tuple[PlaceSettings, ...] = ()
+    """Further regions in which instances are launched; none without a place in the platform's own."""
     endpoint: str | None = None
     notify_secrets: str | None = None
     """How the names of the notices' secrets begin in Secrets Manager; None: this host sends no notices."""
     scan_queue: str | None = None
     """The queue to which S3 tells of what is new in the audit bucket; the function that scans is told of it alone."""
+
+    @property
+    def places(self) -> tuple[PlaceSettings, ...]:
+        """Return every region in which instances are launched, the platform's own first."""
+        return () if self.place is None else (self.place, *self.further)
 
     @staticmethod
     def read(environment: Mapping[str, str]) -> Settings:
@@ -97,7 +114,7 @@ class Settings:
         if odd or (told.strip() and not addresses):
             faults.append(f"{ADDRESSES} holds URLs with commas between them, and this is none: {', '.join(odd)}")
         gateway, place = _gateway(environment, faults), _place(environment, faults)
-        group = _quarantine_group(environment, faults)
+        further = _further(environment, place, faults)
         if faults:
             raise SettingsError("; ".join(faults))
         return Settings(
@@ -109,7 +126,7 @@ class Settings:
             region=region,
             gateway=gateway,
             place=place,
-            quarantine_group=group,
+            further=further,
             endpoint=environment.get(ENDPOINT) or None,
             notify_secrets=environment.get(NOTIFY_SECRETS, "").strip() or None,
             scan_queue=environment.get(SCAN_QUEUE, "").strip() or None,
@@ -120,10 +137,13 @@ def _place(environment: Mapping[str, str], faults: list[str]) -> PlaceSettings |
     """Return the place, None where it is not told, or not well: then `faults` has got what is wrong."""
     names = (NETWORK, IMAGE, ACCOUNT, INSTANCE_ROLE)
     told = [environment.get(name, "").strip() for name in names]
+    before = len(faults)
+    group = environment.get(QUARANTINE_GROUP, "").strip()
+    if group and not _GROUP.fullmatch(group):
+        faults.append(f"{QUARANTINE_GROUP} is no security group's id: {group[:30]!r}")
     if not any(told):
         return None
     missing = [name for name, value in zip(names, told, strict=True) if not value]
-    before = len(faults)
     if missing:
         faults.append(f"the place aws is told whole or not at all, and these are not set: {', '.join(missing)}")
     try:
@@ -139,15 +159,43 @@ def _place(environment: Mapping[str, str], faults: list[str]) -> PlaceSettings |
         faults.append(f"{INSTANCE_ROLE} is a role's name, without its path: {told[3][:80]!r}")
     if len(faults) > before:
         return None
-    return PlaceSettings(network=network, image=told[1], account=told[2], instance_role=told[3])
+    return PlaceSettings(network, image=told[1], account=told[2], instance_role=told[3], quarantine_group=group or None)
 
 
-def _quarantine_group(environment: Mapping[str, str], faults: list[str]) -> str | None:
-    """Return the security group that cuts a machine off, as `_place` does the place."""
-    told = environment.get(QUARANTINE_GROUP, "").strip()
-    if told and not re.fullmatch(r"sg-[0-9a-f]{8,17}", told):
-        faults.append(f"{QUARANTINE_GROUP} is no security group's id: {told[:30]!r}")
-    return told or None
+def _further(
+    environment: Mapping[str, str], home: PlaceSettings | None, faults: list[str]
+) -> tuple[PlaceSettings, ...]:
+    """Return the further regions: of each is told how it differs from the platform's own."""
+    told = environment.get(REGIONS, "").strip()
+    if not told:
+        return ()
+    try:
+        regions = json.loads(told)
+    except ValueError:
+        regions = None
+    is_well = isinstance(regions, dict) and all(
+        isinstance(one, dict) and all(isinstance(one.get(name), str) for name in _OF_REGION) for one in regions.values()
+    )
+    if not is_well:
+        faults.append(f"{REGIONS} is JSON, by region an object with {', '.join(_OF_REGION)} and the rest of a network")
+        return ()
+    odd = [one["quarantine_group"] for one in regions.values() if not _GROUP.fullmatch(one["quarantine_group"])]
+    if odd:
+        faults.append(f"{REGIONS}: no security group's id: {odd[0][:30]!r}")
+    if home is None:
+        if not environment.get(NETWORK, "").strip():
+            faults.append(f"{REGIONS} says how regions differ from the platform's own, and {NETWORK} is not set")
+        return ()
+    if home.region in regions:
+        faults.append(f"{REGIONS} are further ones: {home.region} is the platform's own")
+    return tuple(_differing(home, region, one) for region, one in sorted(regions.items()))
+
+
+def _differing(home: PlaceSettings, region: str, told: Mapping[str, Any]) -> PlaceSettings:
+    shared = {name: value for name, value in home.network.items() if name not in _HERE_ALONE}
+    own = {name: value for name, value in told.items() if name not in {"image", "quarantine_group"}}
+    network = {**shared, **own, "region": region}
+    return replace(home, network=network, image=told["image"], quarantine_group=told["quarantine_group"])
 
 
 def _gateway(environment: Mapping[str, str], faults: list[str]) -> GatewaySettings | None:

@@ -5,7 +5,7 @@ whatever its name, of which kind it is and in which region; two names may mean t
 
     the name itself        of a host that names its places: `local`, which is one machine
     kind/region            as the file has them of the place
-    kind/…                 of a place without a region, where the host has just one of the kind
+    kind/…                 of a place without a region: the first that the host has of the kind, which is its own region
 """
 
 from __future__ import annotations
@@ -70,5 +70,6 @@ class ByPlace(Mapping[str, T]):
         for key in (name, place_key(kind, region)):
             if key in self._made:
                 return key
-        of_kind = [key for key in self._made if key.startswith(place_key(kind, ""))]
-        return of_kind[0] if not region and len(of_kind) == 1 else None
+        if region:
+            return None
+        return next((key for key in self._made if key.startswith(place_key(kind, ""))), None)

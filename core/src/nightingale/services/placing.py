@@ -23,7 +23,7 @@ def find_unready(cluster: Cluster, run: Mapping[str, Machines], tier: int) -> di
     for place in cluster.places:
         machines = run.get(place)
         if machines is None:
-            unready[place] = _not_run(place, [name for name in cluster.places if name in run])
+            unready[place] = _not_run(cluster.places[place], [name for name in cluster.places if name in run])
             continue
         try:
             require_sandbox(machines, tier)
@@ -32,9 +32,13 @@ def find_unready(cluster: Cluster, run: Mapping[str, Machines], tier: int) -> di
     return unready
 
 
-def _not_run(place: str, run: Collection[str]) -> RefusedError:
-    words = f"this platform runs no instances in {place}"
+def _not_run(place: s.PlaceIn, run: Collection[str]) -> RefusedError:
+    words = f"this platform runs no instances in {place.name}"
     step = f"Places to use: {', '.join(run) or 'none'}."
+    if place.region:
+        words += f": it has no network in {place.region} of {place.kind}"
+    if place.region and place.kind == "aws":
+        step += " A network there is for the administrator to deploy: docs/how-to/deploy-to-aws.md."
     return RefusedError(ErrorCode.INVALID, words, step, details=(("place", words),))
 
 

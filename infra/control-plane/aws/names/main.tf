@@ -25,10 +25,19 @@ variable "vpc_id" {
   type        = string
 }
 
+variable "also" {
+  description = "Further names that are answered, each whole."
+  type        = list(string)
+  default     = []
+}
+
 # A question to a name server is a way out too: only names of AWS in this region are answered.
 resource "aws_route53_resolver_firewall_domain_list" "known" {
-  name    = "${var.name}-known"
-  domains = ["*.${var.region}.amazonaws.com.", "*.compute.internal.", "*.ec2.internal."]
+  name = "${var.name}-known"
+  domains = concat(
+    ["*.${var.region}.amazonaws.com.", "*.compute.internal.", "*.ec2.internal."],
+    [for one in var.also : "${one}."],
+  )
 }
 
 resource "aws_route53_resolver_firewall_domain_list" "all" {

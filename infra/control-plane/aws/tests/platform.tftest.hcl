@@ -232,3 +232,116 @@ run "a_second_backend_without_a_subject_is_refused" {
   }
   expect_failures = [var.azure]
 }
+
+run "a_further_region_is_reached_by_gateway_and_watchers_and_told_to_functions" {
+  command = plan
+  variables {
+    instance_image = "ami-0123456789abcdef0"
+    regions = {
+      eu-west-1 = {
+        cidr             = "10.65.0.0/16"
+        vpc_id           = "vpc-0123456789abcdef1"
+        peering_id       = "pcx-0123456789abcdef1"
+        zone             = "eu-west-1a"
+        subnet_id        = "subnet-0123456789abcdef1"
+        instances_cidr   = "10.65.0.0/17"
+        doors_cidr       = "10.65.128.0/20"
+        homes_key        = "arn:aws:kms:eu-west-1:123456789012:key/homes"
+        quarantine_group = "sg-0123456789abcdef1"
+        ec2_door         = { name = "vpce-1.ec2.eu-west-1.vpce.amazonaws.com", zone = "Z38GZ743OKFT7T" }
+        instance_image   = "ami-0123456789abcdef1"
+        dataset_buckets  = ["open-dub/v1"]
+      }
+      eu-west-3 = {
+        cidr             = "10.66.0.0/16"
+        vpc_id           = "vpc-0123456789abcdef3"
+        peering_id       = "pcx-0123456789abcdef3"
+        zone             = "eu-west-3a"
+        subnet_id        = "subnet-0123456789abcdef3"
+        instances_cidr   = "10.66.0.0/17"
+        doors_cidr       = "10.66.128.0/20"
+        homes_key        = "arn:aws:kms:eu-west-3:123456789012:key/homes"
+        quarantine_group = "sg-0123456789abcdef3"
+        ec2_door         = { name = "vpce-3.ec2.eu-west-3.vpce.amazonaws.com", zone = "Z1DWHTMFP0WECP" }
+      }
+    }
+  }
+
+  assert {
+    condition     = toset(aws_route_table.inside.route[*].cidr_block) == toset(["10.65.0.0/16", "10.66.0.0/16"]) && length(aws_route_table.instances.route) == 0
+    error_message = "The gateway and the watchers have a way there; instances here have none."
+  }
+  assert {
+    condition = alltrue([
+      for way, cidr in {
+        gateway_to_instances_in_eu-west-1  = "10.65.0.0/17"
+        watchers_to_instances_in_eu-west-1 = "10.65.0.0/17"
+        watchers_to_ec2_in_eu-west-1       = "10.65.128.0/20"
+      } : aws_vpc_security_group_egress_rule.way[way].cidr_ipv4 == cidr
+    ])
+    error_message = "Ways lead to where instances and the endpoint of EC2 are."
+  }
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.door_from_regions["eu-west-1"].cidr_ipv4 == "10.65.0.0/17"
+    error_message = "Instances there reach the private API."
+  }
+  assert {
+    condition     = keys(local.told_of_regions) == ["eu-west-1"]
+    error_message = "Without an image nothing is launched in a region, so nothing is said of it."
+  }
+  assert {
+    condition     = aws_route53_record.ec2["eu-west-1"].name == "ec2.eu-west-1.amazonaws.com"
+    error_message = "Watchers ask EC2 there by its ordinary name."
+  }
+  assert {
+    condition     = strcontains(module.datasets.policy, "open-dub/v1") && module.passing.passing == null
+    error_message = "Each region's endpoint lets through its own datasets; the role reads those of all."
+  }
+  assert {
+    condition     = jsondecode(local.facts.regions) == ["eu-central-1", "eu-west-1", "eu-west-3"]
+    error_message = "What builds and functions may do holds in these regions."
+  }
+}
+
+run "the_platforms_own_region_is_no_further_one" {
+  command = plan
+  variables {
+    regions = {
+      eu-central-1 = {
+        cidr             = "10.65.0.0/16"
+        vpc_id           = "vpc-0123456789abcdef1"
+        peering_id       = "pcx-0123456789abcdef1"
+        zone             = "eu-central-1a"
+        subnet_id        = "subnet-0123456789abcdef1"
+        instances_cidr   = "10.65.0.0/17"
+        doors_cidr       = "10.65.128.0/20"
+        homes_key        = "arn:aws:kms:eu-central-1:123456789012:key/homes"
+        quarantine_group = "sg-0123456789abcdef1"
+        ec2_door         = { name = "vpce-1.ec2.eu-central-1.vpce.amazonaws.com", zone = "Z273ZU8SZ5RJPC" }
+      }
+    }
+  }
+  expect_failures = [var.regions]
+}
+
+run "a_bucket_of_a_region_that_is_a_pattern_is_refused" {
+  command = plan
+  variables {
+    regions = {
+      eu-west-1 = {
+        cidr             = "10.65.0.0/16"
+        vpc_id           = "vpc-0123456789abcdef1"
+        peering_id       = "pcx-0123456789abcdef1"
+        zone             = "eu-west-1a"
+        subnet_id        = "subnet-0123456789abcdef1"
+        instances_cidr   = "10.65.0.0/17"
+        doors_cidr       = "10.65.128.0/20"
+        homes_key        = "arn:aws:kms:eu-west-1:123456789012:key/homes"
+        quarantine_group = "sg-0123456789abcdef1"
+        ec2_door         = { name = "vpce-1.ec2.eu-west-1.vpce.amazonaws.com", zone = "Z273ZU8SZ5RJPC" }
+        dataset_buckets  = ["open-dub/*"]
+      }
+    }
+  }
+  expect_failures = [var.regions]
+}

@@ -115,3 +115,36 @@ run "a_strange_instance_id_is_refused" {
   }
   expect_failures = [var.instance_id]
 }
+
+run "a_machine_that_everyone_reaches_is_refused" {
+  command = plan
+  variables {
+    network = {
+      region            = "eu-central-1"
+      vpc_id            = "vpc-0123456789abcdef0"
+      subnet_id         = "subnet-0123456789abcdef0"
+      availability_zone = "eu-central-1a"
+      gateway_cidrs     = ["10.0.0.0/8"]
+      api_cidrs         = ["10.0.9.0/24"]
+      api_url           = "https://api.example.org"
+      instance_profile  = "nightingale-instance"
+    }
+  }
+  expect_failures = [var.network]
+}
+
+run "a_machine_that_no_gateway_reaches_is_refused" {
+  command = plan
+  variables {
+    network = {
+      region            = "eu-central-1"
+      vpc_id            = "vpc-0123456789abcdef0"
+      subnet_id         = "subnet-0123456789abcdef0"
+      availability_zone = "eu-central-1a"
+      api_cidrs         = ["10.0.9.0/24"]
+      api_url           = "https://api.example.org"
+      instance_profile  = "nightingale-instance"
+    }
+  }
+  expect_failures = [var.network]
+}
