@@ -12,12 +12,12 @@ import signal
 import threading
 import time
 
+from nightingale.adapters.current_rules import RulesInForce
 from nightingale.adapters.duckdb_scanner import DuckDBScanner
 from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale.ports.store import StoreUnavailableError
 from nightingale.services.scanning import Scanning
-from nightingale_findings.rules import shipped
 from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, write_json
 
@@ -39,7 +39,7 @@ def run(folders: Folders) -> None:
     scanner = DuckDBScanner(
         audit=folders.audit,
         database=folders.findings / "scan.duckdb",
-        rules=shipped(),
+        rules=RulesInForce(platform.services.catalog.load, platform.services.rules.load),
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
     )

@@ -58,7 +58,7 @@ class Watched:
         return DuckDBScanner(
             audit=self.folder / "audit",
             database=self.folder / "findings" / "scan.duckdb",
-            rules=self.rules,
+            rules=lambda: self.rules,
             cluster=self.platform.services.catalog.load,
             clock=FixedClock(START + timedelta(hours=1)),
         )

@@ -18,7 +18,7 @@ from nightingale.domain.catalog import Cluster
 from nightingale.domain.finding import Hit, RuleFacts
 from nightingale.ports.clock import Clock
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
-from nightingale_findings.compiled import CompiledRule, CompiledRules
+from nightingale_findings.compiled import CompiledRule, CompiledRules, CurrentRules
 from nightingale_findings.firing import Firing
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class DuckDBScanner:
 
     audit: Path
     database: Path
-    rules: CompiledRules
+    rules: Callable[[], CompiledRules]
+    """The rules as they are now, asked at each scan: with another digest the scan begins anew, over all events."""
     cluster: Callable[[], Cluster]
     """The cluster as it is now: its decoys, its grants."""
     clock: Clock
@@ -50,6 +51,7 @@ class DuckDBScanner:
     """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
     _connection: duckdb.DuckDBPyConnection | None = None
     _engine: Incremental | None = None
+    _rules: CompiledRules | None = None
     _facts: dict[str, RuleFacts] = field(default_factory=dict)
     _grouped_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -91,6 +93,10 @@ class DuckDBScanner:
         from nightingale_findings.producers import produce  # noqa: PLC0415 - see `scan`
         from nightingale_findings.sources import own_log  # noqa: PLC0415 - same
 
+        rules = self.rules()
+        if self._rules is None or self._rules.digest != rules.digest:
+            self._engine = None
+        self._rules = rules
         connection, engine = self._opened()
         now = self.clock.now()
         _tell_cluster(connection, self.cluster(), now)
@@ -106,7 +112,10 @@ class DuckDBScanner:
             events_read=loaded.events,
             set_aside=loaded.set_aside_count,
             through=found.through,
-            failed=tuple(f"{self._facts[one.rule].name}: {one.why}" for one in found.failed),
+            failed=(
+                *(rules.failed if isinstance(rules, CurrentRules) else ()),
+                *(f"{self._facts[one.rule].name}: {one.why}" for one in found.failed),
+            ),
             late=found.late,
         )
 
@@ -127,15 +136,17 @@ class DuckDBScanner:
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
-        if self._connection is None or self._engine is None:
+        if self._connection is None:
             self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = self._open_or_anew(lambda: opened(self.database, memory=_MEMORY, threads=_THREADS))
             create_tables(self._connection)
+        if self._engine is None:
+            given = self._rules = self._rules or self.rules()
             names = {source.name for source in OWN}
-            rules = tuple(rule for rule in self.rules.rules if rule.source in names)
+            rules = tuple(rule for rule in given.rules if rule.source in names)
             self._facts = {rule.id: facts_of(rule) for rule in rules}
             self._grouped_by = {rule.id: grouped_by(rule) for rule in rules}
-            self._engine = Incremental(self._connection, CompiledRules(digest=self.rules.digest, rules=rules), OWN)
+            self._engine = Incremental(self._connection, CompiledRules(digest=given.digest, rules=rules), OWN)
         return self._connection, self._engine
 
     def _open_or_anew(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:

@@ -85,11 +85,11 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     Raises SettingsError when no queue is set.
     """
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - DuckDB and the rest: who scans loads them
+    from nightingale.adapters.current_rules import RulesInForce  # noqa: PLC0415 - same
     from nightingale.adapters.duckdb_scanner import DuckDBScanner  # noqa: PLC0415 - same
     from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror  # noqa: PLC0415 - same
     from nightingale.adapters.s3_scanner import KeptFile, S3Scanner  # noqa: PLC0415 - same
     from nightingale.hosting.settings import SCAN_QUEUE, SettingsError  # noqa: PLC0415 - same
-    from nightingale_findings.rules import shipped  # noqa: PLC0415 - same
 
     if settings.scan_queue is None:
         raise SettingsError(f"not set: {SCAN_QUEUE}")
@@ -97,7 +97,7 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     inner = DuckDBScanner(
         audit=disk / "audit",
         database=disk / "state" / "scan.duckdb",
-        rules=shipped(),
+        rules=RulesInForce(platform.services.catalog.load, platform.services.rules.load),
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
         checks_chains=False,

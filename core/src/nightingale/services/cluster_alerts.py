@@ -42,6 +42,8 @@ def alerts_of(entries: Mapping[str, Mapping[str, Any]]) -> tuple[FindingsIn | No
 
 def alert_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
     """Yield (path, words) of each mistake."""
+    if cluster.findings is not None:
+        yield from _rules_mistakes(cluster.findings)
     seen: dict[str, int] = {}
     for position, entry in enumerate(cluster.notifications):
         path = f"notifications[{position}]"
@@ -49,6 +51,16 @@ def alert_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
             yield f"{path}.name", f"{entry.name} is there already: notifications[{seen[entry.name]}]"
         seen.setdefault(entry.name, position)
         yield from ((f"{path}.{name}", words) for name, words in _channel_mistakes(entry))
+
+
+def _rules_mistakes(findings: FindingsIn) -> Iterator[tuple[str, str]]:
+    if findings.rules and findings.rules_digest is None:
+        yield (
+            "findings.rules",
+            "rules are compiled and uploaded first, as `nightingale admin apply FILE` does by itself",
+        )
+    if findings.rules_digest is not None and not findings.rules:
+        yield "findings.rules_digest", "it stands for the folders in `rules`, and there are none: leave it out"
 
 
 def _channel_mistakes(entry: NotificationIn) -> Iterator[tuple[str, str]]:
