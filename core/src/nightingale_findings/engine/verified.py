@@ -35,6 +35,8 @@ Node = Mapping[str, Any]
 _OPERATORS = frozenset({"||", "~~", "like_escape", "date_part", "list_value", "+", "-", "*"})
 """What the parser calls those signs and words of the dialect that are functions to it."""
 
+_OVER_LISTS = frozenset({"list_filter", "list_transform"})
+
 _KINDS: Mapping[str, frozenset[str]] = {
     "CASE": frozenset({"CASE_EXPR"}),
     "CAST": frozenset({"OPERATOR_CAST"}),
@@ -48,7 +50,6 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "CONJUNCTION": frozenset({"CONJUNCTION_AND", "CONJUNCTION_OR"}),
     "CONSTANT": frozenset({"VALUE_CONSTANT"}),
     "FUNCTION": frozenset({"FUNCTION"}),
-    "LAMBDA": frozenset({"LAMBDA"}),
     "OPERATOR": frozenset(
         {"COMPARE_IN", "OPERATOR_COALESCE", "OPERATOR_IS_NOT_NULL", "OPERATOR_IS_NULL", "OPERATOR_NOT"}
     ),
@@ -187,7 +188,7 @@ def check_where(connection: duckdb.DuckDBPyConnection, where: str, fields: Itera
     try:
         tree = msgspec.json.decode(row[0] if row else "{}")
         _Tree(frozenset(name.lower() for name in (*fields, *STANDARD))).check(_condition_of(tree))
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError, msgspec.DecodeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise NotOursError("DuckDB reads it as something else than a condition") from error
 
 
@@ -219,7 +220,6 @@ class _Tree:
             "CONJUNCTION": lambda node: list(node["children"]),
             "CONSTANT": lambda _: [],
             "FUNCTION": self._function,
-            "LAMBDA": self._lambda,
             "OPERATOR": lambda node: list(node["children"]),
             "TYPE": self._type,
         }
@@ -258,14 +258,17 @@ class _Tree:
         if any(one.keys() != {"name", "expression"} or one["name"] for one in arguments):
             raise NotOursError(f"{name} is not called so in the dialect")
         given = [one["expression"] for one in arguments]
-        over = [one for one in given if one["class"] == "LAMBDA"]
-        if over and (name not in {"list_filter", "list_transform"} or over != given[1:]):
-            raise NotOursError(f"{name} is not called so in the dialect")
+        if name in _OVER_LISTS:
+            listed, each = given
+            return [listed, *self._lambda(each)]
         _check_growth(name, given)
         return given
 
     @staticmethod
     def _lambda(node: Node) -> list[Node]:
+        """Return what is in a lambda: it stands behind a list, and nowhere else."""
+        if node["class"] != "LAMBDA" or not node.keys() <= _EVERYWHERE | _KEYS["LAMBDA"] or node["alias"]:
+            raise NotOursError("a list is not gone through so in the dialect")
         if node["lhs"]["class"] != "COLUMN_REF" or node["lhs"]["column_names"][0] not in PARAMETERS:
             raise NotOursError("a lambda has another parameter than in the dialect")
         return [node["lhs"], node["expr"]]
