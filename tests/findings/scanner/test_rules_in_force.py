@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
@@ -75,8 +76,8 @@ class Ward:
             self.platform.ask("upload_rules", "hedy", None, msgspec.to_builtins(body))
         findings = FindingsIn(rules=("./sigma",), rules_digest=set_digest(rules)) if rules else None
         cluster = msgspec.structs.replace(self.platform.cluster, findings=findings)
-        body = {"cluster": cluster, "base": self.platform.ask("get_cluster", "hedy")["revision"]}
-        self.platform.ask("apply_cluster", "hedy", None, msgspec.json.decode(msgspec.json.encode(body)))
+        asked = {"cluster": cluster, "base": self.platform.ask("get_cluster", "hedy")["revision"]}
+        self.platform.ask("apply_cluster", "hedy", None, msgspec.json.decode(msgspec.json.encode(asked)))
 
     def found(self) -> list[Any]:
         self.scanning.run()
@@ -162,3 +163,25 @@ def test_rules_that_the_store_lost_are_told_and_asked_for_again(ward: Ward) -> N
     assert "apply the cluster file again" in ward.platform.ask("list_findings", "hedy")["scan"]["words"]
     ward.apply(*rules)
     assert len(ward.found()) == 1
+
+
+def test_what_runs_rules_reaches_no_file_of_the_host_even_if_sql_asked_for_it(ward: Ward, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the operator's token")
+    ward.read("scan/1.dcm")
+    ward.scanning.run()
+    connection = ward.scanner._connection
+    assert connection is not None
+    for query in (
+        f"FROM read_text('{secret}')",
+        f"FROM read_text('{ward.scanner.database.parent}/staging/../../secret.txt')",
+        f"COPY (SELECT 1) TO '{tmp_path}/written'",
+        f"ATTACH '{tmp_path}/other.db'",
+    ):
+        with pytest.raises(duckdb.PermissionException):
+            connection.execute(query)
+    with pytest.raises(duckdb.InvalidInputException, match="locked"):
+        connection.execute("SET enable_external_access = true")
+    ward.read("scan/2.dcm")
+    ward.apply(*compiled(rule(".dcm")))
+    assert [one["event_count"] for one in ward.found()] == [2]

@@ -65,6 +65,11 @@ class DuckDBScanner:
             self.close()
             raise ScannerUnavailableError(_words(error)) from error
 
+    @property
+    def _staging(self) -> Path:
+        """The only folder that DuckDB reaches beside its own files."""
+        return self.database.parent / "staging"
+
     def read_so_far(self) -> dict[str, tuple[int, int]]:
         """Return how far each file was read, by its path under `audit`: bytes and lines.
 
@@ -100,7 +105,7 @@ class DuckDBScanner:
         connection, engine = self._opened()
         now = self.clock.now()
         _tell_cluster(connection, self.cluster(), now)
-        loaded = own_log.load(connection, self.audit)
+        loaded = own_log.load(connection, self.audit, staging=self._staging)
         produce(connection, self.audit if self.checks_chains else None)
         found = engine.scan(now)
         for one in loaded.set_aside:
@@ -132,7 +137,7 @@ class DuckDBScanner:
             raise ScannerUnavailableError(_words(error)) from error
 
     def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Incremental]:
-        from nightingale_findings.engine import Incremental, opened  # noqa: PLC0415 - see `scan`
+        from nightingale_findings.engine import Incremental, locked, opened  # noqa: PLC0415 - see `scan`
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
@@ -140,6 +145,11 @@ class DuckDBScanner:
             self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = self._open_or_anew(lambda: opened(self.database, memory=_MEMORY, threads=_THREADS))
             create_tables(self._connection)
+            self._staging.mkdir(mode=0o700, exist_ok=True)
+            for left in self._staging.iterdir():
+                left.unlink()  # by a process that was killed: the database is this one's now
+            # A rule may be somebody's own: were its SQL ever more than a condition, there is nothing to reach.
+            locked(self._connection, staging=self._staging)
         if self._engine is None:
             given = self._rules = self._rules or self.rules()
             names = {source.name for source in OWN}
