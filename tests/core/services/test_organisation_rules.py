@@ -167,3 +167,17 @@ def test_sets_that_no_cluster_names_go_at_a_later_apply_but_not_what_was_just_up
     assert apply(platform, msgspec.structs.replace(naming(platform, set_digest(new), "./rules"))).status == 200
     assert held(platform) == {set_digest(new), set_digest(next_one)}
     assert list(query_all(platform.store, records.rule_parts(set_digest(old)))) == []
+
+
+def test_rules_that_are_lost_keep_nobody_from_changing_the_rest_of_the_cluster() -> None:
+    platform = FakePlatform()
+    digest = upload(platform)
+    cluster = naming(platform, digest, "./sigma")
+    assert apply(platform, cluster).status == 200
+    platform.services.rules.shelf.remove(digest)
+    fewer = tuple(person for person in cluster.people if person.name != "otto")
+    projects = tuple(
+        msgspec.structs.replace(one, members=tuple(member for member in one.members if member.person != "otto"))
+        for one in cluster.projects
+    )
+    assert apply(platform, msgspec.structs.replace(cluster, people=fewer, projects=projects)).status == 200

@@ -112,7 +112,9 @@ class ClusterService:
             raise _changed(f"it is at revision {stored.meta.revision}, the plan was made at {asked.base}")
         wanted = self._wanted(asked.cluster, stored)
         named = asked.cluster.findings.rules_digest if asked.cluster.findings is not None else None
-        if named is not None and not self._rules.holds(named):
+        before = {was.rules_digest for was in stored.state.entries["FINDINGS"].values()}
+        # What ran before stays named, here or lost: taking a person out must not wait for rules.
+        if named is not None and named not in before and not self._rules.holds(named):
             raise _invalid([("findings.rules_digest", "the platform holds no such rules: they are uploaded first")])
         changes = changes_between(stored.state, wanted)
         groups = [*self._groups(stored, wanted)]
@@ -125,7 +127,7 @@ class ClusterService:
             self._write(groups, ClusterMeta(revision, wanted.currency), stored.version + 1)
         except ConditionFailedError as error:
             raise _changed("somebody else applied a file just now") from error
-        self._rules.tidy({named, *(was.rules_digest for was in stored.state.entries["FINDINGS"].values())})
+        self._rules.tidy({named, *before})
         return ClusterApplyOut(revision=revision, changes=changes)
 
     def _wanted(self, cluster: ClusterIn, stored: StoredCluster) -> ClusterState:
