@@ -153,11 +153,11 @@ class FakeFindings(FakeState):
         missing = tuple(part for part in range(1, body.parts + 1) if part not in parts)
         return r.RulesTakenOut(digest=body.digest, is_whole=not missing, missing=missing)
 
-    def on_list_rules(self, _: str, cursor: str | None = None, limit: int | None = None) -> r.RulesOut:
+    def on_list_rules(self, _: str, cursor: str | None = None, limit: int | None = None) -> r.OwnRulesOut:
         named = self.cluster.findings.rules_digest if self.cluster and self.cluster.findings else None
         rules = [rule for _, part in sorted(self.rule_parts.get(named or "", {}).items()) for rule in part]
         rows = [
-            r.RuleOut(
+            r.OwnRuleOut(
                 id=rule.id,
                 name=rule.name,
                 title=rule.title,
@@ -169,7 +169,7 @@ class FakeFindings(FakeState):
             for rule in rules
         ]
         page, next_cursor = page_of(rows, cursor, limit)
-        return r.RulesOut(digest=named or "", rules=page, next_cursor=next_cursor)
+        return r.OwnRulesOut(digest=named or "", rules=page, next_cursor=next_cursor)
 
 
 def _fits(finding: f.FindingOut, filters: dict[str, str]) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from doubles.organisation import REFUSED, rule, write
+from doubles.organisation import AUTHOR, REFUSED, rule, write
 from nightingale.contract import schemas as s
+from nightingale_tui.cli.documents import OwnRulesListOut
 from nightingale_tui.cli.exporting import to_yaml
 from tui.api.fake_platform import FakePlatform
 from tui.cli.command_line import CommandLine
@@ -40,6 +41,11 @@ def test_apply_uploads_the_rules_and_then_names_them(run: CommandLine, platform:
     ((digest, parts),) = platform.rule_parts.items()
     assert platform.applied[0].findings == s.FindingsIn(rules=("./sigma",), rules_digest=digest)
     assert {one.name: one.origin for one in parts[1]} == {"dicom": "organisation", "table": "organisation"}
+    listed = run("admin", "rules", "list", "--own")
+    assert [AUTHOR in line for line in listed.out.splitlines()] == [False, True, True]
+    named = run("admin", "rules", "list", "--own", "--source", "reads", "--json").json(OwnRulesListOut)
+    assert [one.name for one in named.rules] == ["dicom", "table"]
+    assert run("admin", "rules", "list", "--own", "--level", "critical", "--json").json(OwnRulesListOut).rules == ()
     asked = [name for name, _ in platform.calls]
     assert asked.index("upload_rules") < asked.index("apply_cluster")
 

@@ -516,7 +516,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/v1/admin/rules",
         Permission.CLUSTER_READ,
-        r.RulesOut,
+        r.OwnRulesOut,
         "The organisation's rules that run beside the shipped ones",
         query=(_CURSOR, _LIMIT),
     ),

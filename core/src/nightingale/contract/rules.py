@@ -121,7 +121,7 @@ class RulesTakenOut(Out, frozen=True):
     """The parts that were not uploaded yet."""
 
 
-class RuleOut(Out, frozen=True):
+class OwnRuleOut(Out, frozen=True):
     """One rule of the organisation that the platform runs."""
 
     id: str
@@ -134,11 +134,11 @@ class RuleOut(Out, frozen=True):
     """Changes with whatever the rule says."""
 
 
-class RulesOut(Out, frozen=True):
+class OwnRulesOut(Out, frozen=True):
     """A page of the organisation's rules as the running cluster names them. `digest` is empty for no rules at all."""
 
     digest: str
-    rules: tuple[RuleOut, ...]
+    rules: tuple[OwnRuleOut, ...]
     next_cursor: str | None = None
 
 

@@ -10,8 +10,8 @@ from nightingale.contract.rules import (
     MOST_PART_BYTES,
     MOST_RULES,
     CompiledRule,
-    RuleOut,
-    RulesOut,
+    OwnRuleOut,
+    OwnRulesOut,
     RulesPartIn,
     RulesTakenOut,
     rule_bytes,
@@ -91,7 +91,7 @@ class OrganisationRules:
         shelf.note(replace(known, is_whole=True, uploaded_at=now, count=len(rules)), version)
         return RulesTakenOut(digest=asked.digest, is_whole=True)
 
-    def page(self, cursor: str | None, limit: int) -> RulesOut:
+    def page(self, cursor: str | None, limit: int) -> OwnRulesOut:
         """Return a page of the rules that the running cluster names. Raises InvalidCursorError."""
         if cursor is not None and not cursor.isdecimal():
             raise InvalidCursorError
@@ -99,7 +99,7 @@ class OrganisationRules:
         rules = (self.load(digest) if digest else None) or ()
         begin = int(cursor or 0)
         end = begin + limit
-        return RulesOut(
+        return OwnRulesOut(
             digest=digest,
             rules=tuple(_out(rule) for rule in rules[begin:end]),
             next_cursor=str(end) if end < len(rules) else None,
@@ -124,8 +124,8 @@ def _invalid(path: str, words: str) -> RefusedError:
     )
 
 
-def _out(rule: CompiledRule) -> RuleOut:
-    return RuleOut(
+def _out(rule: CompiledRule) -> OwnRuleOut:
+    return OwnRuleOut(
         id=rule.id,
         name=rule.name,
         title=rule.title,

@@ -74,7 +74,7 @@ class FindingCalls:
         answer: r.RulesTakenOut = self._call("upload_rules", body=body)
         return answer
 
-    def list_rules(self, *, cursor: str | None = None, limit: int | None = None) -> r.RulesOut:
+    def list_rules(self, *, cursor: str | None = None, limit: int | None = None) -> r.OwnRulesOut:
         """Return a page of the organisation's rules that the platform runs, in order of name."""
-        answer: r.RulesOut = self._call("list_rules", cursor=cursor, limit=limit)
+        answer: r.OwnRulesOut = self._call("list_rules", cursor=cursor, limit=limit)
         return answer

@@ -13,7 +13,7 @@ from nightingale_tui.api.errors import ClientError
 from nightingale_tui.cli.console import Console
 
 if TYPE_CHECKING:
-    from nightingale.contract.rules import CompiledRule, RuleOut
+    from nightingale.contract.rules import CompiledRule, OwnRuleOut
     from nightingale.contract.schemas import ClusterChangeOut, ClusterIn
     from nightingale_tui.api.client import Api
 
@@ -93,7 +93,7 @@ def tell_changes(api: Api, changes: Iterable[ClusterChangeOut], rules: OwnRules,
 
     if not any(change.key.startswith("findings.rules") for change in changes):
         return
-    now = {rule.id: rule.digest for rule in _running(api)}
+    now = {rule.id: rule.digest for rule in running(api)}
     then = {rule.id: rule_digest(rule) for rule in rules}
     come, go = len(then.keys() - now.keys()), len(now.keys() - then.keys())
     change = sum(now[name] != then[name] for name in now.keys() & then.keys())
@@ -101,7 +101,8 @@ def tell_changes(api: Api, changes: Iterable[ClusterChangeOut], rules: OwnRules,
         console.note(f"Rules of your own: {come} come, {change} change, {go} go; {len(then)} then run.")
 
 
-def _running(api: Api) -> Iterator[RuleOut]:
+def running(api: Api) -> Iterator[OwnRuleOut]:
+    """Yield the organisation's rules that the platform runs, in order of name."""
     cursor = None
     while True:
         page = api.list_rules(cursor=cursor, limit=_PAGE)
