@@ -18,17 +18,23 @@ import msgspec
 import pytest
 
 from doubles import aws_server
-from doubles.clocks import START
+from doubles.clocks import START, FixedClock
 from doubles.clusters import apply_cluster
+from doubles.organisation import rule
 from doubles.platforms import team_cluster
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_table import create_table
 from nightingale.adapters.s3_audit_log import S3AuditLog
 from nightingale.adapters.system_ids import SystemIds
-from nightingale.contract.schemas import HoneypotsIn
+from nightingale.contract.rules import set_digest
+from nightingale.contract.schemas import FindingsIn, HoneypotsIn
 from nightingale.contract.vocabulary import AuditTag
 from nightingale.ports.audit_log import AuditEvent
+from nightingale.ports.store import ABSENT
+from nightingale.services.rule_shelf import RuleSet, RuleShelf
 from nightingale_deploy.packing import pack_scan
+from nightingale_findings.sigma import check_rules
+from nightingale_findings.sources.own_tables import OWN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -138,12 +144,23 @@ def test_the_package_is_small_enough_and_has_what_runs_only(package: Path) -> No
     assert not (package / "botocore").exists()
 
 
+def keep_rules(store: DynamoStore) -> str:
+    """Keep a rule of the organisation as an upload does; return its digest."""
+    compiled, _ = check_rules({"ward.yml": rule(DECOY)}, OWN, origin="organisation")
+    digest = set_digest(compiled.rules)
+    shelf = RuleShelf(store, FixedClock())
+    shelf.put_part(digest, 1, compiled.rules)
+    shelf.note(RuleSet(digest, 1, START, is_whole=True), ABSENT)
+    return digest
+
+
 def test_a_decoy_read_in_the_cloud_is_a_finding_after_the_next_run(
     package: Path, runtime: Path, account: Account
 ) -> None:
     cluster = team_cluster()
     decoys = [msgspec.structs.replace(one, honeypots=HoneypotsIn(paths=(DECOY,))) for one in cluster.datasets]
-    apply_cluster(account.store, msgspec.structs.replace(cluster, datasets=tuple(decoys)))
+    cluster = msgspec.structs.replace(cluster, datasets=tuple(decoys))
+    apply_cluster(account.store, cluster)
     launched = {"project": "brain", "tier": "0", "name": "scan"}
     account.log.append(AuditEvent(ID, START, AuditTag.INSTANCE_LAUNCH.value, "grace", ID, launched))
     detail = {"number": "1", "dataset": "ct-demo", "version": "1", "path": DECOY, "size": "9", "bytes": "9"}
@@ -156,6 +173,11 @@ def test_a_decoy_read_in_the_cloud_is_a_finding_after_the_next_run(
     assert not {"sigma", "chalice", "aiohttp", "asyncssh", "cryptography", "textual"} & set(first["loaded"])
     again = account.run(package, runtime)
     assert again["told"] == [{"opened": 0, "grown": 0}] * 2
+    findings = FindingsIn(rules=("./sigma",), rules_digest=keep_rules(account.store))
+    apply_cluster(account.store, msgspec.structs.replace(cluster, findings=findings))
+    own = account.run(package, runtime)
+    assert own["told"] == [{"opened": 1, "grown": 0}, {"opened": 0, "grown": 0}]  # of what was read before it came
+    assert "sigma" not in own["loaded"]
     left = account.client("sqs").get_queue_attributes(
         QueueUrl=account.queue,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],

@@ -51,6 +51,12 @@ BODIES: dict[str, dict[str, Any]] = {
             "door_key": "-----BEGIN ".ljust(64, "k"),
         },
     },
+    "upload_rules": {
+        "digest": "5" * 64,
+        "part": 1,
+        "parts": 2,
+        "rules": [{"id": "one", "name": "one", "title": "One", "level": "low", "source": "reads", "where": "TRUE"}],
+    },
     "update_finding": {"state": "acknowledged", "revision": 0},
     "confirm_finding_action": {"action": "quarantine", "revision": 0},
     "dismiss_finding_action": {"action": "quarantine", "revision": 0},

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from nightingale.adapters.cloud_scanner import CloudScanner
+from nightingale.adapters.current_rules import RulesInForce
 from nightingale.adapters.duckdb_scanner import DuckDBScanner
 from nightingale.adapters.every_scanner import CloudScanners, EveryScanner
 from nightingale.adapters.watched_folders import WatchedFolder
@@ -22,7 +23,6 @@ from nightingale.ports.audit_log import AuditLogUnavailableError
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale.ports.store import StoreUnavailableError
 from nightingale.services.scanning import Scanning
-from nightingale_findings.rules import shipped
 from nightingale_local.container import local_platform
 from nightingale_local.folders import Folders, Ready, write_json
 
@@ -41,14 +41,15 @@ def run(folders: Folders) -> None:
         signal.signal(number, lambda *_: stop.set())
     write_json(folders.ready("scan"), Ready(pid=os.getpid()))
     platform = local_platform(folders)
+    rules = RulesInForce(platform.services.catalog.load, platform.services.rules.load)
     scanner = DuckDBScanner(
         audit=folders.audit,
         database=folders.findings / "scan.duckdb",
-        rules=shipped(),
+        rules=rules,
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
     )
-    scanning = platform.scanning(EveryScanner(scanner, _clouds(folders, platform)))
+    scanning = platform.scanning(EveryScanner(scanner, _clouds(folders, platform, rules)))
     try:
         while not stop.is_set():
             began, used = time.monotonic(), time.process_time()
@@ -59,12 +60,12 @@ def run(folders: Folders) -> None:
         scanner.close()
 
 
-def _clouds(folders: Folders, platform: Platform) -> CloudScanners:
+def _clouds(folders: Folders, platform: Platform, rules: RulesInForce) -> CloudScanners:
     """Return the scanners of clouds' logs that lie in folders of this machine."""
     catalog, clock = platform.services.catalog, platform.adapters.clock
 
     def make(source: str) -> CloudScanner:
-        return CloudScanner(source, folders.findings / f"scan-{source}.duckdb", shipped, catalog.load, clock)
+        return CloudScanner(source, folders.findings / f"scan-{source}.duckdb", rules, catalog.load, clock)
 
     def watch(folder: str) -> WatchedFolder:
         if folder.startswith("s3://"):

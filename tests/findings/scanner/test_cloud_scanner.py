@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from doubles.cloud_logs import OPERATOR, delivered, trail_event
 from doubles.clusters import apply_cluster
 from doubles.platforms import FakePlatform, team_cluster
 from nightingale.adapters.cloud_scanner import CloudScanner
+from nightingale.adapters.current_rules import RulesInForce
 from nightingale.adapters.every_scanner import CloudScanners, EveryScanner
 from nightingale.adapters.watched_folders import WatchedFolder
 from nightingale.contract.schemas import CloudLogIn, FindingsIn, HoneypotsIn
 from nightingale.ports.scanner import Scanned
 from nightingale_findings.compiled import CompiledRules
 from nightingale_findings.rules import shipped
+from nightingale_findings.sigma import compile_rules
+from nightingale_findings.sigma.known import every_source
 
 pytestmark = pytest.mark.slow  # a database in a file for each, and 195 rules
 
@@ -202,6 +206,28 @@ def test_other_rules_are_asked_about_the_events_that_are_there(clouds: Clouds) -
     clouds.scanner.kept()
     clouds.rules = RULES
     assert clouds.scanner.scan().firings
+
+
+def test_a_rule_of_the_organisation_finds_in_a_clouds_log_by_its_authors_name(clouds: Clouds) -> None:
+    text = """
+title: A trail was described
+id: 6f1f2c0a-4f0e-4d63-9f39-0a4b9a1d5c11
+author: Security of the clinic
+level: medium
+logsource: {product: aws, service: cloudtrail}
+detection:
+  asked: {eventSource: cloudtrail.amazonaws.com, eventName: DescribeTrails}
+  condition: asked
+"""
+    own = compile_rules({"described.yml": text}, every_source(), origin="organisation")
+    logs = clouds.platform.services.catalog.load().findings.logs
+    findings = FindingsIn(rules=("./sigma",), rules_digest="0" * 64, logs=logs)
+    clouds.rules = RulesInForce(
+        lambda: replace(clouds.platform.services.catalog.load(), findings=findings), lambda _: own.rules
+    )()
+    clouds.deliver("a.json.gz", trail_event("e-1", "DescribeTrails", START))
+    found = [hit.rule for hit in clouds.scanner.scan().firings if hit.rule.origin == "organisation"]
+    assert [(rule.title, rule.author) for rule in found] == [("A trail was described", "Security of the clinic")]
 
 
 def test_a_log_that_left_the_cluster_file_is_no_longer_read(clouds: Clouds) -> None:

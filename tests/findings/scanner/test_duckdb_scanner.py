@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +59,7 @@ class Watched:
         return DuckDBScanner(
             audit=self.folder / "audit",
             database=self.folder / "findings" / "scan.duckdb",
-            rules=self.rules,
+            rules=lambda: self.rules,
             cluster=self.platform.services.catalog.load,
             clock=FixedClock(START + timedelta(hours=1)),
         )
@@ -124,8 +125,7 @@ def test_a_new_process_and_a_lost_database_give_the_same_firings(watched: Watche
     watched.scanner = watched.another()
     assert watched.decoys() == before
     watched.scanner.close()
-    for path in (watched.folder / "findings").iterdir():
-        path.unlink()
+    shutil.rmtree(watched.folder / "findings")
     watched.scanner = watched.another()
     assert watched.decoys() == before
 

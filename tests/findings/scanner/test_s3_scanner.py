@@ -60,7 +60,7 @@ class Account:
         inner = DuckDBScanner(
             audit=disk / "audit",
             database=disk / "state" / "scan.duckdb",
-            rules=self.rules,
+            rules=lambda: self.rules,
             cluster=self.platform.services.catalog.load,
             clock=self.clock,
             checks_chains=False,

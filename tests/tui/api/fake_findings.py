@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import findings as f
+from nightingale.contract import rules as r
 from nightingale.contract.errors import ErrorCode
 from tui.api.fake_state import FakeState, Refused, page_of
 
@@ -145,6 +146,30 @@ class FakeFindings(FakeState):
         if finding not in self.findings:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no finding {finding}")
         return self.findings[finding]
+
+    def on_upload_rules(self, _: str, body: r.RulesPartIn) -> r.RulesTakenOut:
+        parts = self.rule_parts.setdefault(body.digest, {})
+        parts[body.part] = body.rules
+        missing = tuple(part for part in range(1, body.parts + 1) if part not in parts)
+        return r.RulesTakenOut(digest=body.digest, is_whole=not missing, missing=missing)
+
+    def on_list_rules(self, _: str, cursor: str | None = None, limit: int | None = None) -> r.OwnRulesOut:
+        named = self.cluster.findings.rules_digest if self.cluster and self.cluster.findings else None
+        rules = [rule for _, part in sorted(self.rule_parts.get(named or "", {}).items()) for rule in part]
+        rows = [
+            r.OwnRuleOut(
+                id=rule.id,
+                name=rule.name,
+                title=rule.title,
+                level=rule.level,
+                author=rule.author,
+                source=rule.source,
+                digest=r.rule_digest(rule),
+            )
+            for rule in rules
+        ]
+        page, next_cursor = page_of(rows, cursor, limit)
+        return r.OwnRulesOut(digest=named or "", rules=page, next_cursor=next_cursor)
 
 
 def _fits(finding: f.FindingOut, filters: dict[str, str]) -> bool:

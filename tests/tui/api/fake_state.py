@@ -8,6 +8,7 @@ import msgspec
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.reads import ReadRecord
+from nightingale.contract.rules import CompiledRule
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, LogSource, ReasonCode, Status
 from tui.api import fake_world as world
 
@@ -52,6 +53,8 @@ class FakeState:
         self.changes: tuple[s.ClusterChangeOut, ...] = ()
         self.revision = 1
         self.cluster: s.ClusterIn | None = None
+        self.rule_parts: dict[str, dict[int, tuple[CompiledRule, ...]]] = {}
+        """By digest and number of the part."""
         self.overtaking: list[s.ClusterIn] = []
         """Clusters that somebody else applies just before each apply."""
         self.applied: list[s.ClusterIn] = []

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from nightingale.contract import findings as f
+from nightingale.contract import rules as r
 from nightingale.contract import schemas as s
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.operations import OPERATIONS
@@ -87,6 +88,9 @@ def test_every_operation_reaches_its_own_route_and_returns_its_schema(api: Api, 
         "verify_audit": api.verify_audit("platform"),
         "list_reads": api.list_reads("heart", "scan", tail=5),
     }
+    rule = r.CompiledRule(id="one", name="one", title="One", level="low", source="reads", where="TRUE")
+    part = r.RulesPartIn(digest=r.set_digest([rule]), part=1, parts=1, rules=(rule,))
+    answers |= {"upload_rules": api.upload_rules(part), "list_rules": api.list_rules()}
     platform.add_finding()
     found = f.FindingUpdateIn(state=f.FindingState.ACKNOWLEDGED, revision=1)
     decision = f.FindingDecisionIn(action=f.ResponseKind.QUARANTINE, revision=2)

@@ -200,6 +200,7 @@ def test_ocsf_tells_techniques_and_their_parts_and_no_persons_note() -> None:
         at=sample_finding(1, FakePlatform().now).opened_at, actor="ada", change="acknowledged", note="Mrs Miller's scan"
     )
     event = ocsf(sample_finding(1, FakePlatform().now, history=(note, note)), "0.1.0")
+    assert event["unmapped"] == {"rule_author": "Nightingale", "rule_origin": "nightingale"}
     assert event["finding_info"]["attacks"] == [
         {"technique": {"uid": "T1530"}},
         {"technique": {"uid": "T1078"}, "sub_technique": {"uid": "T1078.004"}},

@@ -78,6 +78,9 @@ def ocsf(finding: FindingOut, version: str) -> dict[str, Any]:
             if uid is not None
         ],
     }
+    whose = {"rule_author": finding.author, "rule_origin": finding.origin}
+    if told := {name: text for name, text in whose.items() if text}:
+        event["unmapped"] = told  # OCSF has no place for who wrote a rule
     if finding.person is not None:
         event["evidences"] = [{"actor": {"user": {"name": finding.person}}}]
     if finding.next_step:

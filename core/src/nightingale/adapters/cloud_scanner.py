@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nightingale.adapters.aws_clients import is_aws_error, words_of
 from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
-from nightingale.adapters.scan_database import Rulebook, first_line, opened_or_anew
+from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
@@ -137,7 +137,8 @@ class CloudScanner:
         from nightingale_findings.sources.batches import forget, load_batch  # noqa: PLC0415 - loads DuckDB
 
         held = self._opened(rules)
-        loaded, batch = load_batch(held.connection, self.source, [file for _, one in brought for file in one.files])
+        files = [file for _, one in brought for file in one.files]
+        loaded, batch = load_batch(held.connection, self.source, files, staging=self._staging)
         forget(held.connection, {log: one.gone for log, one in brought})
         self._derive(held, batch)
         self._is_news = True
@@ -147,6 +148,11 @@ class CloudScanner:
             marks = {name: mark for name, mark in self._known(log).items() if name not in one.gone}
             self._seen_now()[log] = marks | {file.name: file.mark for file in one.files}
         return loaded.events, loaded.set_aside_count
+
+    @property
+    def _staging(self) -> Path:
+        """The only folder that DuckDB reaches beside its own files."""
+        return self.database.with_suffix(".staging")
 
     def _seen_now(self) -> dict[str, dict[str, str]]:
         if self._seen is None:
@@ -169,11 +175,14 @@ class CloudScanner:
         self.close()
         if self.kept_file is not None:
             self.kept_file.fetch()
-        connection = opened_or_anew(self.database)
-        try:
-            source = CLOUDS[self.source].SOURCE
+        source = CLOUDS[self.source].SOURCE
+
+        def make_tables(connection: duckdb.DuckDBPyConnection) -> None:
             create_derived(connection)
             create_tables(connection, source)
+
+        connection = opened_and_locked(self.database, self._staging, make_tables)
+        try:
             sources = (source, DERIVED) if self.source == _TRAIL else (source,)
             rulebook = Rulebook(rules, {one.name for one in sources})
             engine = Incremental(connection, rulebook.rules, sources)

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightingale.adapters.scan_database import Rulebook, first_line, opened_or_anew
+from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
 from nightingale.ports.scanner import Scanned, ScannerUnavailableError
-from nightingale_findings.compiled import CompiledRules
+from nightingale_findings.compiled import CompiledRules, CurrentRules
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +37,8 @@ class DuckDBScanner:
 
     audit: Path
     database: Path
-    rules: CompiledRules
+    rules: Callable[[], CompiledRules]
+    """The rules as they are now, asked at each scan: with another digest the scan begins anew, over all events."""
     cluster: Callable[[], Cluster]
     """The cluster as it is now: its decoys, its grants."""
     clock: Clock
@@ -45,6 +46,7 @@ class DuckDBScanner:
     """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
     _connection: duckdb.DuckDBPyConnection | None = None
     _engine: Incremental | None = None
+    _rules: CompiledRules | None = None
     _rulebook: Rulebook | None = None
 
     def scan(self) -> Scanned:
@@ -56,6 +58,11 @@ class DuckDBScanner:
         except (duckdb.Error, OSError) as error:
             self.close()
             raise ScannerUnavailableError(_words(error)) from error
+
+    @property
+    def _staging(self) -> Path:
+        """The only folder that DuckDB reaches beside its own files."""
+        return self.database.parent / "staging"
 
     def read_so_far(self) -> dict[str, tuple[int, int]]:
         """Return how far each file was read, by its path under `audit`: bytes and lines.
@@ -85,10 +92,14 @@ class DuckDBScanner:
         from nightingale_findings.producers import produce  # noqa: PLC0415 - see `scan`
         from nightingale_findings.sources import own_log  # noqa: PLC0415 - same
 
+        rules = self.rules()
+        if self._rules is None or self._rules.digest != rules.digest:
+            self._engine = None
+        self._rules = rules
         connection, engine, rulebook = self._opened()
         now = self.clock.now()
         _tell_cluster(connection, self.cluster(), now)
-        loaded = own_log.load(connection, self.audit)
+        loaded = own_log.load(connection, self.audit, staging=self._staging)
         produce(connection, self.audit if self.checks_chains else None)
         found = engine.scan(now)
         for one in loaded.set_aside:
@@ -100,7 +111,10 @@ class DuckDBScanner:
             events_read=loaded.events,
             set_aside=loaded.set_aside_count,
             through=found.through,
-            failed=tuple(f"{rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+            failed=(
+                *(rules.failed if isinstance(rules, CurrentRules) else ()),
+                *(f"{rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+            ),
             late=found.late,
         )
 
@@ -122,10 +136,11 @@ class DuckDBScanner:
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
-        if self._connection is None or self._engine is None or self._rulebook is None:
-            self._connection = opened_or_anew(self.database)
-            create_tables(self._connection)
-            self._rulebook = Rulebook(self.rules, {source.name for source in OWN})
+        if self._connection is None:
+            self._connection = opened_and_locked(self.database, self._staging, create_tables)
+        if self._engine is None or self._rulebook is None:
+            self._rules = self._rules or self.rules()
+            self._rulebook = Rulebook(self._rules, {source.name for source in OWN})
             self._engine = Incremental(self._connection, self._rulebook.rules, OWN)
         return self._connection, self._engine, self._rulebook
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +86,28 @@ def hit_of(firing: Firing, rule: RuleFacts, grouped: tuple[str, ...] = _WHOM) ->
         value=firing.value,
         grouped_by=grouped,
     )
+
+
+def opened_and_locked(
+    database: Path, staging: Path, make_tables: Callable[[duckdb.DuckDBPyConnection], None]
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection with its tables that reaches its own files and the folder `staging`, and nothing else.
+
+    A rule may be somebody's own: were its SQL ever more than a condition, there is nothing to reach. Raises as
+    `opened_or_anew`.
+    """
+    from nightingale_findings.engine import locked  # noqa: PLC0415 - see `opened_or_anew`
+
+    connection = opened_or_anew(database)
+    try:
+        make_tables(connection)
+        staging.mkdir(mode=0o700, exist_ok=True)
+        for left in staging.iterdir():
+            left.unlink()  # by a process that was killed: the database is this one's now
+        return locked(connection, staging=staging)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def opened_or_anew(database: Path) -> duckdb.DuckDBPyConnection:

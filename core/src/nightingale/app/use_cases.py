@@ -23,6 +23,7 @@ from nightingale.services.instance_views import InstanceViews
 from nightingale.services.instances import InstanceService
 from nightingale.services.login import LoginService
 from nightingale.services.machines import MachineService
+from nightingale.services.organisation_rules import OrganisationRules
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.quarantine import QuarantineService
@@ -56,6 +57,7 @@ class Services:
     findings: FindingsService
     finding_views: FindingViews
     responses: Responses
+    rules: OrganisationRules
 
     def health(self) -> HealthOut:
         """Return ok once the store has been read."""
@@ -183,6 +185,8 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "get_cluster": lambda c: services.cluster.get(c.principal),
         "plan_cluster": lambda c: services.cluster.plan(c.principal, c.body),
         "apply_cluster": lambda c: services.cluster.apply(c.principal, c.body),
+        "upload_rules": lambda c: services.rules.upload(c.principal, c.body),
+        "list_rules": lambda c: services.rules.page(c.query["cursor"], c.query["limit"] or PAGE),
         "list_findings": lambda c: services.findings_page(c, c.query["project"]),
         "list_project_findings": lambda c: services.findings_page(c, c.path["project"]),
         "get_finding": lambda c: services.finding_views.detail(services.findings.get(c.path["finding"])),

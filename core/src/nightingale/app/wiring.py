@@ -37,6 +37,7 @@ from nightingale.services.machines import MachineService
 from nightingale.services.metering import MeteringService
 from nightingale.services.notices import NoticeQueue
 from nightingale.services.observer_facts import ObserverFacts
+from nightingale.services.organisation_rules import OrganisationRules
 from nightingale.services.own_instance import OwnInstanceService
 from nightingale.services.packages import PackagesService
 from nightingale.services.policies import Policies
@@ -228,6 +229,7 @@ def platform(adapters: Adapters) -> Platform:
         findings=findings,
         finding_views=FindingViews(store, clock, audit),
         responses=Responses(store, clock, audit, catalog, findings, notices, quarantine),
+        rules=OrganisationRules(store, clock, audit, catalog),
     )
     metering = MeteringService(store, catalog, clock)
     return Platform(adapters, services, lifecycle, metering)

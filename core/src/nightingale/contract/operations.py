@@ -10,6 +10,7 @@ import msgspec
 from nightingale.contract import findings as f
 from nightingale.contract import machines, packages
 from nightingale.contract import own_instance as own
+from nightingale.contract import rules as r
 from nightingale.contract import schemas as s
 from nightingale.contract.reads import ReadsIn, ReadsOut, ReadsTaken
 from nightingale.contract.vocabulary import Permission
@@ -500,6 +501,24 @@ OPERATIONS: tuple[Operation, ...] = (
         s.ClusterApplyOut,
         "Make the cluster as the file says",
         s.ClusterApplyIn,
+    ),
+    Operation(
+        "upload_rules",
+        "POST",
+        "/v1/admin/rules",
+        Permission.CLUSTER_WRITE,
+        r.RulesTakenOut,
+        "Upload a part of the organisation's compiled rules, which a cluster file may then name",
+        r.RulesPartIn,
+    ),
+    Operation(
+        "list_rules",
+        "GET",
+        "/v1/admin/rules",
+        Permission.CLUSTER_READ,
+        r.OwnRulesOut,
+        "The organisation's rules that run beside the shipped ones",
+        query=(_CURSOR, _LIMIT),
     ),
     Operation(
         "list_findings",

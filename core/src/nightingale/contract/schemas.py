@@ -127,6 +127,15 @@ PackageName = Annotated[
     ),
 ]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="a sha256 is 64 hexadecimal digits")]
+RulesPath = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)",
+        description="a folder's path, without line breaks",
+    ),
+]
 HostName = Annotated[
     str, Meta(max_length=253, pattern=r"^[a-z0-9.-]+$(?!\n)", description="a host is its name in small letters")
 ]
@@ -1173,6 +1182,21 @@ class FindingsIn(In, frozen=True, omit_defaults=True):
         tuple[CloudLogIn, ...],
         Meta(max_length=20, description="logs of clouds that are scanned with the platform's own"),
     ] = ()
+    rules: Annotated[
+        tuple[RulesPath, ...],
+        Meta(
+            max_length=20,
+            description="folders of the organisation's own rules in Sigma's format, run beside the shipped ones; paths "
+            "are relative to this file, on the machine of whoever applies it",
+        ),
+    ] = ()
+    rules_digest: Annotated[
+        Sha256 | None,
+        Meta(
+            description="which compiled rules the platform runs; filled in by `nightingale admin apply` from the "
+            "folders, never written by hand"
+        ),
+    ] = None
 
 
 class NotificationIn(In, frozen=True, omit_defaults=True):

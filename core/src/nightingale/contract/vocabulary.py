@@ -215,6 +215,7 @@ class AuditTag(StrEnum):
     MACHINE_INTERRUPTED = "machine:interrupt:noticed"
     ORPHAN_ENDED = "machine:end:succeeded"
     CLUSTER_APPLIED = "cluster:apply:succeeded"
+    RULES_UPLOADED = "rules:upload:succeeded"
     JOB_BEGUN = "job:begin:accepted"
     JOB_ENDED = "job:end:recorded"
     NOTIFICATION_SENT = "notification:send:accepted"

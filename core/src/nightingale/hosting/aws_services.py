@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nightingale.adapters.aws_clients import Credentials
+    from nightingale.adapters.current_rules import RulesInForce
     from nightingale.adapters.ec2_machines import Ec2Machines
     from nightingale.adapters.every_scanner import CloudScanners
     from nightingale.app.wiring import Platform
@@ -86,20 +87,21 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
     Raises SettingsError when no queue is set.
     """
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - DuckDB and the rest: who scans loads them
+    from nightingale.adapters.current_rules import RulesInForce  # noqa: PLC0415 - same
     from nightingale.adapters.duckdb_scanner import DuckDBScanner  # noqa: PLC0415 - same
     from nightingale.adapters.every_scanner import EveryScanner  # noqa: PLC0415 - same
     from nightingale.adapters.s3_audit_mirror import AuditNotices, S3AuditMirror  # noqa: PLC0415 - same
     from nightingale.adapters.s3_scanner import KeptFile, S3Scanner  # noqa: PLC0415 - same
     from nightingale.hosting.settings import SCAN_QUEUE, SettingsError  # noqa: PLC0415 - same
-    from nightingale_findings.rules import shipped  # noqa: PLC0415 - same
 
     if settings.scan_queue is None:
         raise SettingsError(f"not set: {SCAN_QUEUE}")
     region, endpoint = settings.region, settings.endpoint
+    rules = RulesInForce(platform.services.catalog.load, platform.services.rules.load)
     inner = DuckDBScanner(
         audit=disk / "audit",
         database=disk / "state" / "scan.duckdb",
-        rules=shipped(),
+        rules=rules,
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
         checks_chains=False,
@@ -112,10 +114,10 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
         ),
         inner,
     )
-    return platform.scanning(EveryScanner(scanner, _clouds(settings, platform, disk)))
+    return platform.scanning(EveryScanner(scanner, _clouds(settings, platform, disk, rules)))
 
 
-def _clouds(settings: Settings, platform: Platform, disk: Path) -> CloudScanners:
+def _clouds(settings: Settings, platform: Platform, disk: Path, rules: RulesInForce) -> CloudScanners:
     """Return the scanners of clouds' logs that lie in S3."""
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - see `scanning`
     from nightingale.adapters.cloud_scanner import CloudScanner  # noqa: PLC0415 - same
@@ -123,7 +125,6 @@ def _clouds(settings: Settings, platform: Platform, disk: Path) -> CloudScanners
     from nightingale.adapters.s3_scanner import KeptFile  # noqa: PLC0415 - same
     from nightingale.adapters.watched_buckets import WatchedBucket  # noqa: PLC0415 - same
     from nightingale.ports.scanner import ScannerUnavailableError  # noqa: PLC0415 - same
-    from nightingale_findings.rules import shipped  # noqa: PLC0415 - same
 
     client = LazyClient("s3", region=settings.region, endpoint=settings.endpoint)
     catalog, clock = platform.services.catalog, platform.adapters.clock
@@ -131,7 +132,7 @@ def _clouds(settings: Settings, platform: Platform, disk: Path) -> CloudScanners
     def make(source: str) -> CloudScanner:
         database = disk / "state" / f"scan-{source}.duckdb"
         kept = KeptFile(client, settings.builds_bucket, f"scan/{source}.duckdb", database)
-        return CloudScanner(source, database, shipped, catalog.load, clock, kept)
+        return CloudScanner(source, database, rules, catalog.load, clock, kept)
 
     def watch(folder: str) -> WatchedBucket:
         if not folder.startswith("s3://"):

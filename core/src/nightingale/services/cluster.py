@@ -54,6 +54,7 @@ from nightingale.services.cluster_state import (
     wanted_state,
 )
 from nightingale.services.metering import find_billable
+from nightingale.services.rule_shelf import RuleShelf
 
 _MOST_DETAILS = 100
 _PEOPLE_FIRST = (
@@ -72,6 +73,7 @@ class ClusterService:
         self._clock = clock
         self._audit_log = audit_log
         self._signatures = signatures
+        self._rules = RuleShelf(store, clock)
 
     def get(self, principal: Principal) -> ClusterOut:
         """Return the running cluster as a file that changes nothing when it is applied.
@@ -109,6 +111,11 @@ class ClusterService:
         if asked.base != stored.meta.revision:
             raise _changed(f"it is at revision {stored.meta.revision}, the plan was made at {asked.base}")
         wanted = self._wanted(asked.cluster, stored)
+        named = asked.cluster.findings.rules_digest if asked.cluster.findings is not None else None
+        before = {was.rules_digest for was in stored.state.entries["FINDINGS"].values()}
+        # What ran before stays named, here or lost: taking a person out must not wait for rules.
+        if named is not None and named not in before and not self._rules.holds(named):
+            raise _invalid([("findings.rules_digest", "the platform holds no such rules: they are uploaded first")])
         changes = changes_between(stored.state, wanted)
         groups = [*self._groups(stored, wanted)]
         if not groups and not changes and not stored.meta.is_applying and stored.meta.revision:
@@ -120,6 +127,7 @@ class ClusterService:
             self._write(groups, ClusterMeta(revision, wanted.currency), stored.version + 1)
         except ConditionFailedError as error:
             raise _changed("somebody else applied a file just now") from error
+        self._rules.tidy({named, *before})
         return ClusterApplyOut(revision=revision, changes=changes)
 
     def _wanted(self, cluster: ClusterIn, stored: StoredCluster) -> ClusterState:

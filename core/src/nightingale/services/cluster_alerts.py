@@ -45,7 +45,9 @@ def alerts_of(entries: Mapping[str, Mapping[str, Any]]) -> tuple[FindingsIn | No
 
 def alert_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
     """Yield (path, words) of each mistake."""
-    yield from _log_mistakes(cluster.findings.logs if cluster.findings is not None else ())
+    if cluster.findings is not None:
+        yield from _rules_mistakes(cluster.findings)
+        yield from _log_mistakes(cluster.findings.logs)
     seen: dict[str, int] = {}
     for position, entry in enumerate(cluster.notifications):
         path = f"notifications[{position}]"
@@ -66,6 +68,16 @@ def _log_mistakes(logs: Sequence[CloudLogIn]) -> Iterator[tuple[str, str]]:
         if name in seen:
             yield path, f"it is there already: findings.logs[{seen[name]}]"
         seen.setdefault(name, position)
+
+
+def _rules_mistakes(findings: FindingsIn) -> Iterator[tuple[str, str]]:
+    if findings.rules and findings.rules_digest is None:
+        yield (
+            "findings.rules",
+            "rules are compiled and uploaded first, as `nightingale admin apply FILE` does by itself",
+        )
+    if findings.rules_digest is not None and not findings.rules:
+        yield "findings.rules_digest", "it stands for the folders in `rules`, and there are none: leave it out"
 
 
 def _channel_mistakes(entry: NotificationIn) -> Iterator[tuple[str, str]]:

@@ -225,6 +225,25 @@ SCAN_KEY = Key(FINDINGS, "SCAN")
 BRAKE_KEY = Key(FINDINGS, "BRAKE")
 
 
+RULE_SETS = "RULESETS"
+"""Partition of the sets of rules that the organisation uploaded."""
+
+
+def rule_set_key(digest: str) -> Key:
+    """Return the key of a set of rules."""
+    return Key(RULE_SETS, digest)
+
+
+def rule_parts(digest: str) -> str:
+    """Return the partition that holds the parts of a set of rules."""
+    return f"RULES#{digest}"
+
+
+def rule_part_key(digest: str, part: int) -> Key:
+    """Return the key of one part."""
+    return Key(rule_parts(digest), f"PART#{part:04d}")
+
+
 def finding_key(finding_id: str) -> Key:
     """Return the key of a finding."""
     return Key(f"FINDING#{finding_id}", "FINDING")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 
+from nightingale_findings.engine.sql import text
+
 MEMORY = "700MiB"
 """What the database may hold; the process stays under 1 GiB with it."""
 
@@ -32,11 +34,14 @@ def opened(
     return duckdb.connect(str(database) if database else ":memory:", config=settings)
 
 
-def locked(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Return the connection, from now on unable to read files or the network or to change its settings.
+def locked(connection: duckdb.DuckDBPyConnection, *, staging: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Return the connection, from now on unable to reach files or the network or to change its settings.
 
-    Call it once what is to be scanned stands in tables: a rule's SQL then reaches those and nothing else.
+    Call it once what is to be scanned stands in tables: a rule's SQL then reaches those and nothing else. Whoever goes
+    on loading names the folder, nobody else's, out of which that is done.
     """
+    if staging is not None:
+        connection.execute(f"SET allowed_directories = [{text(f'{staging}/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

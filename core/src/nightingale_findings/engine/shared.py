@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _PIECES = re.compile(
     r"""
@@ -26,6 +26,9 @@ _PIECES = re.compile(
 Column = tuple[str, str]
 """A name in quotes, and the SQL it stands for."""
 
+Span = tuple[int, int]
+"""Where a piece of a text begins, and where it ends."""
+
 
 def shared(wheres: Sequence[str]) -> tuple[list[str], tuple[list[Column], list[Column]]]:
     """Return the conditions, reading columns where they shared parts, and those columns in two layers.
@@ -40,11 +43,22 @@ def shared(wheres: Sequence[str]) -> tuple[list[str], tuple[list[Column], list[C
         return found[0]
 
     read = [_PIECES.sub(as_column, where) for where in wheres]
-    often = Counter(case for where in read for case in set(_cases(where)))
-    cases = {case: f'"c {place}"' for place, (case, many) in enumerate(often.items()) if many > 1}
-    for case, column in cases.items():
-        read = [where.replace(case, column) for where in read]
-    return read, ([(name, sql) for sql, name in simple.items()], [(name, sql) for sql, name in cases.items()])
+    found = [_cases(where) for where in read]
+    often = Counter(case for where, cases in zip(read, found, strict=True) for case in {where[a:b] for a, b in cases})
+    columns = {case: f'"c {place}"' for place, (case, many) in enumerate(often.items()) if many > 1}
+    read = [_with_columns(where, cases, columns) for where, cases in zip(read, found, strict=True)]
+    return read, ([(name, sql) for sql, name in simple.items()], [(name, sql) for sql, name in columns.items()])
+
+
+def _with_columns(where: str, cases: Sequence[Span], columns: Mapping[str, str]) -> str:
+    """Put columns in the place of cases, where these stand as SQL: the same text inside a literal stays what it is."""
+    pieces, at = [], 0
+    for start, end in cases:
+        column = columns.get(where[start:end])
+        if column is not None:
+            pieces += [where[at:start], column]
+            at = end
+    return "".join((*pieces, where[at:]))
 
 
 def layered(relation: str, layers: Sequence[Sequence[Column]]) -> str:
@@ -55,8 +69,8 @@ def layered(relation: str, layers: Sequence[Sequence[Column]]) -> str:
     return relation
 
 
-def _cases(where: str) -> list[str]:
-    """Return the outermost CASE ... END of a condition."""
+def _cases(where: str) -> list[Span]:
+    """Return where the outermost CASE ... END of a condition stand."""
     found, depth, start = [], 0, 0
     for piece in _PIECES.finditer(where):
         if piece["word"] == "CASE":
@@ -65,5 +79,5 @@ def _cases(where: str) -> list[str]:
         elif piece["word"] == "END":
             depth -= 1
             if depth == 0:
-                found.append(where[start : piece.end()])
+                found.append((start, piece.end()))
     return found

@@ -55,16 +55,19 @@ def seen(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
     return found
 
 
-def load_batch(connection: duckdb.DuckDBPyConnection, source: str, files: Sequence[LogFile]) -> tuple[Loaded, int]:
+def load_batch(
+    connection: duckdb.DuckDBPyConnection, source: str, files: Sequence[LogFile], *, staging: Path | None = None
+) -> tuple[Loaded, int]:
     """Bring these files of a source of CLOUDS into its table as one batch; return what came, and the batch's number.
 
-    All of it or, when it raises, nothing. Raises duckdb.Error, OSError.
+    All of it or, when it raises, nothing. DuckDB itself reads files in the folder `staging` only. Raises duckdb.Error,
+    OSError.
     """
     cloud = CLOUDS[source]
     connection.execute("BEGIN")
     try:
         batch = next_batch(connection)
-        loaded = cloud.load(connection, [file.path for file in files])
+        loaded = cloud.load(connection, [file.path for file in files], staging=staging)
         connection.execute(
             f'UPDATE "{cloud.SOURCE.table}" SET {BATCH} = $batch WHERE {BATCH} IS NULL',  # noqa: S608 - names of ours
             {"batch": batch},

@@ -33,7 +33,12 @@ class CloudSource(Protocol):
 
 class _Load(Protocol):
     def __call__(
-        self, connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], *, progress: Progress = ...
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        paths: Iterable[Path],
+        *,
+        progress: Progress = ...,
+        staging: Path | None = ...,
     ) -> Loaded: ...
 
 

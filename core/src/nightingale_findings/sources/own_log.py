@@ -64,9 +64,10 @@ class _Progress:
     changed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def load(connection: duckdb.DuckDBPyConnection, root: Path | str) -> Loaded:
+def load(connection: duckdb.DuckDBPyConnection, root: Path | str, *, staging: Path | None = None) -> Loaded:
     """Bring what is new under `root` into the tables; return how many events, and which lines are none.
 
+    DuckDB reads nothing but a file of this call in the folder `staging`, the system's temporary one if none is named.
     All of it or, when it raises, nothing. A line without its newline is still being written: it is left for the next
     call. Raises OSError when the folder cannot be read.
     """
@@ -79,7 +80,7 @@ def load(connection: duckdb.DuckDBPyConnection, root: Path | str) -> Loaded:
         events = 0
         batch = 0  # nothing new, no batch
         for block in _blocks(Path(root), progress, asides):
-            events += _stage(connection, block, asides)
+            events += _stage(connection, block, asides, staging)
             batch = batch or next_batch(connection)
             insert_rows(connection, batch)
         if progress.changed:
@@ -170,11 +171,11 @@ def _new_lines(file: Path, path: str, stream: str, progress: _Progress, asides: 
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, block: list[_Piece], asides: Asides) -> int:
+def _stage(connection: duckdb.DuckDBPyConnection, block: list[_Piece], asides: Asides, staging: Path | None) -> int:
     """Fill `own_staged` with the block's records; return how many. Lines that are none are set aside."""
     if _is_plain(block):
         total = sum(len(piece.lines) for piece in block)
-        if _read(connection, block) == total and _are_at_home(connection, block):
+        if _read(connection, block, staging) == total and _are_at_home(connection, block):
             return total
     for piece in block:
         fit = []
@@ -186,7 +187,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, block: list[_Piece], asides: A
                 fit.append(line)
         piece.lines = fit
     total = sum(len(piece.lines) for piece in block)
-    kept = _read(connection, block)
+    kept = _read(connection, block, staging)
     for _ in range(total - kept):
         asides.add("", None, "a record that DuckDB reads otherwise than Python does")
     return kept
@@ -196,9 +197,9 @@ def _is_plain(block: list[_Piece]) -> bool:
     return all(max(map(len, piece.lines)) <= _MOST_LINE and b"" not in piece.lines for piece in block)
 
 
-def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece]) -> int:
+def _read(connection: duckdb.DuckDBPyConnection, block: list[_Piece], staging: Path | None) -> int:
     """Stage every line that has all that a record has; return how many those are."""
-    with tempfile.NamedTemporaryFile(suffix=SUFFIX, buffering=1 << 20) as file:
+    with tempfile.NamedTemporaryFile(suffix=SUFFIX, buffering=1 << 20, dir=staging) as file:
         for piece in block:
             if piece.lines:
                 file.write(b"\n".join(piece.lines))

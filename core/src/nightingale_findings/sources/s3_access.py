@@ -45,16 +45,23 @@ _MOST_LINE = 64 << 10
 
 
 def load(
-    connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], *, progress: Progress = lambda _: None
+    connection: duckdb.DuckDBPyConnection,
+    paths: Iterable[Path],
+    *,
+    progress: Progress = lambda _: None,
+    staging: Path | None = None,
 ) -> Loaded:
-    """Append every request below `paths` to the table `s3_access`; return how many, and what was set aside."""
+    """Append every request below `paths` to the table `s3_access`; return how many, and what was set aside.
+
+    DuckDB reads nothing but files of this call in the folder `staging`, the system's temporary one if none is named.
+    """
     asides = Asides()
-    with Staging(connection, SOURCE, asides) as staging:
+    with Staging(connection, SOURCE, asides, staging) as rows:
         for path in files_under(paths, asides):
             progress(path)
             for number, line in _lines(path, asides):
-                _add(staging, asides, str(path), number, line)
-    return staging.loaded()
+                _add(rows, asides, str(path), number, line)
+    return rows.loaded()
 
 
 def load_events(connection: duckdb.DuckDBPyConnection, events: Iterable[Any]) -> Loaded:

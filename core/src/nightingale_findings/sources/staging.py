@@ -40,8 +40,11 @@ class Staging:
     Use as a context: at its end all that was added is in the table.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, source: LogSource, asides: Asides) -> None:
-        """Make the table if it is not there."""
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, source: LogSource, asides: Asides, folder: Path | None = None
+    ) -> None:
+        """Make the table if it is not there. Lines go through `folder`, else through the system's temporary one."""
+        self._folder = folder
         self._connection, self._source, self._asides = connection, source, asides
         own = (
             {"raw": "VARCHAR"} if source.fields is None else {name: kind.value for name, kind in source.fields.items()}
@@ -80,7 +83,9 @@ class Staging:
                     return
         text = _BETWEEN.join(cells)
         if self._file is None:
-            self._file = tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", suffix=".rows", delete=False)  # noqa: SIM115 - open across calls; closed by flush
+            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - open across calls; closed by flush
+                "w", encoding="utf-8", newline="\n", suffix=".rows", delete=False, dir=self._folder
+            )
         self._file.write(text + "\n")
         self._rows += 1
         self._bytes += len(text)

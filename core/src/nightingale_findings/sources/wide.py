@@ -42,20 +42,26 @@ class Wide:
     row: Callable[[bytes], Row | str]
 
     def load(
-        self, connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], *, progress: Progress = lambda _: None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        paths: Iterable[Path],
+        *,
+        progress: Progress = lambda _: None,
+        staging: Path | None = None,
     ) -> Loaded:
         """Append every event below `paths` to the source's table; return how many, and what was set aside.
 
-        Nothing in a file raises. The same event id is there once.
+        Nothing in a file raises. The same event id is there once. DuckDB reads nothing but files of this call in the
+        folder `staging`, the system's temporary one if none is named.
         """
         asides = Asides()
-        with Staging(connection, self.source, asides) as staging:
+        with Staging(connection, self.source, asides, staging) as rows:
             for path in files_under(paths, asides):
                 progress(path)
                 for line, value in values_of(path, asides):
                     for event in unwrapped(value, self.mark, self.wrappers):
-                        self._add(staging, asides, str(path), line, event)
-        return staging.loaded()
+                        self._add(rows, asides, str(path), line, event)
+        return rows.loaded()
 
     def load_events(self, connection: duckdb.DuckDBPyConnection, events: Iterable[Any]) -> Loaded:
         """Append events that are Python values already, as examples of rules are."""

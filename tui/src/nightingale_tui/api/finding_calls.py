@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from nightingale.contract import findings as f
+from nightingale.contract import rules as r
 
 Filters = Mapping[str, str | None]
 NONE: Filters = MappingProxyType({})
@@ -66,4 +67,14 @@ class FindingCalls:
     def dismiss_finding_action(self, finding: str, body: f.FindingDecisionIn) -> f.FindingOut:
         """Say no to it."""
         answer: f.FindingOut = self._call("dismiss_finding_action", finding, body=body)
+        return answer
+
+    def upload_rules(self, body: r.RulesPartIn) -> r.RulesTakenOut:
+        """Upload one part of the organisation's compiled rules; again is no harm."""
+        answer: r.RulesTakenOut = self._call("upload_rules", body=body)
+        return answer
+
+    def list_rules(self, *, cursor: str | None = None, limit: int | None = None) -> r.OwnRulesOut:
+        """Return a page of the organisation's rules that the platform runs, in order of name."""
+        answer: r.OwnRulesOut = self._call("list_rules", cursor=cursor, limit=limit)
         return answer

@@ -12,6 +12,7 @@ from nightingale_tui.cli.command import Command
 from nightingale_tui.cli.connection import Connection, connect
 from nightingale_tui.cli.console import Colour, Console
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.own_rules import OwnRules, tell_changes, upload, with_rules
 from nightingale_tui.cli.pages import all_audit_events
 from nightingale_tui.cli.parser import add_dry_run, add_server_flags, add_yes
 
@@ -22,12 +23,15 @@ def _configure_plan(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit status: 0 nothing would change, 2 something would, others as everywhere."
 
 
-def _planned(args: argparse.Namespace, connection: Connection) -> tuple[s.ClusterIn, s.ClusterPlanOut]:
+def _planned(
+    args: argparse.Namespace, connection: Connection, console: Console
+) -> tuple[s.ClusterIn, OwnRules, s.ClusterPlanOut]:
     from nightingale_tui.cli.cluster_file import load_cluster_file  # noqa: PLC0415 - YAML is for these two only
 
     file = load_cluster_file(args.file)
+    cluster, rules = with_rules(file.cluster, file.folder, console)
     try:
-        return file.cluster, connection.api.plan_cluster(s.ClusterPlanIn(cluster=file.cluster))
+        return cluster, rules, connection.api.plan_cluster(s.ClusterPlanIn(cluster=cluster))
     except ApiError as error:
         located = file.located(error)
         if located is error:
@@ -37,7 +41,8 @@ def _planned(args: argparse.Namespace, connection: Connection) -> tuple[s.Cluste
 
 def _plan(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
-        _, plan = _planned(args, connection)
+        _, rules, plan = _planned(args, connection, console)
+        tell_changes(connection.api, plan.changes, rules, console)
     if console.is_json:
         console.data(plan)
     else:
@@ -50,22 +55,26 @@ def _configure_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the cluster file (YAML)")
     add_yes(parser)
     add_dry_run(parser)
+    parser.epilog = "Rules in folders that the file names (`findings: rules:`) are compiled here and uploaded first."
 
 
 def _apply(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return _plan(args, console)
     with connect(args, console) as connection:
-        cluster, plan = _planned(args, connection)
+        cluster, rules, plan = _planned(args, connection, console)
         if not console.is_json:
             _show(console, plan.changes)
+        tell_changes(connection.api, plan.changes, rules, console)
         if not plan.changes:
+            upload(connection.api, rules)
             if console.is_json:
                 console.data(s.ClusterApplyOut(revision=plan.base, changes=()))
             return ExitCode.OK
         if not console.confirm(f"Apply {counted(plan.changes)}?"):
             console.note("Nothing was done.")
             return ExitCode.FAILED
+        upload(connection.api, rules)
         applied = connection.api.apply_cluster(s.ClusterApplyIn(cluster=cluster, base=plan.base))
     if console.is_json:
         console.data(applied)

@@ -49,6 +49,8 @@ class ClusterFile:
     name: str
     cluster: ClusterIn
     lines: dict[Path_, int] = field(repr=False)
+    folder: Path = Path()
+    """Where the file lies: what it names by path is relative to it."""
 
     def located(self, error: ApiError) -> ClientError:
         """Return the platform's refusal with its paths as lines of this file; the error itself if it has none."""
@@ -76,7 +78,7 @@ def load_cluster_file(path: Path) -> ClusterFile:
         cluster = msgspec.convert(document, ClusterIn, strict=True, builtin_types=())
     except msgspec.ValidationError as error:
         raise ClusterFileError(f"{name} is no cluster file.", (_from_msgspec(name, lines, str(error)),)) from error
-    return ClusterFile(name, cluster, lines)
+    return ClusterFile(name, cluster, lines, path.absolute().parent)
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------

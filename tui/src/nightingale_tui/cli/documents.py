@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from nightingale.contract.reads import ReadRecord
+from nightingale.contract.rules import OwnRuleOut
 from nightingale.contract.schemas import GatewayOut, HistoryEntryOut, InstanceOut, ObserverOut
 
 
@@ -118,6 +119,12 @@ class RulesOut(msgspec.Struct, frozen=True, kw_only=True):
     """Rules, by name."""
 
     rules: tuple[RuleOut, ...]
+
+
+class OwnRulesListOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The organisation's rules that a platform runs, by name."""
+
+    rules: tuple[OwnRuleOut, ...]
 
 
 class JudgedEventOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,9 @@ from nightingale_tui.cli.parser import add_server_flags
 _ALWAYS = frozenset({"tier", "plan"})
 """Written although the default would say the same: nobody should have to look these up."""
 
+_NEVER = frozenset({"rules_digest"})
+"""Filled in by each apply: the folders that it stands for are what a person writes."""
+
 
 def _export(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
@@ -35,7 +38,8 @@ def _export(args: argparse.Namespace, console: Console) -> int:
 def to_yaml(cluster: s.ClusterIn) -> str:
     """Return the cluster file: the fields in the contract's order, what says nothing left out, no comments.
 
-    Reading it gives `cluster` again. Nothing in it moves a terminal: what could is written as an escape.
+    Reading it gives `cluster` again, but for the digest of its rules, which the next apply fills in. Nothing in it
+    moves a terminal: what could is written as an escape.
     """
     import yaml  # noqa: PLC0415 - for the commands of the cluster file only
 
@@ -65,6 +69,8 @@ def _told(value: msgspec.Struct) -> Iterator[FieldInfo]:
     """Yield the fields that say something: a default left out is the same; a 0 that is no default is not nothing."""
     for field in msgspec.structs.fields(value):
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if field.name in _NEVER:
+            continue
         if field.required or field.name in _ALWAYS or getattr(value, field.name) != default:
             yield field
 

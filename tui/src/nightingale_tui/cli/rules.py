@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from nightingale_tui.api.errors import ClientError
 from nightingale_tui.cli.command import Command
+from nightingale_tui.cli.connection import connect
 from nightingale_tui.cli.console import Colour, Console
-from nightingale_tui.cli.documents import JudgedEventOut, RuleOut, RulesOut, RuleTestOut
+from nightingale_tui.cli.documents import JudgedEventOut, OwnRulesListOut, RuleOut, RulesOut, RuleTestOut
 from nightingale_tui.cli.exit_codes import ExitCode, UsageError
+from nightingale_tui.cli.own_rules import running
 from nightingale_tui.cli.parser import Parser
 from nightingale_tui.cli.scanning import LEVELS, needs
 from nightingale_tui.cli.table import print_table
@@ -29,6 +31,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     listed = _room(rooms, "list", "the rules that come with Nightingale", _list)
     listed.add_argument("--source", default="", metavar="NAME", help="of one log only")
     listed.add_argument("--level", choices=LEVELS, default="informational", help="the least severity (informational)")
+    listed.add_argument(
+        "--own", action="store_true", help="the organisation's own, as the platform runs them; for administrators"
+    )
+    listed.add_argument("--url", default=argparse.SUPPRESS, metavar="URL", help="platform, with --own")
     shown = _room(rooms, "show", "one rule: what it means, what it looks at, what to do", _show)
     shown.add_argument("rule", metavar="RULE", help="its name")
     tried = _room(rooms, "test", "run one rule over some events, and say why it matches or not", _test)
@@ -57,6 +63,8 @@ def _list(args: argparse.Namespace, console: Console) -> int:
     from nightingale_findings.rules import shipped  # noqa: PLC0415 - a megabyte that other commands do not need
 
     least = LEVELS.index(args.level)
+    if args.own:
+        return _list_own(args, console, least)
     rules = [
         _out(rule)
         for rule in shipped().rules
@@ -67,6 +75,21 @@ def _list(args: argparse.Namespace, console: Console) -> int:
         return ExitCode.OK
     rows = [(rule.name, rule.severity, rule.source, " ".join(rule.techniques), rule.title) for rule in rules]
     print_table(console, ("NAME", "SEVERITY", "SOURCE", "TECHNIQUES", "WHAT"), rows)
+    return ExitCode.OK
+
+
+def _list_own(args: argparse.Namespace, console: Console, least: int) -> int:
+    with connect(args, console) as connection:
+        rules = tuple(
+            rule
+            for rule in running(connection.api)
+            if args.source in ("", rule.source) and LEVELS.index(rule.level) >= least
+        )
+    if console.is_json:
+        console.data(OwnRulesListOut(rules=rules))
+        return ExitCode.OK
+    rows = [(rule.name, rule.level, rule.source, rule.author, rule.title) for rule in rules]
+    print_table(console, ("NAME", "SEVERITY", "SOURCE", "AUTHOR", "WHAT"), rows)
     return ExitCode.OK
 
 
@@ -211,6 +234,10 @@ def _counted(value: float | None) -> str:
 
 COMMANDS = (
     Command(
-        "rules", "the rules: list, show, test one on some events", _configure, _run, (RulesOut, RuleOut, RuleTestOut)
+        "rules",
+        "the rules: list, show, test one on some events",
+        _configure,
+        _run,
+        (RulesOut, OwnRulesListOut, RuleOut, RuleTestOut),
     ),
 )
