@@ -56,7 +56,7 @@ class NightingaleApp(App[int]):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "usage", "Usage", id="app.usage", tooltip="This month's usage and cost"),
-        Binding("f", "findings", "Findings", id="app.findings", tooltip="What rules saw, for administrators"),
+        Binding("f", "findings", "Findings", id="app.findings", tooltip="What rules saw in the logs"),
         Binding("p", "project", "Project", id="app.project", tooltip="Switch to another project", show=False),
         Binding("w", "tunnels", "Tunnels", id="app.tunnels", tooltip="Open tunnels; pick one to close it", show=False),
         Binding(

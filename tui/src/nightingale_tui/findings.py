@@ -109,4 +109,4 @@ def scan_trouble(scan: ScanOut) -> str:
     since = "" if scan.failing_since is None else moment(scan.failing_since)
     words = _SCAN.get(scan.state, "{words}").format(words=scan.words, since=since)
     late = f"{scan.undelivered} notices to the outside have not arrived." if scan.undelivered else ""
-    return " ".join(part for part in (words, late) if part)
+    return " ".join(part if part[-1] in ".!?" else f"{part}." for part in (words, late) if part)
