@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 from textual.widgets._footer import FooterKey
 
 from nightingale.contract import findings as f
@@ -127,6 +127,10 @@ def offered(parts: Parts) -> set[str]:
     return {key for key, active in parts.app.screen.active_bindings.items() if active.binding.show}
 
 
+def footer(parts: Parts) -> list[str]:
+    return [one.description for one in parts.app.screen.query(FooterKey) if one.region.right]
+
+
 async def test_an_instance_is_quarantined_and_released_from_its_finding_and_only_what_applies_is_offered():
     parts = admin()
     async with parts.app.run_test() as pilot:
@@ -211,11 +215,10 @@ async def test_the_keys_fit_the_smallest_terminal_with_everything_offered():
         await opened(pilot, parts)
         await pilot.press("j")
         await until(pilot, lambda: {"a", "r", "x", "Q", "y", "n"} <= offered(parts))
-        for _ in ("list", "detail"):
-            keys = parts.app.screen.query_one(Footer)
-            await until(pilot, lambda keys=keys: [one.description for one in keys.query(FooterKey)][-1:] == ["Help"])
-            await until(pilot, lambda keys=keys: max(one.region.right for one in keys.query(FooterKey)) > 0)
-            assert max(one.region.right for one in keys.query(FooterKey)) <= 80
+        for screen in (FindingsScreen, FindingScreen):
+            await until(pilot, lambda: footer(parts)[-1:] == ["Help"])
+            assert isinstance(parts.app.screen, screen)
+            assert 0 < max(one.region.right for one in parts.app.screen.query(FooterKey)) <= 80
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(parts.app.screen, FindingScreen))
 
