@@ -9,6 +9,7 @@ from textual.widgets._footer import FooterKey
 
 from nightingale.contract import findings as f
 from nightingale.contract.schemas import ErrorOut
+from nightingale.contract.vocabulary import Action
 from nightingale_tui.screens.finding import FindingScreen
 from nightingale_tui.screens.findings import FindingsScreen
 from nightingale_tui.screens.notes import NoteScreen
@@ -221,6 +222,33 @@ async def test_the_keys_fit_the_smallest_terminal_with_everything_offered():
             assert 0 < max(one.region.right for one in parts.app.screen.query(FooterKey)) <= 80
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(parts.app.screen, FindingScreen))
+
+
+async def test_the_list_of_instances_keeps_its_keys_whole_for_an_administrator_too():
+    parts = admin()
+    one = parts.platform.instances["i-0000000001"]
+    does = (*one.allowed_actions, Action.QUARANTINE)
+    parts.platform.instances[one.id] = msgspec.structs.replace(one, allowed_actions=does)
+    async with parts.app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, parts)
+        await pilot.press("escape")
+        await until(pilot, lambda: {"Quarantine", "Findings", "Help"} <= set(footer(parts)))
+        assert max(one.region.right for one in parts.app.screen.query(FooterKey)) <= 80
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: {"Usage", "Quit"} <= set(footer(parts)))
+
+
+async def test_the_notice_of_a_finding_does_not_tell_where_the_person_is_already():
+    parts = admin()
+    parts.platform.findings = {one.id: one for one in FINDINGS[1:2]}
+    async with parts.app.run_test() as pilot:
+        await opened(pilot, parts)
+        parts.platform.findings[FINDINGS[0].id] = FINDINGS[0]
+        parts.app.findings.poll()
+        await until(pilot, lambda: parts.app._notifications)
+        (told,) = parts.app._notifications
+        assert "honeypot_file" in told.message
+        assert "Press f" not in told.message
 
 
 async def test_an_action_that_waits_gets_its_yes_and_is_offered_where_one_waits_only():

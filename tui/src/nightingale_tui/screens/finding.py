@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer
 
 from nightingale.contract.findings import FindingDetailOut, FindingOut
 from nightingale_tui.controller import Controller
@@ -20,6 +19,7 @@ from nightingale_tui.screens.finding_base import FindingScreens
 from nightingale_tui.state import Problem
 from nightingale_tui.widgets.finding_rows import findings_trouble
 from nightingale_tui.widgets.finding_words import finding_content
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 
 _EVERY_S = 3.0
@@ -45,7 +45,7 @@ class FindingScreen(FindingScreens):
         yield Line(id="stale")
         with VerticalScroll(id="finding"):
             yield Line(id="finding-text")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Read it, and again now and then while it is looked at."""

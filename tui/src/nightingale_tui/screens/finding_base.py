@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from nightingale.contract.findings import FindingOut, FindingState
 from nightingale.contract.vocabulary import Action
@@ -17,8 +16,6 @@ from nightingale_tui.finding_control import FindingControl
 from nightingale_tui.screens.notes import NoteScreen
 
 _EVERY_S = 3.0
-WIDE = 100
-"""From this width on the footer shows the palette's key too."""
 _BINDINGS = (
     Binding("a", "move('acknowledged')", "Ack", id="finding.ack", tooltip="Acknowledge it: you look into it"),
     Binding("r", "move('resolved')", "Resolve", id="finding.resolve", tooltip="It is dealt with; closes it"),
@@ -67,8 +64,7 @@ class FindingScreens(Screen[None]):
         self.set_interval(_EVERY_S, self._look)
 
     def on_resize(self) -> None:
-        """Show what fits; the palette's key only where there is room for it."""
-        self.query_one(Footer).show_command_palette = self.size.width >= WIDE
+        """Show what fits."""
         self.refreshed()
 
     def _look(self) -> None:
@@ -125,7 +121,8 @@ class FindingScreens(Screen[None]):
             if why is not None:
                 self.control.hold(self, one, why, is_release=is_release)
 
-        title = f"{what.title()} {one.instance}"
+        seen = self.control.instance_of(one)
+        title = f"{what.title()} {seen.name if seen is not None else one.instance}"
         self.app.push_screen(NoteScreen(title, body, what.title(), is_needed=True), told)
 
     def action_decide(self, answer: str) -> None:

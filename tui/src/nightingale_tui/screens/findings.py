@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input
+from textual.widgets import DataTable, Input
 
 from nightingale.contract.findings import FindingOut
 from nightingale_tui.finding_feed import FindingView, find_finding, next_least, visible_findings
@@ -22,6 +22,7 @@ from nightingale_tui.widgets.finding_rows import (
     findings_trouble,
 )
 from nightingale_tui.widgets.finding_words import finding_facts
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.row_table import RowTable
 
@@ -48,7 +49,7 @@ class FindingsScreen(FindingScreens):
         yield RowTable(id="findings")
         yield Line(id="empty")
         yield Line(id="facts")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Listen."""

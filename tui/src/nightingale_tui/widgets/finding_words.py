@@ -44,7 +44,7 @@ def finding_content(
     Without `has_events` it says who may read them.
     """
     one = detail.finding
-    seen = f"{said.moment(one.first_seen)} to {said.moment(one.last_seen)}, {one.event_count:,} events"
+    seen = f"{said.moment(one.first_seen)} to {said.moment(one.last_seen)}, {said.count(one.event_count)}"
     facts = (
         ("who", said.about(one)),
         ("instance", "" if instance is None else _standing(instance)),
