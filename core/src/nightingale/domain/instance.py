@@ -12,7 +12,7 @@ from datetime import datetime
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import LimitOut, ObserverOut, Size
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, ReasonCode, Status
-from nightingale.domain.deadlines import Deadlines
+from nightingale.domain.deadlines import Deadlines, timed_from
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 from nightingale.domain.moving import STAYS, Moving
@@ -163,8 +163,9 @@ class Instance:
         return self.action is Action.LAUNCH and bool(self.moving.elsewhere) and not self.moving.is_leaving
 
     def deadline(self, deadlines: Deadlines) -> datetime | None:
-        """Return when the status in flight must have ended, None when nothing is under way."""
-        return self.status_at + deadlines.of(self.status) if self.is_in_flight else None
+        """Return when the status in flight must have ended, None when nothing is under way or it stands still."""
+        since = timed_from(self)
+        return since + deadlines.of(self.status) if self.is_in_flight and since is not None else None
 
     def apply(self, event: Event, now: datetime) -> tuple[Instance, HistoryEntry]:
         """Return the instance after `event`, and the entry that records it.
