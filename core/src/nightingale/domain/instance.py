@@ -17,7 +17,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 from nightingale.domain.moving import STAYS, Moving
 from nightingale.domain.quarantine import CHANGES, WORDS, Quarantine, accepts_change, require_free, with_change
-from nightingale.domain.spot import ON_DEMAND, Spot
+from nightingale.domain.spot import ON_DEMAND, Spot, asks_for_relaunch
 from nightingale.domain.transitions import COMMANDS, NEEDS_BUILD, TABLE
 from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
@@ -146,13 +146,15 @@ class Instance:
 
     def allowed_actions(self) -> tuple[Action, ...]:
         """Return what may be asked of it now."""
-        actions = tuple(action for event, action in COMMANDS.items() if self.status in TABLE[event])
+        actions = tuple(action for event, action in COMMANDS.items() if self.accepts(event))
         return (*actions, Action.OPEN) if self.status is Status.RUNNING else actions
 
     def accepts(self, event: EventName) -> bool:
         """Return whether the event has a place in the present status."""
         if event is EventName.MOVED_ON and not self.can_move_on:
             return False
+        if event is EventName.STOP and self.status is Status.FAILED:
+            return asks_for_relaunch(self)
         if event in CHANGES:
             return accepts_change(self, event)
         return self.status in TABLE.get(event, {})
