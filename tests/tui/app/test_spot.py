@@ -1,6 +1,7 @@
 """Spot in the app: a choice where the place has it, and told where an instance is."""
 
 import msgspec
+import pytest
 from textual.widgets import Select, Static
 
 from nightingale.contract.vocabulary import Action
@@ -60,6 +61,7 @@ async def test_a_place_without_spot_takes_the_choice_back(parts: Parts):
         assert not parts.platform.called("launch_instance")[0].spot
 
 
+@pytest.mark.slow
 async def test_stopping_what_waits_to_be_launched_again_says_so_first(parts: Parts):
     failed = parts.platform.instances["i-0000000008"]
     parts.platform.instances[failed.id] = msgspec.structs.replace(
