@@ -21,19 +21,29 @@ _PICTURES: dict[str, tuple[tuple[str, ...], Callable[[Parts], object]]] = {
     "launch": (("l", *"unet-baseline"), lambda parts: "billed" in _text(parts, "#price")),
     "detail": (("enter",), lambda parts: parts.platform.called("list_history")),
     "usage": (("u",), lambda parts: "billed" in _text(parts, "#totals")),
+    "findings": (("f",), lambda parts: "quarantined" in _text(parts, "#facts")),
+    "finding": (("f", "enter"), lambda parts: "list-2" in _text(parts, "#finding-text")),
 }
+_ADMINISTRATORS = frozenset({"findings", "finding"})
 
 
 def _text(parts: Parts, selector: str) -> str:
     return str(parts.app.screen.query_one(selector).content)
 
 
-async def draw(keys: tuple[str, ...], is_ready: Callable[[Parts], object]) -> str:
+async def draw(keys: tuple[str, ...], is_ready: Callable[[Parts], object], *, is_admin: bool) -> str:
     """Return the app's SVG once `keys` are pressed and `is_ready` holds."""
     parts = make_parts()
+    parts.platform.is_admin, parts.platform.held = is_admin, {"i-0000000001"}
     async with parts.app.run_test(size=SIZE) as pilot:
         await loaded(pilot)
-        await pilot.press(*keys)
+        if is_admin:
+            parts.app.findings.poll()
+            await until(pilot, lambda: parts.app.findings.feed.fetched_at)
+            parts.app.clear_notifications()
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
         await until(pilot, lambda: is_ready(parts))
         for field in parts.app.screen.query("Input"):
             field.cursor_blink = False
@@ -53,7 +63,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (keys, is_ready) in _PICTURES.items():
         path = folder / f"{name}.svg"
-        path.write_text(stable(asyncio.run(draw(keys, is_ready))), encoding="utf-8")
+        path.write_text(stable(asyncio.run(draw(keys, is_ready, is_admin=name in _ADMINISTRATORS))), encoding="utf-8")
         print(path, file=sys.stderr)  # noqa: T201 - a script that says what it wrote
 
 

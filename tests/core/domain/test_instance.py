@@ -215,7 +215,9 @@ class InstanceLife(RuleBasedStateMachine):
     @invariant()
     def whatever_is_not_terminated_can_move_on(self) -> None:
         status = self.instance.status
-        assert (self.instance.deadline(Deadlines()) is not None) == (status in IN_FLIGHT)
+        is_still = status is S.STARTING and self.instance.is_quarantined
+        assert (self.instance.deadline(Deadlines()) is not None) == (status in IN_FLIGHT and not is_still)
+        assert self.instance.accepts(E.RELEASE) or not is_still
         if status in IN_FLIGHT:
             assert self.instance.allowed_actions() == ()
             assert self.instance.accepts(E.DEADLINE_PASSED)

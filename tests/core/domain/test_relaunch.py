@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doubles.clocks import START
+from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import Size
-from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode, Status
 from nightingale.domain.billing import compute_intervals
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Reason
@@ -232,6 +233,30 @@ def test_what_its_person_ended_stays_ended(ending: EventName) -> None:
     life.apply(Event(EventName.BUILD_FAILED, ACTOR, reason=NONE_LEFT))
     life.wait(timedelta(hours=1))
     assert not life.look()
+
+
+def test_stop_ends_a_relaunch_that_waits_and_start_brings_it_back() -> None:
+    life = taken()
+    assert Action.STOP in life.instance.allowed_actions()
+    life.command(EventName.STOP)
+    assert (life.instance.status, life.instance.desired_state) == (Status.STOPPING, DesiredState.STOPPED)
+    life.wait(timedelta(hours=1))
+    assert not life.look()
+    life.apply(Event(EventName.BUILD_SUCCEEDED, ACTOR))
+    assert life.instance.status is Status.STOPPED
+    life.command(EventName.START)
+    assert life.instance.status is Status.REQUESTED
+
+
+def test_only_what_waits_to_be_launched_again_can_be_stopped_once_it_failed() -> None:
+    out_of_memory = Life()
+    out_of_memory.up()
+    out_of_memory.apply(Event(EventName.CRASHED, ACTOR, reason=Reason(ReasonCode.OUT_OF_MEMORY, "too much")))
+    for life in (taken(is_relaunched=False), out_of_memory):
+        assert Action.STOP not in life.instance.allowed_actions()
+        with pytest.raises(RefusedError) as refused:
+            life.command(EventName.STOP)
+        assert refused.value.code is ErrorCode.NOT_ALLOWED_NOW
 
 
 def test_a_platform_that_was_away_for_a_day_launches_nothing_that_nobody_waits_for() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from doubles.platforms import FakePlatform, given, pass_time
 from nightingale.contract.vocabulary import AuditTag, Status
+from nightingale.domain.deadlines import Deadlines
 from nightingale.domain.errors import RefusedError
 from nightingale.ports.audit_log import PLATFORM_STREAM
 from nightingale.ports.prober import Activity, ProbeOutcome
@@ -304,3 +306,51 @@ async def test_a_person_who_is_revoked_is_out_and_their_tunnel_with_them(platfor
 async def test_who_is_not_there_cannot_be_revoked(platform: FakePlatform) -> None:
     with pytest.raises(RefusedError, match="no person nobody"):
         platform.services.quarantine.revoke_person("platform", "nobody", WHY)
+
+
+async def starting_in_quarantine() -> tuple[FakePlatform, str]:
+    """Return a platform whose `scan` was starting when it was put in quarantine, and its id."""
+    platform = FakePlatform()
+    platform.prober.default = ProbeOutcome.REFUSED
+    platform.builder.finish(given(platform.launch().build_id))
+    platform.watch.refresh()
+    await platform.watch.beat_in_flight()
+    return platform, put_in(platform)
+
+
+async def pass_most(platform: FakePlatform, span: timedelta) -> None:
+    """Let all but the last second of a span pass, in beats that no clock's step explains."""
+    beat, left = timedelta(seconds=50), span - timedelta(seconds=1)
+    while left:
+        platform.clock.advance(min(beat, left))
+        left -= min(beat, left)
+        platform.watch.refresh()
+        await platform.watch.beat_in_flight()
+
+
+async def test_a_start_in_quarantine_is_not_over_time_and_has_its_whole_time_after_the_release() -> None:
+    platform, _ = await starting_in_quarantine()
+    await pass_most(platform, 3 * Deadlines().starting)
+    assert platform.get().status == "starting"
+    platform.ask("release_instance", "hedy", "scan", BODY)
+    await pass_most(platform, Deadlines().starting)
+    assert platform.get().status == "starting"
+    await pass_time(platform, 1)
+    assert given(platform.get().reason).code == "start_timeout"
+
+
+async def test_a_start_that_was_released_becomes_ready_after_all() -> None:
+    platform, _ = await starting_in_quarantine()
+    platform.prober.default = ProbeOutcome.OK
+    await pass_most(platform, 3 * Deadlines().starting)
+    assert platform.get().status == "starting"
+    platform.ask("release_instance", "hedy", "scan", BODY)
+    await pass_time(platform, 2)
+    assert platform.get().status == "running"
+
+
+async def test_a_start_that_died_in_quarantine_is_seen_at_once() -> None:
+    platform, instance_id = await starting_in_quarantine()
+    platform.machines.crash(instance_id)
+    await pass_time(platform, 1)
+    assert platform.get().status == "failed"

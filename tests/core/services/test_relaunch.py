@@ -12,8 +12,8 @@ import pytest
 from doubles.clusters import apply_cluster
 from doubles.platforms import FakePlatform, given, socket_of
 from doubles.spot_clusters import CLOUD, RUN, SPARE, spot_cluster
-from nightingale.contract.schemas import HistoryOut, PolicyIn, SpotRateIn
-from nightingale.contract.vocabulary import ReasonCode, Status
+from nightingale.contract.schemas import HistoryOut, HoursIn, PolicyIn, ScheduleIn, SpotRateIn
+from nightingale.contract.vocabulary import ReasonCode, Status, Weekday
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.spot import MOST, WAITS
 from nightingale.ports.prober import ProbeOutcome
@@ -259,3 +259,33 @@ async def test_the_longest_lifetime_is_not_begun_anew_by_a_relaunch() -> None:
     platform.clock.set(begun + timedelta(hours=1))
     await beat(platform)
     assert platform.get().status is Status.STOPPING
+
+
+async def test_its_owner_stops_a_relaunch_that_waits(platform: FakePlatform) -> None:
+    instance_id = await run(platform)
+    await take_back(platform, instance_id)
+    assert platform.get().relaunch_at is not None
+    assert "stop" in platform.ask("get_instance", "grace", "scan")["allowed_actions"]
+    assert platform.refusal("stop_instance", "mary", "scan") == "forbidden"
+    platform.ask("stop_instance", "grace", "scan")
+    assert platform.get().relaunch_at is None
+    platform.clock.advance(WAITS[0])
+    await platform.settle()
+    assert platform.get().status == "stopped"
+    assert by_platform(platform) == []
+
+
+async def test_strict_hours_refuse_a_relaunch_as_they_refuse_a_start_and_say_so(platform: FakePlatform) -> None:
+    instance_id = await run(platform)
+    await take_back(platform, instance_id)
+    now = platform.clock.now()
+    closed = HoursIn(days=(list(Weekday)[(now + timedelta(days=2)).weekday()],), start_at="09:00", stop_at="10:00")
+    schedule = ScheduleIn(time_zone="UTC", hours=(closed,), is_strict=True)
+    apply_cluster(platform.store, msgspec.structs.replace(spot_cluster(), policy=PolicyIn(schedule=schedule)))
+    told = platform.get()
+    refused = platform.error(platform.handle("retry_instance", "grace", "scan"))
+    assert told.relaunch_at is None
+    assert refused["message"] in told.relaunch_why
+    platform.clock.advance(WAITS[0])
+    await beat(platform)
+    assert by_platform(platform) == []

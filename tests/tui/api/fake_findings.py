@@ -79,6 +79,8 @@ class FakeFindings(FakeState):
     def __init__(self) -> None:
         super().__init__()
         self.findings: dict[str, f.FindingOut] = {}
+        self.has_auditors = True
+        """Whether members of a project audit it."""
         self.scan = f.ScanOut(state="ok", last_ok_at=self.now, events_read=100)
 
     def add_finding(self, **changes: Any) -> f.FindingOut:
@@ -99,8 +101,10 @@ class FakeFindings(FakeState):
         return self._page(cursor, limit, filters)
 
     def on_list_project_findings(
-        self, _: str, project: str, cursor: str | None = None, limit: int | None = None, **filters: str
+        self, who: str, project: str, cursor: str | None = None, limit: int | None = None, **filters: str
     ) -> f.FindingsOut:
+        if who not in self.admins and not self.has_auditors:
+            raise Refused(ErrorCode.FORBIDDEN, f"{who} may not project:findings:read")
         return self._page(cursor, limit, filters | {"project": project})
 
     def _page(self, cursor: str | None, limit: int | None, filters: dict[str, str]) -> f.FindingsOut:

@@ -34,13 +34,26 @@ FINDINGS: tuple[f.FindingOut, ...] = (
         techniques=("T1119",),
         next_step="Compare with the job that they run.",
     ),
-    sample_finding(3, NOW, rule="gateway_out_hour", severity=f.Severity.CRITICAL, person="mei", actions=(ASKED,)),
+    sample_finding(3, NOW, rule="gateway_out_hour", instance="i-0000000002", person="mei", actions=(ASKED,)),
     sample_finding(4, NOW, rule="unusual_hour", severity=f.Severity.LOW, person="ada", instance=None, actions=()),
     sample_finding(5, NOW, rule="dataset_first_read", severity=f.Severity.INFORMATIONAL, actions=(), person="ada"),
     sample_finding(
         6, NOW, rule="read_volume", severity=f.Severity.MEDIUM, state=f.FindingState.FALSE_ALARM, actions=()
     ),
 )
+LONG = sample_finding(
+    7,
+    NOW,
+    rule="organisation_wide_exfiltration_through_the_notebook_proxy_of_a_partner",
+    title="Very many files of a dataset of very long name leave through the notebook's proxy, at night and piecemeal",
+    person="maximiliane-von-und-zu-hohenstein",
+    project="cardiac-imaging-follow-up-study-north",
+    techniques=("T1530", "T1078.004", "T1567.002", "T1119", "T1048.003"),
+    next_step="Ask the person by telephone, not by mail; then look at what else they read in the week before, and at "
+    "whoever shares their instance. Tell the data protection officer.",
+    group={"dataset": "cine-mri-very-long-name-2026-09", "folder": "demo/patients/with/a/deep/path/of/folders/in/it"},
+)
+"""Everything in it is too long for a small terminal."""
 
 
 class SampleFindings:
@@ -53,6 +66,10 @@ class SampleFindings:
     def on_list_findings(self, state: str = "", limit: str = "", **_: str) -> f.FindingsOut:
         found = [one for one in self.findings.values() if state != "unresolved" or not one.state.is_closed]
         return f.FindingsOut(findings=tuple(found[: int(limit or 500)]), scan=self.scan)
+
+    def on_list_project_findings(self, project: str, **told: str) -> f.FindingsOut:
+        page = self.on_list_findings(**told)
+        return msgspec.structs.replace(page, findings=tuple(one for one in page.findings if one.project == project))
 
     def on_get_finding(self, finding: str) -> f.FindingDetailOut:
         found = self.findings[finding]

@@ -6,6 +6,7 @@ platform.is_down = True                    connections are refused
 platform.is_expired = True                 401
 platform.refusals["stop_instance"] = ErrorOut(...), status
 platform.hold = threading.Event()          every answer waits for it
+platform.is_admin, is_auditor             who asks is one
 platform.calls                             (operation, path values, body) of each call
 """
 
@@ -22,7 +23,7 @@ import msgspec
 from nightingale.contract import schemas as s
 from nightingale.contract.operations import OPERATIONS
 from nightingale.contract.reads import ReadsOut
-from nightingale.contract.vocabulary import Action, LogSource, Plan, Status
+from nightingale.contract.vocabulary import Action, LogSource, Permission, Plan, Role, Status
 from nightingale_tui.api.client import Api
 from tui.api.fake_world import reads
 from tui.app.sample_data import CATALOG, HISTORY, INSTANCES, LOGS, ME, NOW, USAGE, size_price
@@ -45,6 +46,7 @@ _AWS: dict[str, Any] = {
     "place": "aws-eu",
     "places": (_offer("local", "0.031"), _offer("aws-eu", "0.052", "dataset acdc does not lie in aws-eu")),
 }
+AUDITS = (Permission.INSTANCE_READ, Permission.READS_READ, Permission.PROJECT_FINDINGS_READ)
 _NEXT = {
     "stop_instance": (Status.STOPPING, ()),
     "start_instance": (Status.STARTING, (Action.DELETE,)),
@@ -61,6 +63,9 @@ class SamplePlatform(SampleFindings):
         super().__init__()
         self.instances = {one.id: one for one in instances}
         self.is_admin = False
+        self.is_auditor = False
+        self.held: set[str] = set()
+        """Instances in quarantine, as administrators see them."""
         self.now = now
         self.is_down = False
         self.is_expired = False
@@ -108,13 +113,18 @@ class SamplePlatform(SampleFindings):
         self.instances[one.id] = one
         return one
 
-    def on_quarantine_instance(self, _project: str, instance: str, _body: dict[str, str]) -> s.InstanceOut:
-        return self.instances[instance]
+    def on_quarantine_instance(self, project: str, instance: str, _body: s.QuarantineIn) -> s.InstanceOut:
+        self.held.add(instance)
+        return self.on_get_instance(project, instance)
 
-    on_release_instance = on_quarantine_instance
+    def on_release_instance(self, project: str, instance: str, _body: s.QuarantineIn) -> s.InstanceOut:
+        self.held.discard(instance)
+        return self.on_get_instance(project, instance)
 
     def on_get_me(self) -> s.MeOut:
-        return msgspec.structs.replace(ME, is_admin=self.is_admin)
+        auditing = msgspec.structs.replace(ME.memberships[0], role=Role.AUDITOR, permissions=AUDITS)
+        memberships = (auditing, *ME.memberships[1:]) if self.is_auditor else ME.memberships
+        return msgspec.structs.replace(ME, is_admin=self.is_admin, memberships=memberships)
 
     def on_get_catalog(self) -> s.CatalogOut:
         return CATALOG
@@ -129,7 +139,12 @@ class SamplePlatform(SampleFindings):
         )
 
     def on_get_instance(self, _project: str, instance: str) -> s.InstanceOut:
-        return self.instances[instance]
+        one = self.instances[instance]
+        if not self.is_admin:
+            return one
+        is_held = instance in self.held
+        does = Action.RELEASE if is_held else Action.QUARANTINE
+        return msgspec.structs.replace(one, is_quarantined=is_held, allowed_actions=(*one.allowed_actions, does))
 
     def on_launch_instance(self, project: str, body: s.LaunchIn) -> s.InstanceOut:
         one = s.InstanceOut(

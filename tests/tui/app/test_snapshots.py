@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from textual.pilot import Pilot
 
+from nightingale.contract import findings as f
 from tui.app.running import Parts, loaded, make_parts, until
+from tui.app.sample_data import NOW
+from tui.app.sample_findings import FINDINGS, LONG
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Steps = Callable[[Pilot[int], Parts], Awaitable[None]]
@@ -204,6 +207,7 @@ def test_findings_of_every_severity(looks_the_same, size, what):
         parts.app.clear_notifications()
         await pilot.press("f")
         await until(pilot, lambda: parts.app.screen.query("#findings") and parts.app.screen.selected)
+        await until(pilot, lambda: parts.app.findings.instance_of(parts.app.screen.selected))
         if what != "list":
             await pilot.press("enter")
             await until(pilot, lambda: "list-2" in str(parts.app.screen.query_one("#finding-text").content))
@@ -213,4 +217,43 @@ def test_findings_of_every_severity(looks_the_same, size, what):
 
     parts = make_parts()
     parts.platform.is_admin = True
+    parts.platform.held = {"i-0000000001"}
+    assert looks_the_same(parts, size, steps)
+
+
+STATES = {
+    "empty": (),
+    "nothing_matches": FINDINGS,
+    "never_scanned": (),
+    "failing": FINDINGS,
+    "long": (*FINDINGS[:1], LONG),
+    "auditor": FINDINGS,
+}
+SCANS = {
+    "never_scanned": f.ScanOut(state="never", words="No scan of the logs has run yet."),
+    "failing": f.ScanOut(state="failing", failing_since=NOW, words="the disk of the logs is full", undelivered=3),
+}
+
+
+@pytest.mark.slow
+@SIZES
+@pytest.mark.parametrize("what", STATES)
+def test_findings_where_there_is_little_or_much_to_show(looks_the_same, size, what):
+    async def steps(pilot: Pilot[int], parts: Parts) -> None:
+        parts.app.findings.poll()
+        await until(pilot, lambda: parts.app.findings.feed.fetched_at)
+        parts.app.clear_notifications()
+        await pilot.press("f")
+        await until(pilot, lambda: parts.app.screen.query("#findings"))
+        if what == "nothing_matches":
+            await pilot.press("slash", *"zebra", "enter")
+        if what == "long":
+            await pilot.press("j", "enter")
+            await until(pilot, lambda: "list-2" in str(parts.app.screen.query_one("#finding-text").content))
+            await until(pilot, lambda: parts.app.findings.instance_of(parts.app.screen.selected))
+
+    parts = make_parts()
+    parts.platform.is_admin, parts.platform.is_auditor = what != "auditor", what == "auditor"
+    parts.platform.findings = {one.id: one for one in STATES[what]}
+    parts.platform.scan = SCANS.get(what, parts.platform.scan)
     assert looks_the_same(parts, size, steps)

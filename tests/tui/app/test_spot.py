@@ -1,8 +1,11 @@
 """Spot in the app: a choice where the place has it, and told where an instance is."""
 
 import msgspec
-from textual.widgets import Select
+import pytest
+from textual.widgets import Select, Static
 
+from nightingale.contract.vocabulary import Action
+from nightingale_tui.screens.dialogs import ConfirmScreen
 from nightingale_tui.screens.instances import InstancesScreen
 from nightingale_tui.widgets.overview import overview_words
 from tui.app.running import Parts, loaded, until
@@ -56,6 +59,23 @@ async def test_a_place_without_spot_takes_the_choice_back(parts: Parts):
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(parts.app.screen, InstancesScreen))
         assert not parts.platform.called("launch_instance")[0].spot
+
+
+@pytest.mark.slow
+async def test_stopping_what_waits_to_be_launched_again_says_so_first(parts: Parts):
+    failed = parts.platform.instances["i-0000000008"]
+    parts.platform.instances[failed.id] = msgspec.structs.replace(
+        failed, allowed_actions=(*failed.allowed_actions, Action.STOP)
+    )
+    async with parts.app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot)
+        parts.app.go_to(failed.id)
+        await until(pilot, lambda: parts.app.screen.selected.id == failed.id)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(parts.app.screen, ConfirmScreen))
+        assert "not launched again by itself" in str(parts.app.screen.query_one(".dialog-body", Static).content)
+        await pilot.press("enter")
+        await until(pilot, lambda: parts.platform.called("stop_instance"))
 
 
 def test_the_details_say_what_becomes_of_it(parts: Parts):

@@ -86,12 +86,28 @@ def test_filters_reach_the_platform(run: CommandLine, platform: FakePlatform) ->
     assert run("findings", "--severity", "dreadful").status == 2
 
 
-def test_an_auditor_names_their_project(run: CommandLine, platform: FakePlatform) -> None:
+def test_an_auditor_looks_at_their_own_project_or_names_one_of_them(run: CommandLine, platform: FakePlatform) -> None:
     platform.admins = set()
     platform.add_finding()
-    assert run("findings").status == 4
+    platform.add_finding(project="lung")
+    platform.people["ada"] = ("heart",)
+    ran = run("findings")
+    assert "f-0000000001" in ran.out
+    assert "f-0000000002" not in ran.out
+    assert "Findings of heart" in ran.err
+    platform.people["ada"] = ("heart", "lung")
+    assert run("findings").status == 2
+    run.environ["NIGHTINGALE_PROJECT"] = "lung"
+    assert "f-0000000002" in run("findings").out
     assert "f-0000000001" in run("findings", "--project", "heart").out
     assert "f-0000000001" not in run("findings", "--project", "lung").out
+
+
+def test_whoever_may_see_no_findings_is_told_so(run: CommandLine, platform: FakePlatform) -> None:
+    platform.admins = set()
+    platform.people["ada"] = ("heart",)
+    platform.has_auditors = False
+    assert run("findings").status == 4
 
 
 def test_every_page_is_listed(run: CommandLine, platform: FakePlatform) -> None:

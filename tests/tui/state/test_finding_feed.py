@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from nightingale.contract.findings import FindingsOut, FindingState, ScanOut, Severity
+from nightingale.contract.findings import FindingDetailOut, FindingsOut, FindingState, ScanOut, Severity
 from nightingale_tui.finding_feed import (
     FindingFeed,
     FindingView,
@@ -17,9 +17,11 @@ from nightingale_tui.finding_feed import (
 )
 from nightingale_tui.findings import scan_trouble
 from nightingale_tui.state import Problem
-from nightingale_tui.widgets.finding_rows import finding_columns
-from tui.app.sample_data import NOW
-from tui.app.sample_findings import FINDINGS
+from nightingale_tui.widgets.finding_rows import empty_findings, finding_columns, findings_title
+from nightingale_tui.widgets.finding_words import finding_content, finding_facts
+from tui.api.fake_findings import sample_events
+from tui.app.sample_data import INSTANCES, NOW
+from tui.app.sample_findings import FINDINGS, LONG
 
 
 def feed(*findings):
@@ -76,3 +78,39 @@ def test_every_trouble_of_the_scan_has_words():
     assert scan_trouble(ScanOut(state="ok")) == ""
     for state in ("never", "late", "failing", "something new"):
         assert scan_trouble(ScanOut(state=state, failing_since=since, words="why"))
+
+
+def test_every_line_about_a_finding_fits_the_terminal_and_says_where_its_instance_stands():
+    detail = FindingDetailOut(finding=LONG, events=sample_events(LONG))
+    for width in (60, 80, 120):
+        for content in (finding_facts(LONG, INSTANCES[0], width), finding_content(detail, INSTANCES[0], width)):
+            assert max(line.cell_length for line in content.split("\n")) <= width
+    assert "fastmri-unet ● running" in finding_content(detail, INSTANCES[0], 80).plain
+    assert "fastmri-unet ● running" in finding_facts(FINDINGS[0], INSTANCES[0], 80).plain
+
+
+def test_where_nothing_shows_it_says_why():
+    asked = FindingView(words="zebra", least=Severity.CRITICAL)
+    assert empty_findings(feed(), FindingView()) == ""
+    assert "critical only, with “zebra”" in empty_findings(feed(), asked)
+    nobody = findings_loaded(FindingsOut(findings=(), scan=ScanOut(state="ok")), NOW)
+    unseen = findings_loaded(FindingsOut(findings=(), scan=ScanOut(state="never")), NOW)
+    assert "Nothing is open.\n" in empty_findings(nobody, asked)
+    assert "nothing new would be found" in empty_findings(unseen, FindingView())
+    assert empty_findings(nobody, FindingView(shows_closed=True)) == "There are no findings."
+    assert "could not be read" in empty_findings(
+        findings_failed(FindingFeed(), Problem("unreachable", "no answer")), FindingView()
+    )
+
+
+def test_a_title_too_long_for_the_line_keeps_the_count():
+    title = findings_title(feed(), FindingView(words="w" * 90), 80, "heart-mri")
+    assert title.cell_length == 80
+    assert title.plain.endswith("0 shown, 2 critical ")
+
+
+def test_a_narrow_terminal_does_without_columns_but_never_without_severity_and_rule():
+    for width in (30, 40, 60, 79):
+        columns = finding_columns(width)
+        assert {"severity", "rule"} <= {column.key for column in columns}
+        assert width < 32 or sum(column.width + 2 for column in columns) < width

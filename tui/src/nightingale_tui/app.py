@@ -21,6 +21,7 @@ from nightingale_tui.finding_control import ASKED, FindingControl
 from nightingale_tui.findings import about
 from nightingale_tui.keys import load_keys
 from nightingale_tui.screens.dialogs import PickScreen
+from nightingale_tui.screens.finding_base import FindingScreens
 from nightingale_tui.screens.findings import FindingsScreen
 from nightingale_tui.screens.help import HelpScreen
 from nightingale_tui.screens.instances import InstancesScreen
@@ -56,7 +57,7 @@ class NightingaleApp(App[int]):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "usage", "Usage", id="app.usage", tooltip="This month's usage and cost"),
-        Binding("f", "findings", "Findings", id="app.findings", tooltip="What rules saw, for administrators"),
+        Binding("f", "findings", "Findings", id="app.findings", tooltip="What rules saw in the logs"),
         Binding("p", "project", "Project", id="app.project", tooltip="Switch to another project", show=False),
         Binding("w", "tunnels", "Tunnels", id="app.tunnels", tooltip="Open tunnels; pick one to close it", show=False),
         Binding(
@@ -120,7 +121,8 @@ class NightingaleApp(App[int]):
             first, more = event.news[0], len(event.news) - 1
             others = f" and {more} more" if more else ""
             title = "Critical finding" if not event.is_first else "Open critical findings"
-            words = f"{first.rule}: {about(first)}{others}. Press f."
+            is_there = any(isinstance(screen, FindingScreens) for screen in self.screen_stack)
+            words = f"{first.rule}: {about(first)}{others}.{'' if is_there else ' Press f.'}"
             self.notify(words, title=title, severity="error", timeout=_TOLD_S, markup=False)
 
     @on(Controller.Refused)

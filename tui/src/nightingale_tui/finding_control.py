@@ -1,4 +1,7 @@
-"""Between the findings' screens and the platform, as the controller is for instances."""
+"""Between the findings' screens and the platform, as the controller is for instances.
+
+Administrators see the findings of every project and act on them; an auditor sees those of the project in sight.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from nightingale.contract.findings import (
     FindingUpdateIn,
 )
 from nightingale.contract.schemas import InstanceOut, QuarantineIn
+from nightingale.contract.vocabulary import Action, Permission
+from nightingale_tui.api.errors import ClientError
 from nightingale_tui.controller import Controller
 from nightingale_tui.finding_feed import (
     FindingFeed,
@@ -35,7 +40,7 @@ _PAGE = 200
 
 
 class FindingControl:
-    """Holds what is known of findings; only an administrator's app asks for any."""
+    """Holds what is known of findings; only the app of somebody who may see findings asks for any."""
 
     @dataclass
     class Loaded(Message):
@@ -49,6 +54,13 @@ class FindingControl:
         """One finding and its events."""
 
         detail: FindingDetailOut
+
+    @dataclass
+    class InstanceSeen(Message):
+        """The instance of a finding as it is now, or that the platform shows none."""
+
+        id: str
+        instance: InstanceOut | None
 
     @dataclass
     class Moved(Message):
@@ -68,28 +80,46 @@ class FindingControl:
         """Know nothing yet."""
         self._controller = controller
         self._is_asking = False
+        self._asked_of: str | None = None
+        self._instances: dict[str, InstanceOut] = {}
+        self._looking_at: str | None = None
         self.feed = FindingFeed()
         self.view = FindingView()
 
     @property
+    def is_admin(self) -> bool:
+        """Whether this person may act on findings, and sees those of every project."""
+        return self._controller.me is not None and self._controller.me.is_admin
+
+    @property
+    def project(self) -> str | None:
+        """The project whose findings are shown; None for administrators: all of them."""
+        return None if self.is_admin else self._controller.project
+
+    @property
     def is_offered(self) -> bool:
         """Whether this person may see findings."""
-        return self._controller.me is not None and self._controller.me.is_admin
+        member = self._controller.membership
+        return self.is_admin or (member is not None and Permission.PROJECT_FINDINGS_READ in member.permissions)
 
     def poll(self) -> None:
         """Ask for the list, unless an answer is still awaited; posts Loaded or Refused to the app."""
+        project = self.project
+        if project != self._asked_of:
+            self._asked_of, self._is_asking, self.feed = project, False, FindingFeed()
         if not self.is_offered or self._is_asking:
             return
         self._is_asking = True
         filters = {"state": None if self.view.shows_closed else "unresolved"}
         api = self._controller.api
-        self._controller.ask(
-            self._controller.app,
-            ASKED,
-            lambda: api.list_findings(limit=_PAGE, filters=filters),
-            self._loaded,
-            group="findings",
-        )
+
+        def call() -> FindingsOut:
+            if project is None:
+                return api.list_findings(limit=_PAGE, filters=filters)
+            return api.list_project_findings(project, limit=_PAGE, filters=filters)
+
+        # An answer about the project before is not waited for: the newer question takes its place.
+        self._controller.ask(self._controller.app, ASKED, call, self._loaded, group="findings")
 
     def _loaded(self, page: FindingsOut) -> Message:
         before, self._is_asking = self.feed, False
@@ -116,8 +146,43 @@ class FindingControl:
         """Read one finding; posts DetailLoaded or Refused."""
         api = self._controller.api
         self._controller.ask(
-            target, f"finding {finding_id}", lambda: api.get_finding(finding_id), self.DetailLoaded, group="finding"
+            target, reading(finding_id), lambda: api.get_finding(finding_id), self.DetailLoaded, group="finding"
         )
+
+    def may(self, finding: FindingOut, action: Action) -> bool:
+        """Return whether the platform offers this action on the finding's instance, as far as it was looked at."""
+        one = self.instance_of(finding)
+        return one is not None and action in one.allowed_actions
+
+    def instance_of(self, finding: FindingOut) -> InstanceOut | None:
+        """Return the finding's instance as it was last seen, None where it was not."""
+        return self._instances.get(finding.instance or "")
+
+    def look_at_instance(self, target: MessagePump, finding: FindingOut) -> None:
+        """Ask how the finding's instance is, where this person could act on it; posts InstanceSeen."""
+        project, instance, api = finding.project, finding.instance, self._controller.api
+        if project is None or instance is None or not self.is_admin or self._looking_at == instance:
+            return
+        self._looking_at = instance
+
+        def call() -> InstanceOut | None:
+            try:
+                return api.get_instance(project, instance)
+            except (ClientError, OSError):  # nothing is offered then, and the list says what is wrong
+                return None
+
+        def seen(found: InstanceOut | None) -> Message:
+            self._looking_at = None
+            self._saw(instance, found)
+            return self.InstanceSeen(instance, found)
+
+        self._controller.ask(target, f"instance {instance}", call, seen, group="finding-instance")
+
+    def _saw(self, instance: str, found: InstanceOut | None) -> None:
+        if found is None:
+            self._instances.pop(instance, None)
+        else:
+            self._instances[instance] = found
 
     def move(self, target: MessagePump, finding: FindingOut, to: FindingState, note: str) -> None:
         """Move it to another state; posts Moved or Refused."""
@@ -150,10 +215,20 @@ class FindingControl:
         api, body = self._controller.api, QuarantineIn(why=f"{finding.id}: {why}".strip()[:500])
         call = api.release_instance if is_release else api.quarantine_instance
         done = "is released" if is_release else "is in quarantine"
+
+        def held(after: InstanceOut) -> Message:
+            self._saw(instance, after)
+            return self.Held(after, done)
+
         self._controller.ask(
             target,
             f"{'release' if is_release else 'quarantine'} {instance}",
             lambda: call(project, instance, body),
-            lambda after: self.Held(after, done),
+            held,
             group=f"hold-{instance}",
         )
+
+
+def reading(finding_id: str) -> str:
+    """Return what a Refused says was tried when it was the reading of this finding."""
+    return f"finding {finding_id}"

@@ -86,6 +86,11 @@ def event(one: FindingEventOut) -> str:
     return one.words or f"{one.id} (not in the platform's own log)"
 
 
+def count(events: int) -> str:
+    """Return how many events: `1 event`, `1,812 events`."""
+    return f"{events:,} event{'' if events == 1 else 's'}"
+
+
 def timeline(first: datetime, last: datetime, events: tuple[FindingEventOut, ...], width: int) -> str:
     """Return a line of `width` characters from the first to the last moment, with a sign where events lie.
 
@@ -109,4 +114,4 @@ def scan_trouble(scan: ScanOut) -> str:
     since = "" if scan.failing_since is None else moment(scan.failing_since)
     words = _SCAN.get(scan.state, "{words}").format(words=scan.words, since=since)
     late = f"{scan.undelivered} notices to the outside have not arrived." if scan.undelivered else ""
-    return " ".join(part for part in (words, late) if part)
+    return " ".join(part if part[-1] in ".!?" else f"{part}." for part in (words, late) if part)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from nightingale.contract.vocabulary import Status
+
+if TYPE_CHECKING:
+    from nightingale.domain.instance import Instance
 
 
 @dataclass(frozen=True)
@@ -26,3 +30,15 @@ class Deadlines:
         """Return the longest time in `status`, which is one in flight."""
         span: timedelta = getattr(self, status.value)
         return span
+
+
+def timed_from(instance: Instance) -> datetime | None:
+    """Return from when its status is timed, None while it stands still.
+
+    A server that is frozen while it starts cannot come up: it is not over time, and has its whole time again once it is
+    released.
+    """
+    held = instance.quarantine
+    if instance.status is not Status.STARTING or held is None:
+        return instance.status_at
+    return None if held.released_at is None else max(instance.status_at, held.released_at)

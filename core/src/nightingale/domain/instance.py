@@ -12,12 +12,12 @@ from datetime import datetime
 from nightingale.contract.errors import ErrorCode
 from nightingale.contract.schemas import LimitOut, ObserverOut, Size
 from nightingale.contract.vocabulary import IN_FLIGHT, Action, DesiredState, ReasonCode, Status
-from nightingale.domain.deadlines import Deadlines
+from nightingale.domain.deadlines import Deadlines, timed_from
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, HistoryEntry, Mount, Reason
 from nightingale.domain.moving import STAYS, Moving
 from nightingale.domain.quarantine import CHANGES, WORDS, Quarantine, accepts_change, require_free, with_change
-from nightingale.domain.spot import ON_DEMAND, Spot
+from nightingale.domain.spot import ON_DEMAND, Spot, asks_for_relaunch
 from nightingale.domain.transitions import COMMANDS, NEEDS_BUILD, TABLE
 from nightingale.domain.watching import NO_WATCHING, Watching
 from nightingale.domain.work import NO_WORK, Work
@@ -146,13 +146,15 @@ class Instance:
 
     def allowed_actions(self) -> tuple[Action, ...]:
         """Return what may be asked of it now."""
-        actions = tuple(action for event, action in COMMANDS.items() if self.status in TABLE[event])
+        actions = tuple(action for event, action in COMMANDS.items() if self.accepts(event))
         return (*actions, Action.OPEN) if self.status is Status.RUNNING else actions
 
     def accepts(self, event: EventName) -> bool:
         """Return whether the event has a place in the present status."""
         if event is EventName.MOVED_ON and not self.can_move_on:
             return False
+        if event is EventName.STOP and self.status is Status.FAILED:
+            return asks_for_relaunch(self)
         if event in CHANGES:
             return accepts_change(self, event)
         return self.status in TABLE.get(event, {})
@@ -163,8 +165,9 @@ class Instance:
         return self.action is Action.LAUNCH and bool(self.moving.elsewhere) and not self.moving.is_leaving
 
     def deadline(self, deadlines: Deadlines) -> datetime | None:
-        """Return when the status in flight must have ended, None when nothing is under way."""
-        return self.status_at + deadlines.of(self.status) if self.is_in_flight else None
+        """Return when the status in flight must have ended, None when nothing is under way or it stands still."""
+        since = timed_from(self)
+        return since + deadlines.of(self.status) if self.is_in_flight and since is not None else None
 
     def apply(self, event: Event, now: datetime) -> tuple[Instance, HistoryEntry]:
         """Return the instance after `event`, and the entry that records it.

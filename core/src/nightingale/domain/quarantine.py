@@ -8,6 +8,7 @@
     start, retry, resize, extend           nobody: release it first
     stop, delete                           an administrator, who says so (`Event.is_despite_quarantine`)
     what builds and machines do by itself  goes on: the status follows what is there
+    a server that was starting             stands still and is not over time; released, it has its whole time again
 
 It is settled once its machine was seen to be as it should: cut off and frozen, or let go again.
 """

@@ -4,6 +4,8 @@
     failed: no capacity, while being launched again  the same: the wait grows with each
     MOST relaunches in 24 hours                      it stays failed, and says so
 
+    stop, retry or delete by its person              it is theirs again
+
 Nothing is launched that is in quarantine, or that its policy, its schedule or its own time would not let run. What the
 platform does by itself never makes a lifetime longer: only a person's launch, start or retry begins that anew.
 """
@@ -13,13 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from nightingale.contract.vocabulary import Action, ReasonCode, Status
+from nightingale.contract.vocabulary import ReasonCode
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.history import Event, EventName, Reason
 from nightingale.domain.instance import Instance
 from nightingale.domain.policy import Policy, utc, why_up
 from nightingale.domain.policy_checks import require_allowed
-from nightingale.domain.spot import MOST, WAITS, WITHIN
+from nightingale.domain.spot import MOST, WAITS, WITHIN, asks_for_relaunch
 
 ACTOR = "platform"
 _BY_HAND = "retry starts it by hand"
@@ -43,7 +45,7 @@ class Relaunch:
 
 def relaunch_of(instance: Instance, policy: Policy, now: datetime) -> Relaunch | None:
     """Return when it is launched again, None where nobody asked for that or it failed of something else."""
-    if instance.status is not Status.FAILED or not instance.spot.is_relaunched or not _was_taken(instance):
+    if not asks_for_relaunch(instance):
         return None
     if instance.is_quarantined:
         return Relaunch(None, "It is in quarantine: nothing launches it again.")
@@ -57,14 +59,6 @@ def relaunch_of(instance: Instance, policy: Policy, now: datetime) -> Relaunch |
     found = Relaunch(at, f"It is launched again at {utc(at)}, {done + 1} of {MOST} times in 24 hours.", done + 1)
     why_not = _refusal(instance, found, policy, max(now, at))
     return found if not why_not else Relaunch(None, f"It is not launched again: {why_not}.")
-
-
-def _was_taken(instance: Instance) -> bool:
-    """Return whether the cloud took it back, or had nothing to give when it was to be launched again."""
-    if instance.reason is None or instance.action in {Action.STOP, Action.DELETE}:
-        return False
-    is_waiting = instance.reason.code is ReasonCode.NO_CAPACITY and instance.spot.is_relaunching
-    return is_waiting or instance.reason.code is ReasonCode.INTERRUPTED
 
 
 def _refusal(instance: Instance, found: Relaunch, policy: Policy, at: datetime) -> str:

@@ -8,8 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from nightingale.contract.schemas import RateIn, Size
+from nightingale.contract.vocabulary import Action, ReasonCode, Status
+
+if TYPE_CHECKING:
+    from nightingale.domain.instance import Instance
 
 KINDS = frozenset({"aws", "azure"})
 """Kinds of place that have it: a machine of one's own has none, nor has Cloud Run."""
@@ -48,6 +53,19 @@ class Spot:
 
     def _since(self, at: datetime) -> tuple[datetime, ...]:
         return tuple(one for one in self.relaunched_at if at - one < WITHIN)
+
+
+def asks_for_relaunch(instance: Instance) -> bool:
+    """Return whether it failed of what its person asked to have it launched again for.
+
+    That is: the cloud took it back, or had nothing to give when it was to be launched again.
+    """
+    if instance.status is not Status.FAILED or not instance.spot.is_relaunched or instance.reason is None:
+        return False
+    if instance.action in {Action.STOP, Action.DELETE}:
+        return False
+    is_waiting = instance.reason.code is ReasonCode.NO_CAPACITY and instance.spot.is_relaunching
+    return is_waiting or instance.reason.code is ReasonCode.INTERRUPTED
 
 
 def prices(rate: RateIn, size: Size) -> dict[str, Decimal]:

@@ -18,6 +18,7 @@ Every transition (rows: event; columns that are not named refuse it):
     came_back         running                    running   (clears it)
     stayed_away       running                    failed    (unreachable past its deadline)
     stop              running                    stopping
+                      failed, waiting to be launched again   stopping   (see domain.spot.asks_for_relaunch)
     start             stopped                    requested
     resize            running, stopped           resizing
     retry             failed                     what failed: requested, stopping, resizing or terminating
@@ -50,7 +51,7 @@ TABLE: dict[EventName, dict[Status, Status | None]] = {
     EventName.WENT_UNREACHABLE: {_S.RUNNING: _S.RUNNING},
     EventName.CAME_BACK: {_S.RUNNING: _S.RUNNING},
     EventName.STAYED_AWAY: {_S.RUNNING: _S.FAILED},
-    EventName.STOP: {_S.RUNNING: _S.STOPPING},
+    EventName.STOP: {_S.RUNNING: _S.STOPPING, _S.FAILED: _S.STOPPING},
     EventName.START: {_S.STOPPED: _S.REQUESTED},
     EventName.RESIZE: {_S.RUNNING: _S.RESIZING, _S.STOPPED: _S.RESIZING},
     EventName.RETRY: {_S.FAILED: None},

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from nightingale.contract.vocabulary import Status
+from nightingale.domain.deadlines import timed_from
 from nightingale.domain.instance import Instance
 from nightingale.services.clock_steps import ClockSteps
 from nightingale.services.known_instances import KnownInstances
@@ -33,7 +34,10 @@ def fail_overdue(
     """
     deadlines = lifecycle.deadlines
     for instance in known.in_flight():
-        lasted = steps.lasted(f"{instance.id}/{instance.seq}", instance.status_at, now)
+        since = timed_from(instance)
+        if since is None:
+            continue
+        lasted = steps.lasted(f"{instance.id}/{instance.seq}", since, now)
         if lasted < deadlines.of(instance.status) or instance.place not in places:
             continue
         is_queued = False

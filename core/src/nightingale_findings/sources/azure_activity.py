@@ -19,8 +19,25 @@ SOURCE = LogSource(
     service="activitylogs",
     table="azure_activity",
     fields=None,
-    aliases={"OperationNameValue": "operationName", "ActivityStatusValue": "status"},
+    aliases={
+        "OperationName": "operationName",
+        "OperationNameValue": "operationName",
+        "ActivityStatusValue": "status",
+        "ActivitySubstatusValue": "subStatus",
+        "Category": "category",
+        "CategoryValue": "category",
+        "ResourceProviderValue": "resourceProviderName",
+        "ResourceId": "resourceId",
+        "Caller": "caller",
+        "CallerIpAddress": "callerIpAddress",
+        "CorrelationId": "correlationId",
+        "Authorization": "authorization",
+        "Claims": "claims",
+        "Level": "level",
+        "Properties": "properties",
+    },
 )
+"""The other names are the columns of a Log Analytics workspace, which rules written for it use."""
 
 _TEXTS = ("operationName", "status", "subStatus", "category", "resourceProviderName", "eventName", "resourceType")
 _TIMES = ("time", "eventTimestamp", "TimeGenerated", "createdDateTime")
@@ -37,6 +54,7 @@ def _row(event: bytes) -> Row | str:
         return "its time is missing, or no time"
     event_id = id_of(text_at(value, "eventDataId"), event)
     _flatten(value)
+    _fill(value)
     claims = _claims(value)
     person = (
         text_at(value, "caller")
@@ -63,6 +81,27 @@ def _flatten(value: dict[str, Any]) -> None:
                 value[name] = msgspec.json.decode(held)
             except (msgspec.DecodeError, RecursionError):
                 continue
+
+
+def _fill(value: dict[str, Any]) -> None:
+    """Give both forms what only one of them has, where it says nothing else there.
+
+    Rules written elsewhere look for the operation in `properties.message`, where many events of the portal's have it.
+    """
+    operation = value["operationName"]
+    properties = value.setdefault("properties", {})
+    if isinstance(properties, dict) and isinstance(operation, str):
+        properties.setdefault("message", operation)
+    if isinstance(operation, str) and "/" in operation:
+        value.setdefault("resourceProviderName", operation.partition("/")[0])
+    if isinstance(identity := value.get("identity"), dict):
+        for name in ("authorization", "claims"):
+            if name in identity:
+                value.setdefault(name, identity[name])
+    request = value.get("httpRequest")
+    address = request.get("clientIpAddress") if isinstance(request, dict) else None
+    if isinstance(address, str):
+        value.setdefault("callerIpAddress", address)
 
 
 def _claims(value: dict[str, Any]) -> Any:

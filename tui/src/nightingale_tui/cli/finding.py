@@ -91,6 +91,13 @@ def _run(args: argparse.Namespace, console: Console) -> int:
     return status
 
 
+def _settle_project(args: argparse.Namespace, console: Console, connection: Connection) -> None:
+    """Let who is no administrator look at their project's findings, without asking for those of all in vain."""
+    if getattr(args, "project", None) is None and not connection.api.get_me().is_admin:
+        args.project = connection.project()
+        console.note(f"Findings of {args.project}; those of every project are for administrators.")
+
+
 def _page(args: argparse.Namespace, connection: Connection, cursor: str | None = None) -> FindingsOut:
     """Return a page: of one project where that is told, which its auditors may ask for too."""
     state = None if args.state == "all" else args.state or "unresolved"
@@ -114,6 +121,7 @@ def _all(args: argparse.Namespace, connection: Connection) -> FindingsOut:
 
 def _list(args: argparse.Namespace, console: Console) -> int:
     with connect(args, console) as connection:
+        _settle_project(args, console, connection)
         found = _all(args, connection)
         if args.follow:
             _follow(args, console, connection, found)
@@ -238,6 +246,7 @@ def _export(args: argparse.Namespace, console: Console) -> int:
         raise UsageError("Say what to write.", "`--ocsf DIR`, `--ocsf s3://BUCKET/PREFIX` or `--opensearch FILE`.")
     args.state = args.state or "all"
     with connect(args, console) as connection:
+        _settle_project(args, console, connection)
         found = _all(args, connection).findings
         version = connection.api.get_health().version
     written: list[str] = []

@@ -21,7 +21,7 @@ def detail_lines(detail: FindingDetailOut) -> Iterator[str]:
         ("about", words.about(one)),
         ("tier", "" if one.tier is None else str(one.tier)),
         ("group", " ".join(f"{name}={text}" for name, text in one.group.items())),
-        ("seen", f"{words.moment(one.first_seen)} to {words.moment(one.last_seen)}, {one.event_count} events"),
+        ("seen", f"{words.moment(one.first_seen)} to {words.moment(one.last_seen)}, {words.count(one.event_count)}"),
         ("value", "" if one.value is None else f"{one.value:,.10g}"),
         ("ATT&CK", " ".join(one.techniques)),
         ("part of", one.merged_into or ""),

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from nightingale.contract.schemas import ExtendIn, InstanceOut, QuarantineIn, ResizeIn
-from nightingale.contract.vocabulary import Action
+from nightingale.contract.vocabulary import Action, Status
 from nightingale_tui.actions import BY_ACTION, Ask, instance_bindings, may
 from nightingale_tui.controller import Controller
 from nightingale_tui.screens.dialogs import AddressScreen, ConfirmScreen, DeleteScreen, ExtendScreen, WhyScreen
@@ -85,11 +85,11 @@ class InstanceScreen(Screen[None]):
         self.tunnels.open(self, instance)
 
     def _ask_stop(self, instance: InstanceOut) -> None:
-        body = (
-            "Lost: running kernels and everything in memory.\n"
-            "Kept: the home folder. Compute is no longer billed, the disk still is.\n"
-            f"Cost so far: {words.price(instance.cost)}."
-        )
+        lost = "Lost: running kernels and everything in memory."
+        if instance.status is Status.FAILED:
+            lost = "It is not launched again by itself; Start brings it back."
+        kept = "Kept: the home folder. Compute is no longer billed, the disk still is."
+        body = f"{lost}\n{kept}\nCost so far: {words.price(instance.cost)}."
 
         def answered(is_sure: bool | None) -> None:  # noqa: FBT001 - what Textual hands a dialog's callback
             if is_sure:

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Footer, TabbedContent, TabPane
+from textual.widgets import TabbedContent, TabPane
 
 from nightingale.contract.schemas import InstanceOut
 from nightingale.contract.vocabulary import LogSource
@@ -21,6 +21,7 @@ from nightingale_tui.screens.base import InstanceScreen
 from nightingale_tui.tunnels import Tunnels
 from nightingale_tui.widgets.build_words import build_lines
 from nightingale_tui.widgets.facts import stale_words, title_words
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.log_lines import LogLines
 from nightingale_tui.widgets.overview import history_words, overview_words
@@ -67,7 +68,7 @@ class DetailScreen(InstanceScreen):
                 yield LogLines("The Jupyter server has said nothing yet.", id="jupyter-lines")
             with TabPane("5 Reads", id="reads"):
                 yield LogLines("No read of a dataset was recorded yet.", id="reads-lines")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Listen, and read what is new each second."""

@@ -1,4 +1,4 @@
-"""For administrators: the findings, the worst first."""
+"""The findings, the worst first: for administrators, who act on them, and for a project's auditors, who look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input
+from textual.widgets import DataTable, Input
 
 from nightingale.contract.findings import FindingOut
 from nightingale_tui.finding_feed import FindingView, find_finding, next_least, visible_findings
@@ -17,11 +17,12 @@ from nightingale_tui.screens.finding_base import FindingScreens
 from nightingale_tui.widgets.finding_rows import (
     empty_findings,
     finding_columns,
-    finding_facts,
     finding_rows,
     findings_title,
     findings_trouble,
 )
+from nightingale_tui.widgets.finding_words import finding_facts
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.row_table import RowTable
 
@@ -33,7 +34,7 @@ class FindingsScreen(FindingScreens):
         Binding(
             "escape,q", "leave", "Back", id="findings.back", tooltip="Clear the filter, then back to the instances"
         ),
-        Binding("slash", "filter", "Filter", id="findings.filter", tooltip="Show what contains words", key_display="/"),
+        Binding("slash", "filter", "Filter", id="findings.filter", tooltip="Show rows with these words", show=False),
         Binding("s", "least", "Severity", id="findings.least", tooltip="All; from medium, high, critical on"),
         Binding("t", "closed", "Closed", id="findings.closed", tooltip="Closed ones too, or not", show=False),
     ]
@@ -48,7 +49,7 @@ class FindingsScreen(FindingScreens):
         yield RowTable(id="findings")
         yield Line(id="empty")
         yield Line(id="facts")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Listen."""
@@ -56,10 +57,6 @@ class FindingsScreen(FindingScreens):
         self.control.poll()
         self.refreshed()
         self.query_one(RowTable).focus()
-
-    def on_resize(self) -> None:
-        """Choose the columns anew."""
-        self.refreshed()
 
     @property
     def selected(self) -> FindingOut | None:
@@ -76,7 +73,7 @@ class FindingsScreen(FindingScreens):
         if not self.size.width:
             return
         feed, view, width = self.control.feed, self.control.view, self.app.size.width
-        self.query_one("#title", Line).show(findings_title(feed, view, width))
+        self.query_one("#title", Line).show(findings_title(feed, view, width, self.control.project))
         stale = self.query_one("#stale", Line)
         trouble = findings_trouble(feed)
         stale.show(trouble)
@@ -87,13 +84,20 @@ class FindingsScreen(FindingScreens):
         words = empty_findings(feed, view)
         empty.show(words)
         empty.display, table.display = bool(words), not words
-        self.query_one("#facts", Line).show(finding_facts(self.selected))
+        if not words and self.focused is None:
+            self.set_focus(table)  # it could not have the focus while it was hidden
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        one, facts = self.selected, self.query_one("#facts", Line)
+        facts.display = one is not None
+        if one is not None:
+            facts.show(finding_facts(one, self.control.instance_of(one), self.app.size.width))
         self.offer()
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self) -> None:
-        self.query_one("#facts", Line).show(finding_facts(self.selected))
-        self.offer()
+        self._show_facts()
 
     @on(DataTable.RowSelected)
     def _opened(self) -> None:

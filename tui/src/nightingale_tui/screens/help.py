@@ -47,10 +47,14 @@ class HelpScreen(ModalScreen[None]):
 
     def _keys(self) -> Content:
         seen: dict[str, Binding] = {}
+        taken: set[str] = set()
         for node in (self._about, self.app, self._about.focused):
-            for _, binding in node._bindings if node else ():  # noqa: SLF001 - no public way lists what is not offered now
-                if binding.id and binding.description:
+            here = [binding for _, binding in node._bindings] if node else []  # noqa: SLF001 - no public way lists what is not offered now
+            for binding in here:
+                # a key of the screen's own, such as q for back, does not quit there as well
+                if binding.id and binding.description and binding.key not in taken:
                     seen.setdefault(binding.id, binding)
+            taken |= {binding.key for binding in here}
         lines = [
             Content.assemble(
                 (f"{self.app.get_key_display(binding):>8}", "bold"),

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input
+from textual.widgets import DataTable, Input
 
 from nightingale.contract.schemas import InstanceOut
 from nightingale_tui import state
@@ -19,11 +19,11 @@ from nightingale_tui.tunnels import Tunnels
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.facts import empty_words, selection_facts, stale_words, title_words
 from nightingale_tui.widgets.instance_rows import Moment, columns_for, rows_for
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.row_table import Cell, RowTable
 
 _TURN_S = 1.0
-_WIDE = 100
 
 
 class InstancesScreen(InstanceScreen):
@@ -52,7 +52,7 @@ class InstancesScreen(InstanceScreen):
         yield RowTable(id="instances")
         yield Line(id="empty")
         yield Line(id="facts")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Listen to the controller; let the signs of what is in flight turn."""
@@ -68,8 +68,7 @@ class InstancesScreen(InstanceScreen):
         self._changed(None)
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Choose the columns anew; show the palette's key where there is room for it."""
-        self.query_one(Footer).show_command_palette = self.size.width >= _WIDE
+        """Choose the columns anew."""
         self._changed(None)
 
     @property

@@ -9,12 +9,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, TabbedContent, TabPane
+from textual.widgets import TabbedContent, TabPane
 
 from nightingale.contract.schemas import UsageLineOut, UsageOut
 from nightingale_tui.controller import Controller
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.facts import title_words
+from nightingale_tui.widgets.key_line import KeyLine
 from nightingale_tui.widgets.line import Line
 from nightingale_tui.widgets.row_table import Cell, Column, Row, RowTable
 
@@ -92,7 +93,7 @@ class UsageScreen(Screen[None]):
             for at, name in enumerate(_GROUPS, 1):
                 with TabPane(f"{at} By {name}", id=name):
                     yield RowTable(id=f"by-{name}")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Ask for the month, and again now and then while it is looked at."""

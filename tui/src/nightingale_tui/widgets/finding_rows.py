@@ -1,4 +1,4 @@
-"""The findings' columns by the width there is, and one finding in words."""
+"""The list of findings: columns by the width there is, and the lines above and instead of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import datetime
 
 from textual.content import Content
 
-from nightingale.contract.findings import FindingDetailOut, FindingOut, ResponseState, Severity
+from nightingale.contract.findings import FindingOut, FindingState, ResponseState, Severity
 from nightingale_tui import findings as said
 from nightingale_tui.finding_feed import FindingFeed, FindingView, visible_findings
+from nightingale_tui.state import Problem
 from nightingale_tui.widgets import words
 from nightingale_tui.widgets.row_table import Cell, Column, Row
 
@@ -25,37 +26,44 @@ _SIGNS = {
     ResponseState.WITHHELD: "?",
     ResponseState.DISMISSED: "-",
 }
+_STATES = {FindingState.ACKNOWLEDGED: "ack", FindingState.FALSE_ALARM: "false"}
 _WIDE = 106
-_LABEL = 10
+_DROPPED = ("seen", "state", "done", "person")
+"""What a narrow terminal does without, in this order."""
 
 
 def finding_columns(width: int) -> tuple[Column, ...]:
     """Return the columns that fit; the rule takes what is left over."""
     chosen = [
         Column("severity", "SEVERITY", 11),
-        Column("state", "STATE", 12),
+        Column("state", "STATE", 8),
         Column("seen", "SEEN", 8),
-        Column("person", "PERSON", 7),
+        Column("person", "PERSON", 8),
         Column("rule", "RULE", 16),
         Column("done", "ACTION", 12),
     ]
     if width >= _WIDE:
-        chosen[3] = Column("person", "PERSON", 10)
+        chosen[1] = Column("state", "STATE", 12)
+        chosen[3] = Column("person", "PERSON", 12)
         chosen[4:4] = [Column("project", "PROJECT", 12), Column("events", "EVENTS", 7, is_right=True)]
+    for name in _DROPPED:
+        if _SCROLLBAR + sum(column.width + _GAP for column in chosen) > width:
+            chosen = [column for column in chosen if column.key != name]
     free = width - _SCROLLBAR - sum(column.width + _GAP for column in chosen)
     return tuple(Column(one.key, one.title, one.width + max(0, free)) if one.key == "rule" else one for one in chosen)
 
 
 def finding_rows(columns: Sequence[Column], found: Sequence[FindingOut], now: datetime) -> list[Row]:
     """Return a row per finding, keyed by its id."""
-    return [Row(one.id, tuple(_cell(one, column.key, now) for column in columns)) for one in found]
+    return [Row(one.id, tuple(_cell(one, column, now) for column in columns)) for one in found]
 
 
-def _cell(one: FindingOut, key: str, now: datetime) -> Cell:
+def _cell(one: FindingOut, column: Column, now: datetime) -> Cell:
+    state = said.STATES[one.state]
     tone = _TONES.get(one.severity, "") if not one.state.is_closed else "faint"
     cells = {
         "severity": Cell(f"{said.SIGNS[one.severity]:>2} {_SHORT.get(one.severity, one.severity.value)}", tone),
-        "state": Cell(said.STATES[one.state]),
+        "state": Cell(state if len(state) <= column.width else _STATES.get(one.state, state)),
         "seen": Cell(words.ago(one.last_seen, now)),
         "person": Cell(one.person or "-"),
         "project": Cell(one.project or "-"),
@@ -63,7 +71,7 @@ def _cell(one: FindingOut, key: str, now: datetime) -> Cell:
         "rule": Cell(one.rule, "strong"),
         "done": Cell(_done(one)),
     }
-    return cells[key]
+    return cells[column.key]
 
 
 def _done(one: FindingOut) -> str:
@@ -72,23 +80,31 @@ def _done(one: FindingOut) -> str:
     return " ".join(done) or "-"
 
 
-def findings_title(feed: FindingFeed, view: FindingView, width: int) -> Content:
-    """Return how many there are, and how the list is looked at."""
+def findings_title(feed: FindingFeed, view: FindingView, width: int, project: str | None) -> Content:
+    """Return how many there are, and how the list is looked at; of one `project`, or of all."""
     shown = visible_findings(feed, view)
     critical = sum(one.severity is Severity.CRITICAL and not one.state.is_closed for one in feed.findings)
-    filters = [f"from {view.least.value} on"] if view.least is not Severity.INFORMATIONAL else []
+    filters = [_least(view)] if view.least is not Severity.INFORMATIONAL else []
     filters += ["closed ones too"] if view.shows_closed else []
     filters += [f"“{view.words}”"] if view.words else []
-    left = Content.assemble((" Findings ", "bold"), f" {', '.join(filters) or 'open and acknowledged'}")
     more = "+" if feed.is_more else ""
-    right = f"{len(shown)}{more} shown, {critical} critical "
-    return Content.assemble(left, " " * max(1, width - left.cell_length - len(right)), right)
+    right = f" {len(shown)}{more} shown, {critical} critical "
+    of = f"of {project}: " if project is not None else ""
+    how = f"{of}{', '.join(filters) or 'open and acknowledged'}"
+    left = Content.assemble((" Findings ", "bold"), f" {how}").truncate(max(0, width - len(right)), ellipsis=True)
+    return Content.assemble(left, " " * max(0, width - left.cell_length - len(right)), right)
 
 
-def findings_trouble(feed: FindingFeed) -> str:
-    """Return what is wrong with the list or with the scan, or nothing."""
+def _least(view: FindingView) -> str:
+    return "critical only" if view.least is Severity.CRITICAL else f"{view.least.value} and worse"
+
+
+def findings_trouble(feed: FindingFeed, unread: Problem | None = None) -> str:
+    """Return what is wrong with the list, with the events of the one in sight (`unread`), or with the scan."""
     if feed.problem is not None:
         return f" ! The list may be old: {feed.problem.words} {feed.problem.next_step}".rstrip()
+    if unread is not None:
+        return f" ! Its events could not be read: {unread.words} {unread.next_step}".rstrip()
     trouble = said.scan_trouble(feed.scan) if feed.scan is not None else ""
     return f" ! {trouble}" if trouble else ""
 
@@ -96,58 +112,16 @@ def findings_trouble(feed: FindingFeed) -> str:
 def empty_findings(feed: FindingFeed, view: FindingView) -> str:
     """Return what stands where no row does."""
     if feed.fetched_at is None:
-        return "Asking the platform …"
-    if not feed.findings:
-        return "No findings that nobody has closed.\n\nPress t for closed ones."
+        return "Asking the platform …" if feed.problem is None else "The findings could not be read yet."
     if visible_findings(feed, view):
         return ""
-    return "No finding is as the filter says.\n\nEsc clears it."
+    if any(view.shows_closed or not one.state.is_closed for one in feed.findings):
+        return f"No finding is as you asked: {_asked(view)}.\n\nEsc shows them all again."
+    if feed.scan is not None and feed.scan.state != "ok":
+        return "Nothing is open, but nothing new would be found now: see above.\n\nt shows closed ones too."
+    return "There are no findings." if view.shows_closed else "Nothing is open.\n\nt shows closed ones too."
 
 
-def finding_facts(one: FindingOut | None) -> Content:
-    """Return three lines about the row in sight."""
-    if one is None:
-        return Content("\n\n")
-    techniques = f" · ATT&CK {' '.join(one.techniques)}" if one.techniques else ""
-    first = Content.assemble((f" {one.id}  ", "bold"), said.about(one), techniques)
-    return Content("\n").join([first, Content(f" {one.title}"), Content.assemble((f" {one.next_step}", "bold"))])
-
-
-def finding_content(detail: FindingDetailOut, width: int) -> Content:
-    """Return everything about a finding, its events drawn on a line and told beneath it."""
-    one = detail.finding
-    seen = f"{said.moment(one.first_seen)} to {said.moment(one.last_seen)}, {one.event_count:,} events"
-    facts = (
-        ("who", said.about(one)),
-        ("seen", seen),
-        ("rule", f"{one.rule} by {one.author or one.origin}"),
-        ("tier", "" if one.tier is None else str(one.tier)),
-        ("group", " ".join(f"{name}={text}" for name, text in one.group.items())),
-        ("ATT&CK", " ".join(one.techniques)),
-        ("do next", one.next_step),
-        *(("action", f"{said.action(action)} — {action.words}".rstrip(" —")) for action in one.actions),
-        *(
-            ("changed", f"{said.moment(line.at)} {line.actor}: {line.change} {line.note}".rstrip())
-            for line in one.history
-        ),
-    )
-    lines = [
-        Content.assemble((f" {said.severity(one)} ", "bold"), f" {said.STATES[one.state]}  {one.title}"),
-        Content(""),
-        *(Content.assemble((f" {name:<{_LABEL}}", "dim"), text) for name, text in facts if text),
-        Content(""),
-        Content.assemble((f" {'events':<{_LABEL}}", "dim"), f"|{_line(detail, width)}|"),
-        *(Content(f" {_at(event.at)}  {event.actor:<8}  {said.event(event)}") for event in detail.events),
-    ]
-    if detail.events_left_out:
-        lines.append(Content(f" ... and {detail.events_left_out:,} more between them"))
-    return Content("\n").join(lines)
-
-
-def _line(detail: FindingDetailOut, width: int) -> str:
-    room = max(10, width - _LABEL - 6)
-    return said.timeline(detail.finding.first_seen, detail.finding.last_seen, detail.events, room)
-
-
-def _at(at: datetime | None) -> str:
-    return " " * 8 if at is None else f"{at:%H:%M:%S}"
+def _asked(view: FindingView) -> str:
+    asked = [_least(view)] if view.least is not Severity.INFORMATIONAL else []
+    return ", ".join([*asked, *([f"with “{view.words}”"] if view.words else [])])
