@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,7 @@ from nightingale_findings.engine import Engine, FailedRule, locked, opened
 from nightingale_findings.firing import Firing
 from nightingale_findings.sources.clouds import CLOUDS
 from nightingale_findings.sources.set_aside import Loaded
+from nightingale_findings.sources.staging import AGAIN
 from nightingale_findings.sources.wide import Progress
 
 
@@ -68,6 +69,11 @@ def _run(
 ) -> tuple[tuple[Found, ...], tuple[FailedRule, ...]]:
     engine = Engine(connection, rules_of(source, (rules,)), [CLOUDS[source].SOURCE])
     firings = engine.run()
-    found = [Found(engine.rules[firing.rule], firing) for firing in firings]
+    found = [Found(engine.rules[firing.rule], _with_ids_of_the_log(firing)) for firing in firings]
     found.sort(key=lambda one: (one.firing.first_seen, one.rule.name))
     return tuple(found), engine.failed
+
+
+def _with_ids_of_the_log(firing: Firing) -> Firing:
+    """Return the firing with the ids as the log has them, where two events had one."""
+    return replace(firing, event_ids=tuple(dict.fromkeys(one.partition(AGAIN)[0] for one in firing.event_ids)))

@@ -3,12 +3,16 @@
 import gzip
 import json
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nightingale_findings.compiled import CompiledRules
 from nightingale_findings.engine import opened
+from nightingale_findings.rules import shipped
+from nightingale_findings.scanning import scan
 from nightingale_findings.sources import cloudtrail
 from nightingale_findings.sources.set_aside import MOST_TOLD, Loaded
 
@@ -57,6 +61,11 @@ SHAPES = {
     "Splunk's fields": b"\n".join(as_bytes({"preview": False, "result": e}) for e in (ONE, TWO)),
     "Splunk's raw": b"\n".join(as_bytes({"result": {"_raw": json.dumps(e)}}) for e in (ONE, TWO)),
     "CloudTrail Lake": as_bytes([{"eventData": e} for e in (ONE, TWO)]),
+    "CloudWatch's events": as_bytes({"events": [{"timestamp": 1, "message": json.dumps(e)} for e in (ONE, TWO)]}),
+    "Splunk's results": as_bytes({"results": [{"_raw": json.dumps(e)} for e in (ONE, TWO)]}),
+    "Elasticsearch's originals": as_bytes(
+        [{"_source": {"event": {"original": json.dumps(e)}, "@timestamp": "x"}} for e in (ONE, TWO)]
+    ),
 }
 
 
@@ -179,3 +188,45 @@ def test_a_file_of_a_gigabyte_in_one_line_takes_little_memory(tmp_path: Path) ->
     loaded = cloudtrail.load(opened(), [tmp_path])
     assert (loaded.events, loaded.set_aside_count) == (0, 1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB
+
+
+TIMES = (
+    "2026-03-02T09:00:00", "2026-03-02 09:00:00.000000000", "2026-03-02 09:00:00 UTC", "2026-03-02T10:00:00+01:00",
+    "Mar 2, 2026, 9:00:00 AM", "Mar 02, 2026 09:00:00 AM", "Mar 2, 2026 @ 09:00:00.000", "03/02/2026 09:00:00",
+    "1772442000", 1772442000, 1772442000000,
+)  # fmt: skip
+
+
+def test_times_as_tables_print_them_are_the_same_time(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(as_bytes([event(n, eventTime=time) for n, time in enumerate(TIMES)]))
+    connection = opened()
+    loaded = cloudtrail.load(connection, [tmp_path])
+    assert (loaded.events, loaded.set_aside_count) == (len(TIMES), 0), loaded.set_aside
+    assert connection.execute('SELECT DISTINCT "at" FROM cloudtrail').fetchall() == [(datetime(2026, 3, 2, 9),)]  # noqa: DTZ001 - DuckDB's are without
+
+
+@pytest.mark.parametrize("time", ["REDACTED", None, "", 5, 10**30, "99/99/2026 09:00:00", True, {}])
+def test_what_is_no_time_is_set_aside(tmp_path: Path, time: Any) -> None:
+    loaded, ids = load(tmp_path, as_bytes([event(1, eventTime=time), TWO]))
+    assert (loaded.events, loaded.set_aside_count, ids) == (1, 1, {"e2"})
+
+
+def test_events_that_only_share_an_id_are_all_read_and_a_second_copy_is_not(tmp_path: Path) -> None:
+    other, later = (
+        event(1, eventName="StopLogging", eventSource="cloudtrail.amazonaws.com"),
+        event(1, eventTime="2026-03-02T09:00:01Z"),
+    )
+    loaded, _ = load(tmp_path, as_bytes([ONE, other]), as_bytes(later), as_bytes([later, other, ONE]))
+    assert (loaded.events, loaded.duplicates, loaded.set_aside_count) == (3, 3, 0)
+    stopped = CompiledRules(digest="", rules=tuple(one for one in shipped().rules if one.name == "trail_stopped"))
+    found = scan("cloudtrail", [tmp_path], stopped).found
+    assert [(one.rule.name, one.firing.event_ids) for one in found] == [("trail_stopped", ("e1",))]
+
+
+def test_events_that_share_an_id_in_a_later_load_are_told_apart_too(tmp_path: Path) -> None:
+    connection = opened()
+    for number, content in enumerate((ONE, event(1, eventName="StopLogging"), ONE)):
+        file = tmp_path / f"{number}.json"
+        file.write_bytes(as_bytes(content))
+        cloudtrail.load(connection, [file])
+    assert connection.execute("SELECT count(*), count(DISTINCT event_id) FROM cloudtrail").fetchall() == [(2, 2)]

@@ -73,3 +73,25 @@ def test_an_access_list_for_everybody_is_public() -> None:
 @pytest.mark.parametrize("event", [b"[", b"5", b"{}", b'{"requestParameters": 5}', b'{"requestParameters": null}'])
 def test_what_cannot_be_looked_into_stays_as_it_was(event: bytes) -> None:
     assert with_outsiders(event) == event
+
+
+@pytest.mark.parametrize(("home", "other"), [("ACCOUNT_7F02-11AA", "ACCOUNT_90BC-4D3E"), ("acct-1", "acct-2")])
+def test_names_in_place_of_accounts_are_told_from_the_own_one(home: str, other: str) -> None:
+    def outside(**asked: Any) -> list[str]:
+        event = {"eventName": "PutBucketPolicy", "recipientAccountId": home, "requestParameters": asked}
+        found: list[str] = msgspec.json.decode(with_outsiders(json.dumps(event).encode()))["nightingale"][
+            "outsideAccounts"
+        ]
+        return found
+
+    trust = policy({"AWS": [f"arn:aws:iam::{home}:ROLE_1", f"arn:aws:iam::{other}:ROLE_2"]})
+    assert outside(bucketPolicy=trust) == [other]
+    assert outside(launchPermission={"add": {"items": [{"userId": other}, {"userId": home}]}}) == [other]
+    assert outside(bucketPolicy=policy({"AWS": "arn:aws:iam::cloudfront:user/origin"})) == []
+    assert outside(valuesToAdd=["all"]) == []
+
+
+@pytest.mark.parametrize("own", [["x"], {}, 5, None])
+def test_an_account_that_is_no_text_does_not_stop_it(own: Any) -> None:
+    event = {"recipientAccountId": own, "requestParameters": {"valuesToAdd": [OTHER]}}
+    assert OTHER in with_outsiders(json.dumps(event).encode()).decode()

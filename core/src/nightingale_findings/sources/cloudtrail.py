@@ -34,7 +34,18 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
-_WRAPPERS = ("CloudTrailEvent", "detail", "eventData", "eventJson", "result", "_raw", "_source", "event", "message")
+_WRAPPERS = (
+    "CloudTrailEvent",
+    "detail",
+    "eventData",
+    "eventJson",
+    "result",
+    "_raw",
+    "_source",
+    "event",
+    "original",
+    "message",
+)
 _DIGEST = (b'"digestS3Object"', b'"digestStartTime"')
 """Digests lie beside the logs as delivered; they hold no events."""
 
@@ -65,7 +76,7 @@ def _lenient(event: bytes) -> _Head:
     names = _Identity.__struct_fields__
     return _Head(
         eventName=text_at(value, "eventName"),
-        eventTime=text_at(value, "eventTime"),
+        eventTime=str(value.get("eventTime")) if isinstance(value, dict) else None,
         eventID=text_at(value, "eventID"),
         userIdentity=_Identity(**{name: text_at(value, "userIdentity", name) for name in names}),
     )

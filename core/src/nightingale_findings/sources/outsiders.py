@@ -2,6 +2,8 @@
 
 A policy names accounts; whether one of them is a stranger depends on whose account it is. So events that share
 something get one object more, `nightingale`: `outsideAccounts` (twelve digits each), `hasOutsiders`, `isPublic`.
+Logs that were published have names in place of account ids (`ACCOUNT_7F02`): where the event's own account has such
+a name, another of the same shape is a stranger too.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ NAMES = frozenset(
     }
 )
 _ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
-_IN_ARN = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::(\d{12}):")
+_IN_ARN = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::([A-Za-z0-9_-]{4,64}):")
+_VARYING = re.compile(r"[0-9A-Fa-f]+")
 _PEOPLE_KEYS = frozenset({"aws", "federated", "principal", "granteeprincipal"})
 _SHARED_KEYS = frozenset(
     {"userid", "add", "valuestoadd", "accountidstoadd", "principals", "principal", "peerownerid", "account", "group"}
@@ -86,9 +89,11 @@ def with_outsiders(event: bytes) -> bytes:
         return event
     asked = value["requestParameters"]
     identity = value.get("userIdentity")
-    home = {value.get("recipientAccountId"), identity.get("accountId") if isinstance(identity, dict) else None}
+    own = (value.get("recipientAccountId"), identity.get("accountId") if isinstance(identity, dict) else None)
+    home = {name for name in own if isinstance(name, str) and name}
+    shapes = {_shape(name) for name in home if not _ACCOUNT.fullmatch(name)}
     people = sorted({text for text in _principals(asked) if text})
-    accounts = {found for text in people for found in _account_of(text)} - home - _BALANCERS
+    accounts = {found for text in people for found in _account_of(text, shapes)} - home - _BALANCERS
     written = msgspec.json.encode(asked).decode()
     is_public = _is_public(people) or any(group in written for group in _PUBLIC_GROUPS)
     value["nightingale"] = {
@@ -99,8 +104,14 @@ def with_outsiders(event: bytes) -> bytes:
     return msgspec.json.encode(value)
 
 
-def _account_of(text: str) -> list[str]:
-    return _IN_ARN.findall(text) or (_ACCOUNT.findall(text) if _ACCOUNT.fullmatch(text) else [])
+def _account_of(text: str, shapes: set[str]) -> list[str]:
+    """Return the accounts that a principal names: twelve digits, or a name put in their place of one of `shapes`."""
+    named = _IN_ARN.findall(text) or [text]
+    return [name for name in named if _ACCOUNT.fullmatch(name) or _shape(name) in shapes]
+
+
+def _shape(name: str) -> str:
+    return _VARYING.sub("0", name)
 
 
 def _is_public(people: list[str]) -> bool:

@@ -27,7 +27,7 @@ _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BOM = b"\xef\xbb\xbf"
 
 _SKIP = re.compile(rb"[\s,\]\}\x1e]*")
-_CONTAINER = re.compile(rb'(?:\{\s*"(?:Records|records|Events)"\s*:\s*)?\[')
+_CONTAINER = re.compile(rb'(?:\{\s*"(?:[Rr]ecords|[Ee]vents|logs|results)"\s*:\s*)?\[')
 _OUTSIDE = re.compile(rb'["{}\[\]]')
 _INSIDE = re.compile(rb'["\\]')
 _NEXT_VALUE = re.compile(
@@ -42,6 +42,9 @@ class _Container(msgspec.Struct):
     records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
     Events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
     value: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    logs: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    results: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -91,7 +94,7 @@ def _taken_apart(data: bytes) -> list[bytes] | None:
         return [data]
     except _BROKEN:
         return None
-    for parts in (held.Records, held.records, held.Events, held.value):
+    for parts in (held.Records, held.records, held.Events, held.value, held.events, held.logs, held.results):
         if isinstance(parts, list):
             return [bytes(part) for part in parts]
     return [data]

@@ -16,6 +16,8 @@ import duckdb
 from nightingale_findings.logsource import STANDARD, LogSource
 from nightingale_findings.sources.set_aside import Asides, Loaded
 
+AGAIN = "#again:"
+"""Between an id and what tells its event from another of the same id: published logs have such ids."""
 _BETWEEN = "\x1f"
 _MOST_STAGED = 100_000
 _MOST_BYTES = 256 << 20
@@ -130,6 +132,7 @@ class Staging:
             for _ in range(bad[0] if bad else 0):
                 self._asides.add("", None, "it is not valid JSON", str(bad[1] if bad else "").encode())
             self._connection.execute("""DELETE FROM "_staged" WHERE NOT json_valid("raw")""")
+            self._tell_apart()
         before = self._count()
         staged = self._connection.execute('SELECT count(*) FROM "_staged"').fetchone()
         own = ", ".join(f'TRY_CAST("{name}" AS {kind}) AS "{name}"' for name, kind in self._own.items())
@@ -146,6 +149,22 @@ class Staging:
         self.added += added
         self.duplicates += (staged[0] if staged else 0) - added
 
+    def _tell_apart(self) -> None:
+        """Give an event that only has the id of another, at another time or of another name, an id of its own."""
+        self._connection.execute(
+            f"""WITH again AS (
+                    SELECT "event_id" FROM "_staged" GROUP BY ALL HAVING count(*) > 1
+                    UNION SELECT "event_id" FROM "_staged" SEMI JOIN "{self._source.table}" USING ("event_id")
+                ), known AS (
+                    SELECT "event_id", {_SAID}, 0 AS "_n" FROM "{self._source.table}" SEMI JOIN again USING ("event_id")
+                    UNION ALL SELECT "event_id", {_SAID}, "_n" FROM "_staged" SEMI JOIN again USING ("event_id")
+                ), first AS (SELECT "event_id", arg_min(said, "_n") AS said FROM known GROUP BY "event_id")
+                UPDATE "_staged" AS s SET "event_id" = s."event_id" || $again || known.said FROM first, known
+                WHERE s."event_id" = known."event_id" AND s."_n" = known."_n"
+                AND first."event_id" = known."event_id" AND known.said <> first.said""",  # noqa: S608 - names of ours
+            {"again": AGAIN},
+        )
+
     def _count(self) -> int:
         found = self._connection.execute(
             f'SELECT count(*) FROM "{self._source.table}"'  # noqa: S608 - a name of ours
@@ -154,4 +173,5 @@ class Staging:
 
 
 _NOTHING = "\\N"
+_SAID = """CAST("at" AS TIMESTAMP) || ' ' || coalesce(json_extract_string("raw", '$.eventName'), '') AS said"""
 _KINDS: Sequence[str] = ("VARCHAR", "TIMESTAMP", "VARCHAR", "VARCHAR", "VARCHAR")

@@ -27,6 +27,13 @@ _MOST_WRAPPERS = 4
 _LOOKED_AT = 2048
 """Bytes in which a wrapper's key stands, if there is one."""
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?\d*(Z|[+-]\d\d:?\d\d)?$")
+_EPOCH = re.compile(r"\d{10}(\.\d+)?|\d{13}")
+_MILLISECONDS = 100_000_000_000
+_FORMS = (
+    "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%b %d, %Y %I:%M:%S %p", "%b %d, %Y, %I:%M:%S %p",
+    "%b %d, %Y @ %H:%M:%S.%f", "%B %d, %Y, %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y, %I:%M:%S %p", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d",
+)  # fmt: skip
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 
 
@@ -120,16 +127,40 @@ def _any_of(names: tuple[str, ...]) -> re.Pattern[bytes]:
 
 
 def time_of(text: object) -> datetime | None:
-    """Return the time, aware, or None. A time without a zone is UTC, as the clouds' are."""
-    found = _PLAIN_TIME.match(text) if isinstance(text, str) else None
-    if found is None or not isinstance(text, str):
-        return None
+    """Return the time, aware, or None. A time without a zone is UTC, as the clouds' are.
+
+    Besides what the clouds write, what tables and dashboards make of it is read: `... UTC`, `Mar 2, 2026 9:00:00 AM`,
+    `03/02/2026 09:00:00` (the month first), seconds or milliseconds since 1970.
+    """
+    plain = text if isinstance(text, str) else ""
+    found = _PLAIN_TIME.match(plain)
+    if found is None:
+        return _time_of_table(text)
     try:
-        at = datetime.fromisoformat(f"{text[:19]}{(found[1] or '')[:7]}{found[2] or ''}")
+        at = datetime.fromisoformat(f"{plain[:19]}{(found[1] or '')[:7]}{found[2] or ''}")
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return at if _FIRST_YEAR < at.year <= _LAST_YEAR else None
+
+
+def _time_of_table(value: object) -> datetime | None:
+    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    try:
+        if _EPOCH.fullmatch(text):
+            whole = float(text)
+            at = datetime.fromtimestamp(whole / 1000 if whole >= _MILLISECONDS else whole, UTC)
+            return at if _FIRST_YEAR < at.year <= _LAST_YEAR else None
+    except (ValueError, OverflowError, OSError):
+        return None
+    text = text.removesuffix("UTC").removesuffix("GMT").strip()
+    for form in _FORMS:
+        try:
+            at = datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        return at if _FIRST_YEAR < at.year <= _LAST_YEAR else None
+    return None
 
 
 def id_of(found: object, event: bytes) -> str:
