@@ -243,9 +243,8 @@ def test_stop_ends_a_relaunch_that_waits_and_start_brings_it_back() -> None:
     life.wait(timedelta(hours=1))
     assert not life.look()
     life.apply(Event(EventName.BUILD_SUCCEEDED, ACTOR))
-    assert life.instance.status is Status.STOPPED
     life.command(EventName.START)
-    assert life.instance.status is Status.REQUESTED
+    assert [entry.after for entry in life.history[-3:]] == [Status.STOPPING, Status.STOPPED, Status.REQUESTED]
 
 
 def test_only_what_waits_to_be_launched_again_can_be_stopped_once_it_failed() -> None:
