@@ -22,7 +22,7 @@ from nightingale.ports.scanner import Scanned
 from nightingale_findings.compiled import CompiledRules
 from nightingale_findings.rules import shipped
 
-pytestmark = pytest.mark.slow  # a database in a file for each, and 195 rules
+pytestmark = pytest.mark.slow  # a database in a file for each, and 208 rules
 
 DECOY_KEY = "AKIADECOYDECOY234567"
 RULES = shipped()
