@@ -65,6 +65,12 @@ def test_lists_of_whom_to_add_count_and_those_of_whom_to_remove_do_not() -> None
     assert told("ModifyDocumentPermission", accountIdsToAdd=["all"]) == ([], "true")
 
 
+def test_a_share_with_the_own_account_is_one_with_another_that_got_its_number() -> None:
+    own = {"add": {"items": [{"userId": HOME}]}}
+    assert told("ModifyImageAttribute", launchPermission=own) == ([HOME], "false")
+    assert told("ModifyDBSnapshotAttribute", valuesToAdd=[HOME]) == ([HOME], "false")
+
+
 def test_an_access_list_for_everybody_is_public() -> None:
     grant = {"Grantee": {"URI": "http://acs.amazonaws.com/groups/global/AllUsers"}, "Permission": "READ"}
     assert told("PutBucketAcl", AccessControlPolicy={"AccessControlList": {"Grant": [grant]}}) == ([], "true")

@@ -76,6 +76,8 @@ _BALANCERS = frozenset(
 )  # fmt: skip
 """Amazon's own accounts from which load balancers write their logs into buckets, one a region, as its pages name them
 (they stand in policies of ordinary buckets)."""
+_NEVER_TO_ONESELF = frozenset(name for name in NAMES if name.startswith("Modify"))
+"""Nobody shares an image with the own account: where it looks so, one number was put in place of every account."""
 _MOST = 20
 
 
@@ -93,7 +95,9 @@ def with_outsiders(event: bytes) -> bytes:
     home = {name for name in own if isinstance(name, str) and name}
     shapes = {_shape(name) for name in home if not _ACCOUNT.fullmatch(name)}
     people = sorted({text for text in _principals(asked) if text})
-    accounts = {found for text in people for found in _account_of(text, shapes)} - home - _BALANCERS
+    accounts = {found for text in people for found in _account_of(text, shapes)} - _BALANCERS
+    if value.get("eventName") not in _NEVER_TO_ONESELF:
+        accounts -= home
     written = msgspec.json.encode(asked).decode()
     is_public = _is_public(people) or any(group in written for group in _PUBLIC_GROUPS)
     value["nightingale"] = {
