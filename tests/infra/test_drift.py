@@ -16,6 +16,8 @@ from infra.local_place import LocalPlace, make_image, needs_sandbox
 from nightingale.contract.images import Drift, DriftedFile, ImageCheck, ImageCheckSpec
 from nightingale_build.launcher.drift import Check
 
+pytestmark = pytest.mark.slow  # each packs an environment and reads all of it
+
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:

@@ -384,11 +384,11 @@ def test_address_door_tokens_and_codes_are_those_of_the_latest_start(account: Ac
         machines.admit(INSTANCE, HASH, START)
     account.start("i-1")
     account.now += 11
-    assert machines.address(INSTANCE) == "tcp:10.0.1.23:8888"
+    assert (machines.address(INSTANCE), machines.home(INSTANCE)) == ("tcp:10.0.1.23:8888", None)
     assert machines.token(INSTANCE) == "3" * 64
     assert machines.door(INSTANCE) == Door(certificate="certificate", key="key")
     assert machines.own_token_hash(INSTANCE, is_shipper=False) == "1" * 64
-    account.start("i-1", generation=2, shipper_token_hash="4" * 64)
+    account.start("i-1", generation=2, shipper_token_hash="4" * 64, home=HomeReport(used_bytes=5, limit_bytes=9))
     assert machines.own_token_hash(INSTANCE, is_shipper=True) == "4" * 64
     machines.admit(INSTANCE, HASH, START + timedelta(seconds=30))
     assert account.starts.admitted == [(INSTANCE, HASH, START + timedelta(seconds=30))]
@@ -396,9 +396,5 @@ def test_address_door_tokens_and_codes_are_those_of_the_latest_start(account: Ac
         machines.admit(INSTANCE, "../x", START)
     with pytest.raises(MachineUnavailableError, match="stays on its machine"):
         machines.read_log(INSTANCE, 0, 10)
-    assert (machines.home(INSTANCE), machines.image_check(INSTANCE)) == (None, None)
-    account.start("i-1", generation=2, home=HomeReport(used_bytes=5, limit_bytes=9, is_full=True))
-    account.now += 11
-    assert machines.home(INSTANCE) == HomeSeen(5, 9, is_full=True)
-    assert machines.home("../x") is None
+    assert (machines.home(INSTANCE), machines.image_check(INSTANCE)) == (HomeSeen(5, 9), None)
     assert "certificate" not in repr(machines.door(INSTANCE))

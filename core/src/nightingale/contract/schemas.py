@@ -1158,7 +1158,7 @@ class CloudLogIn(In, frozen=True):
         Meta(
             min_length=1,
             max_length=1024,
-            pattern=r"^[^\x00-\x1f]+$",
+            pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)",
             description=(
                 "where its files lie: an absolute path on the machine that scans, or s3://BUCKET/PREFIX for a platform "
                 "in AWS; with all folders below"
