@@ -22,7 +22,7 @@ from doubles.platforms import FakePlatform
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(220)]
 
 CONFIGURATION = """
 color = false
@@ -64,7 +64,7 @@ def play(
     command = [str(SCHEMATHESIS), "--config-file", str(file), "run", f"{server.url}/openapi.json", "--seed", "7", *more]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "NIGHTINGALE_TEST_TOKEN": token}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=110, check=False, cwd=folder, env=environment
+        command, capture_output=True, text=True, timeout=200, check=False, cwd=folder, env=environment
     )
 
 
