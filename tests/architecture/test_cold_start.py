@@ -142,6 +142,22 @@ def test_paginators_fetch_their_query_language_when_they_need_it() -> None:
     assert "jmespath" in loaded_after(PATHS_LATER, SETTINGS)
 
 
+VERSIONS_LATER = """
+import nightingale.adapters.dynamodb_items
+import sys
+assert not {"importlib.metadata", "zipfile"} & set(sys.modules)
+import urllib3, urllib3.http2
+assert urllib3.http2.version("urllib3") == urllib3.__version__
+import importlib.metadata
+assert importlib.metadata.version("urllib3") == urllib3.__version__
+assert importlib.metadata.entry_points()
+"""
+
+
+def test_versions_of_packages_are_looked_up_by_who_asks_for_them() -> None:
+    assert "importlib" in loaded_after(VERSIONS_LATER, SETTINGS)
+
+
 @pytest.mark.parametrize("program", [IMPORT, "import nightingale_tui.cli.main"], ids=["api", "command line"])
 def test_msgspec_comes_without_typing_extensions(program: str) -> None:
     loaded = loaded_after(program, {})
