@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-RUNS = 15
+RUNS = 41
 
 
 @dataclass(frozen=True)
