@@ -49,7 +49,8 @@ def run(folders: Folders) -> None:
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
     )
-    scanning = platform.scanning(EveryScanner(scanner, _clouds(folders, platform, rules)))
+    clouds = _clouds(folders, platform, rules)
+    scanning = platform.scanning(EveryScanner(scanner, clouds))
     try:
         while not stop.is_set():
             began, used = time.monotonic(), time.process_time()
@@ -58,6 +59,7 @@ def run(folders: Folders) -> None:
             stop.wait(max(EVERY_S - took, min(cost * _REST, _LONGEST_REST_S)))
     finally:
         scanner.close()
+        clouds.close()
 
 
 def _clouds(folders: Folders, platform: Platform, rules: RulesInForce) -> CloudScanners:

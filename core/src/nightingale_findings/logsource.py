@@ -58,6 +58,12 @@ class LogSource:
                 return field
 
     @property
+    def columns(self) -> dict[str, FieldType]:
+        """Return every column of its table: the standard ones, then its fields, or `raw` of a wide source."""
+        own = {"raw": FieldType.TEXT} if self.fields is None else self.fields
+        return dict.fromkeys(STANDARD, FieldType.TEXT) | {"at": FieldType.TIME} | dict(own)
+
+    @property
     def is_wide(self) -> bool:
         """Whether rules may name any path of the event."""
         return self.fields is None

@@ -158,7 +158,9 @@ def test_a_folder_that_is_not_there_is_told_and_the_other_logs_are_scanned(cloud
     clouds.access.rmdir()
     scanned = clouds.scanner.scan()
     assert scanned.firings
-    assert scanned.unread == (f"s3_access in {clouds.access}: there is no folder {clouds.access}",)
+    assert scanned.unread == (
+        f"s3_access in {clouds.access}: there is no such folder: make it, or take it out of findings.logs",
+    )
     clouds.access.mkdir()
     assert clouds.scanner.scan().unread == ()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,8 +54,10 @@ class CloudScanner:
     clock: Clock
     kept_file: KeptFile | None = None
     """Where the database outlives this process's disk, if it has to."""
-    _seen: dict[str, dict[str, str]] | None = None
+    _seen: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The marks of files by log and name, as the database has them."""
     _digest: str | None = None
+    """Of the rules it was last opened with; None: it has to be opened to know anything."""
     _open: _Open | None = None
     _is_news: bool = False
 
@@ -95,13 +97,13 @@ class CloudScanner:
     def _forget(self) -> None:
         """Begin the next scan from what is kept."""
         self.close()
-        self._seen, self._digest, self._is_news = None, None, False
+        self._digest, self._is_news = None, False
         if self.kept_file is not None:
             self.kept_file.drop()
 
     def _scan(self, logs: list[WatchedLog]) -> Scanned:
         rules = self.rules()
-        if self._seen is None or self._digest != rules.digest:
+        if self._digest != rules.digest:
             self._opened(rules)
         with ExitStack() as stack:
             brought, unread = self._brought(logs, stack)
@@ -125,7 +127,7 @@ class CloudScanner:
         brought, unread = [], []
         for log in logs:
             try:
-                brought.append((log.log, stack.enter_context(log.bring(self._known(log.log)))))
+                brought.append((log.log, stack.enter_context(log.bring(self._seen.get(log.log, {})))))
             except Exception as error:
                 if not _is_outside(error):
                     raise
@@ -145,22 +147,14 @@ class CloudScanner:
         for line in loaded.set_aside:
             _LOG.warning("something of a cloud's log was set aside: %s", line.why, extra={"source": self.source})
         for log, one in brought:
-            marks = {name: mark for name, mark in self._known(log).items() if name not in one.gone}
-            self._seen_now()[log] = marks | {file.name: file.mark for file in one.files}
+            marks = {name: mark for name, mark in self._seen.get(log, {}).items() if name not in one.gone}
+            self._seen[log] = marks | {file.name: file.mark for file in one.files}
         return loaded.events, loaded.set_aside_count
 
     @property
     def _staging(self) -> Path:
         """The only folder that DuckDB reaches beside its own files."""
         return self.database.with_suffix(".staging")
-
-    def _seen_now(self) -> dict[str, dict[str, str]]:
-        if self._seen is None:
-            self._seen = {}
-        return self._seen
-
-    def _known(self, log: str) -> dict[str, str]:
-        return self._seen_now().get(log, {})
 
     def _opened(self, rules: CompiledRules) -> _Open:
         """Return the open database with the engine of these rules, and know the files it has seen."""
@@ -225,6 +219,8 @@ def _is_outside(error: Exception) -> bool:
 def _words(error: Exception) -> str:
     if isinstance(error, OvertakenError):
         return f"{error}: two scans run at once, the next one goes on from it"
+    if isinstance(error, PermissionError):
+        return f"{error.filename} may not be read by the platform's account: let it, with all folders below"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'a file'}"
+        return f"{error.strerror}: {error.filename or 'a file'}. It is tried again"
     return words_of(error, "it could not be read") if is_aws_error(error) else first_line(error)

@@ -48,7 +48,7 @@ class WatchedFolder:
     def bring(self, known: Mapping[str, str]) -> Iterator[Brought]:
         """Yield what is not `known` (marks by name). Raises OSError when the folder, or one below, cannot be read."""
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {self.folder}")
+            raise FileNotFoundError("there is no such folder: make it, or take it out of findings.logs")
         yield self._look(known)
 
     def _look(self, known: Mapping[str, str]) -> Brought:

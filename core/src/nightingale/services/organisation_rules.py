@@ -88,7 +88,7 @@ class OrganisationRules:
         detail = {"rules": str(len(rules)), "digest": asked.digest}
         tag = AuditTag.RULES_UPLOADED.value
         self.audit.append(AuditEvent(PLATFORM_STREAM, now, tag, principal.name, "cluster", detail))
-        shelf.note(replace(known, is_whole=True, uploaded_at=now, count=len(rules)), version)
+        shelf.note(replace(known, is_whole=True, uploaded_at=now), version)
         return RulesTakenOut(digest=asked.digest, is_whole=True)
 
     def page(self, cursor: str | None, limit: int) -> OwnRulesOut:

@@ -35,7 +35,6 @@ class RuleSet:
     parts: int
     uploaded_at: datetime
     is_whole: bool = False
-    count: int = 0
 
 
 @dataclass(frozen=True)

@@ -165,9 +165,7 @@ class _Looked:
 
 def _create(connection: duckdb.DuckDBPyConnection, source: LogSource) -> None:
     """Make the source's table, without a row."""
-    kinds = {name: "TIMESTAMP" if name == "at" else "VARCHAR" for name in STANDARD}
-    kinds |= {"raw": "VARCHAR"} if source.is_wide else {name: one.value for name, one in (source.fields or {}).items()}
-    columns = ", ".join(f"{named(name)} {kind}" for name, kind in kinds.items())
+    columns = ", ".join(f"{named(name)} {kind.value}" for name, kind in source.columns.items())
     connection.execute(f"CREATE TABLE {named(source.table)} ({columns})")
 
 

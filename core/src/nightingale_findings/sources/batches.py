@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightingale_findings.logsource import STANDARD, FieldType, LogSource
+from nightingale_findings.logsource import LogSource
 from nightingale_findings.sources.clouds import CLOUDS
 from nightingale_findings.sources.own_tables import BATCH, next_batch
 from nightingale_findings.sources.set_aside import Loaded
@@ -40,9 +40,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection, source: LogSource) -> N
 
     `nightingale_batches` is of `own_tables`.
     """
-    kinds = dict.fromkeys(STANDARD, FieldType.TEXT) | {"at": FieldType.TIME} | dict(source.fields or {})
-    kinds |= {"raw": FieldType.TEXT} if source.is_wide else {}
-    columns = ", ".join(f'"{name}" {kind.value}' for name, kind in kinds.items())
+    columns = ", ".join(f'"{name}" {kind.value}' for name, kind in source.columns.items())
     connection.execute(f'CREATE TABLE IF NOT EXISTS "{source.table}" ({columns}, {BATCH} BIGINT)')
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_SEEN}")
 

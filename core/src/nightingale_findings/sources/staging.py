@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,11 +47,8 @@ class Staging:
         """Make the table if it is not there. Lines go through `folder`, else through the system's temporary one."""
         self._folder = folder
         self._connection, self._source, self._asides = connection, source, asides
-        own = (
-            {"raw": "VARCHAR"} if source.fields is None else {name: kind.value for name, kind in source.fields.items()}
-        )
-        self._own = own
-        columns = ", ".join(f'"{name}" {kind}' for name, kind in (*zip(STANDARD, _KINDS, strict=True), *own.items()))
+        self._own = {name: kind.value for name, kind in source.columns.items() if name not in STANDARD}
+        columns = ", ".join(f'"{name}" {kind.value}' for name, kind in source.columns.items())
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{source.table}" ({columns})')
         self._file: IO[str] | None = None
         self._rows = self._bytes = 0
@@ -174,4 +170,3 @@ class Staging:
 
 _NOTHING = "\\N"
 _SAID = """CAST("at" AS TIMESTAMP) || ' ' || coalesce(json_extract_string("raw", '$.eventName'), '') AS said"""
-_KINDS: Sequence[str] = ("VARCHAR", "TIMESTAMP", "VARCHAR", "VARCHAR", "VARCHAR")
