@@ -22,7 +22,7 @@ from nightingale.ports.builder import BuildSeen
 from nightingale.ports.prober import Activity, ProbeOutcome
 from nightingale_local import metrics
 from nightingale_local.api_host import make_server
-from nightingale_local.child import log_to
+from nightingale_local.child import LogFile, log_to
 from nightingale_local.container import local_platform
 from nightingale_local.counting import CountingProber, LoggedBuilder
 from nightingale_local.folders import Folders, Settings, write_json
@@ -151,6 +151,18 @@ def test_a_log_is_json_lines_in_a_file_that_is_cut_over(tmp_path: Path) -> None:
     assert (line["message"], line["build_id"], line["seconds"]) == ("build ended", "b-0123456789", 1.5)
     assert (line["process"], line["level"], line["path"]) == ("api", "info", str(tmp_path))
     assert datetime.fromisoformat(line["at"]).utcoffset() == timedelta(0)
+
+
+def test_a_full_log_is_put_aside_and_the_one_before_it_goes(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "api.log", maxBytes=50, backupCount=1, encoding="utf-8")
+    logger = logging.Logger("of this test")  # noqa: LOG001 - one that no other test can see
+    logger.addHandler(log)
+    for number in range(5):
+        logger.warning("line %d of thirty characters....", number)
+    log.close()
+    assert (tmp_path / "api.log").read_text().split()[1::5] == ["4"]
+    assert (tmp_path / "api.log.1").read_text().split()[1::5] == ["2", "3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["api.log", "api.log.1"]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

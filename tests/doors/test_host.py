@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from http.client import HTTPConnection
+
 import msgspec
 import pytest
 
@@ -10,6 +14,7 @@ from doubles.platforms import FakePlatform
 from nightingale.app.dispatch import MAX_HEADER_BYTES, MAX_PATH_BYTES, MAX_QUERY_BYTES, Request
 from nightingale.contract.schemas import ErrorOut
 from nightingale_local.api_host import make_server
+from nightingale_local.http_door import ApiServer, Door
 
 
 def ask(server: ChaliceServer, *headers: str, target: str = "/health", method: str = "GET") -> Answer:
@@ -88,6 +93,55 @@ def test_a_host_bound_to_every_address_answers_to_the_names_of_this_machine_only
         assert server.own_names == {"127.0.0.1", "localhost", "[::1]"}
     finally:
         server.server_close()
+
+
+# --- turns ------------------------------------------------------------------------------------------------------------
+
+
+class SlowDoor(Door):
+    """Answers one path only when it is let."""
+
+    let: threading.Event
+    begun: threading.Event
+
+    def _allowed(self, path: str) -> Sequence[str]:
+        del path
+        return ("GET",)
+
+    def _answer(self, path: str, query: str) -> None:
+        del query
+        if path == "/slow":
+            self.begun.set()
+            assert self.let.wait(30)
+        self._send_http_response(200, {}, path.encode())
+
+
+def test_a_read_that_takes_long_holds_up_no_other() -> None:
+    SlowDoor.let, SlowDoor.begun = threading.Event(), threading.Event()
+    said: dict[str, bytes] = {}
+    with ApiServer(("127.0.0.1", 0), SlowDoor) as server:
+
+        def read(path: str) -> None:
+            connection = HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
+            connection.request("GET", path, headers={"Host": "localhost"})
+            said[path] = connection.getresponse().read()
+            connection.close()
+
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        slow = threading.Thread(target=read, args=("/slow",))
+        serving.start()
+        slow.start()
+        try:
+            assert SlowDoor.begun.wait(30)
+            for path in ("/one", "/two"):
+                read(path)
+            assert said == {"/one": b"/one", "/two": b"/two"}
+        finally:
+            SlowDoor.let.set()
+            slow.join()
+            server.shutdown()
+            serving.join()
+    assert said["/slow"] == b"/slow"
 
 
 # --- size -------------------------------------------------------------------------------------------------------------

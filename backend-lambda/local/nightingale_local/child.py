@@ -21,6 +21,17 @@ _LOG_BYTES = 20_000_000
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
+class LogFile(RotatingFileHandler):
+    """Two files by turns.
+
+    The standard one makes each line twice, once to see how long it is, and asks for the file's kind each time.
+    """
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802 - the standard library's signature
+        """Return whether the file is full: it may be a line longer than it should."""
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
+
+
 class _JsonLines(logging.Formatter):
     """One JSON object a line, with whatever `extra` held."""
 
@@ -49,7 +60,7 @@ class _JsonLines(logging.Formatter):
 
 def log_to(process: str, logs: Path) -> None:
     """Log this process's lines to its file in `logs`, which never grows without end. Raises OSError."""
-    handler = RotatingFileHandler(logs / f"{process}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler = LogFile(logs / f"{process}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(_JsonLines(process))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

@@ -5,7 +5,6 @@ WAL, so that readers never wait for the writer; `synchronous=FULL`, so that an a
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections import deque
@@ -14,6 +13,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from nightingale.adapters import store_rules as rules
 from nightingale.adapters.sqlite_file import copy_whole, create_private, prepare, words_for
@@ -290,7 +291,7 @@ def _item(row: tuple[Any, ...]) -> Item:
     return Item(
         key=Key(row[0], row[1]),
         version=row[2],
-        document=json.loads(row[3]),
+        document=msgspec.json.decode(row[3]),
         indexes=indexes,
         expires_at=None if row[8] is None else datetime.fromtimestamp(row[8], UTC),
     )

@@ -50,7 +50,10 @@ def _patterns() -> dict[re.Pattern[str], list[str]]:
     }
 
 
-def methods_at(path: str) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def methods_at(path: str) -> tuple[str, ...]:
     """Return the methods of the operations that this path may name, in order; none: there is no such path."""
     bare = path.strip("/")
-    return sorted({method for known, methods in _patterns().items() if known.fullmatch(bare) for method in methods})
+    return tuple(
+        sorted({method for known, methods in _patterns().items() if known.fullmatch(bare) for method in methods})
+    )
