@@ -9,6 +9,7 @@ import pytest
 
 from doubles.finding_rules import READS, correlated, moment, reads_table, rule, ruled
 from nightingale_findings.engine import Engine, opened
+from nightingale_findings.engine.episodes import FEW
 from nightingale_findings.firing import MOST_EVENTS
 
 
@@ -57,6 +58,30 @@ def test_events_of_one_instant_stand_in_the_order_of_their_ids(connection):
     reads_table(connection, [("c", 0, "ada", "/x", 1), ("a", 0, "ada", "/x", 1), ("b", 0, "ada", "/x", 1)])
     (firing,) = Engine(connection, ruled(rule("any", "true")), [READS]).run()
     assert firing.event_ids == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("count", [3, FEW, FEW + 1])
+def test_a_rule_alone_answers_as_it_does_beside_others(connection, count):
+    reads = [(f"e{at:04}", at * 7, ("ada", "bo", None)[at % 3], "/x", 1) for at in range(count)]
+    reads_table(connection, [*reads, reads[0], ("other", 0, "ada", "/y", 1)])
+    connection.execute(
+        "INSERT INTO nightingale_reads SELECT * REPLACE ('timeless' AS event_id, NULL AS \"at\") FROM "
+        "nightingale_reads LIMIT 1"
+    )
+    asked = rule("x", "\"path\" = '/x'", fields=("path",), episode_s=15)
+    alone = Engine(connection, ruled(asked), [READS]).run()
+    beside = Engine(connection, ruled(asked, rule("none", "\"path\" = '/z'", fields=("path",))), [READS]).run()
+    assert alone == beside
+    assert sum(firing.event_count for firing in alone) == count
+
+
+def test_a_rule_alone_that_fails_is_named_and_finds_nothing(connection):
+    reads_table(connection, [("a", 0, "ada", "/secret", 1)])
+    engine = Engine(connection, ruled(rule("broken", 'CAST("path" AS INTEGER) > 3', fields=("path",))), [READS])
+    assert engine.run() == ()
+    (failed,) = engine.failed
+    assert failed.rule == "broken"
+    assert "secret" not in failed.why
 
 
 def test_a_rule_that_fails_is_named_without_the_data_it_failed_on_and_the_others_go_on(connection):

@@ -7,7 +7,7 @@ is the one that all of its events name, or nobody; so for instance and project.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -69,16 +69,19 @@ class Part:
 
 def parts(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], hits: str = HITS) -> tuple[Part, ...]:
     """Return the episodes of what stands in the hits' table, in order of rule, group and time."""
-    known = {rule.id: rule for rule in rules}
-    columns = "rule, g, person, instance, project, t, t, 1, [event_id], value"
-    few = connection.execute(f"SELECT {columns} FROM {hits} LIMIT {FEW + 1}").fetchall()
-    if len(few) <= FEW:
-        return joined((_part(row) for row in few if row[0] in known), known.values())
-    return in_sql(connection, known.values(), hits)
+    known = tuple(rules)
+    few = connection.execute(f"FROM {hits} LIMIT {FEW + 1}").fetchall()
+    return few_parts(few, known) if len(few) <= FEW else in_sql(connection, known, hits)
 
 
 FEW = 400
 """Hits that are put together one by one: to plan the statement that does it takes longer."""
+
+
+def few_parts(hits: Iterable[Sequence[Any]], rules: Collection[CompiledRule]) -> tuple[Part, ...]:
+    """Return the episodes of hits, each as the table of hits has it, in order of rule, group and time."""
+    known = {rule.id for rule in rules}
+    return joined((_alone(hit) for hit in hits if hit[0] in known), rules)
 
 
 def in_sql(connection: duckdb.DuckDBPyConnection, rules: Iterable[CompiledRule], hits: str) -> tuple[Part, ...]:
@@ -117,6 +120,11 @@ def _sole(column: str) -> str:
 def _part(row: Sequence[Any]) -> Part:
     rule, group, person, instance, project, first, last, count, ids, value = row
     return Part(rule, tuple(group), person, instance, project, first, last, count, tuple(ids), value)
+
+
+def _alone(hit: Sequence[Any]) -> Part:
+    rule, group, person, instance, project, event_id, at, value = hit
+    return Part(rule, tuple(group), person, instance, project, at, at, 1, (event_id,), value)
 
 
 def joined(found: Iterable[Part], rules: Iterable[CompiledRule]) -> tuple[Part, ...]:

@@ -10,7 +10,7 @@ import duckdb
 
 from nightingale_findings.compiled import CompiledRule, CompiledRules, Correlation
 from nightingale_findings.engine import explain, prefilter, windows
-from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing, joined, parts
+from nightingale_findings.engine.episodes import COLUMNS, FEW, HITS, Part, few_parts, firing, joined, parts
 from nightingale_findings.engine.explain import Explained
 from nightingale_findings.engine.matching import STOPPED, FailedRule, Matches, match, passing, reason
 from nightingale_findings.engine.relations import relation, spellings
@@ -76,6 +76,9 @@ class Engine:
     def parts(self) -> tuple[Part, ...]:
         """Fill the table of hits and return its episodes; `failed` says which rules could not be run."""
         self.failed = ()
+        few = self._few()
+        if few is not None:
+            return few
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {HITS} ({COLUMNS})")
         held: dict[str, Matched] = {}
         for source in self.sources.values():
@@ -84,6 +87,26 @@ class Engine:
             if rule.correlation is not None and rule.is_finding:
                 self.correlate(rule, held)
         return parts(self.connection, self.rules.values())
+
+    def _few(self) -> tuple[Part, ...] | None:
+        """Return the episodes of the only rule, where it is a plain one over a table's own columns and matches little.
+
+        To plan what a table of hits takes costs a fifth of looking for a path in five million events. One that matches
+        much is run again, into the table.
+        """
+        rule = next(iter(self.rules.values())) if len(self.rules) == 1 else None
+        source = self.sources.get(rule.source) if rule is not None else None
+        if rule is None or rule.where is None or not rule.is_finding or source is None or source.is_wide:
+            return None
+        try:
+            found = _hits(rule, passing(relation(self.connection, source, rule.fields), rule.where), "true")
+            hits = self.connection.execute(found).fetchmany(FEW + 1)
+        except STOPPED:
+            raise
+        except duckdb.Error as failed:
+            self.fail(rule, reason(failed))
+            return ()
+        return few_parts(hits, [rule]) if len(hits) <= FEW else None
 
     def plain(self, source: LogSource, only: str = "true", *, hits: bool = True) -> dict[str, Matched]:
         """Match the plain rules of a source; return, for those that correlations are over, where their matches are.
@@ -136,11 +159,8 @@ class Engine:
         return {member: tuple(dict.fromkeys(names)) for member, names in needed.items()}
 
     def _hit(self, rule: CompiledRule, events: str, matches: str) -> None:
-        """Copy a plain rule's matches into the table of hits; what was delivered twice counts once."""
-        self.connection.execute(
-            f"INSERT INTO {HITS} SELECT {text(rule.id)}, [person, instance, project], person, instance, project, "
-            f'event_id, min("at"), NULL FROM {events} WHERE {matches} GROUP BY person, instance, project, event_id'
-        )
+        """Copy a plain rule's matches into the table of hits."""
+        self.connection.execute(f"INSERT INTO {HITS} {_hits(rule, events, matches)}")
 
     def _hit_alone(self, rule: CompiledRule, events: str) -> None:
         """Match the only rule of a source whose columns lie in a table: nothing is shared, and nothing to be halved."""
@@ -196,3 +216,11 @@ class Engine:
     def fail(self, rule: CompiledRule, why: str) -> None:
         """Note that a rule could not be run."""
         self.failed += (FailedRule(rule.id, why),)
+
+
+def _hits(rule: CompiledRule, events: str, matches: str) -> str:
+    """Return a query of a plain rule's hits; what was delivered twice counts once."""
+    return (
+        f"SELECT {text(rule.id)}, [person, instance, project], person, instance, project, event_id, "
+        f'min("at"), NULL FROM {events} WHERE {matches} GROUP BY person, instance, project, event_id'
+    )
