@@ -62,6 +62,13 @@ SHAPES = {
     "Splunk's raw": b"\n".join(as_bytes({"result": {"_raw": json.dumps(e)}}) for e in (ONE, TWO)),
     "CloudTrail Lake": as_bytes([{"eventData": e} for e in (ONE, TWO)]),
     "CloudWatch's events": as_bytes({"events": [{"timestamp": 1, "message": json.dumps(e)} for e in (ONE, TWO)]}),
+    "CloudWatch's subscriptions, one after another": b"".join(
+        as_bytes(
+            {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [{"id": "1", "message": json.dumps(e)}]},
+        )
+        for e in (ONE, TWO)
+    ),
+    "an array of documents": as_bytes([{"Records": [ONE]}, {"Records": [TWO]}, {"Records": []}]),
     "Splunk's results": as_bytes({"results": [{"_raw": json.dumps(e)} for e in (ONE, TWO)]}),
     "Elasticsearch's originals": as_bytes(
         [{"_source": {"event": {"original": json.dumps(e)}, "@timestamp": "x"}} for e in (ONE, TWO)]

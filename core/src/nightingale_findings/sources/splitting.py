@@ -33,6 +33,9 @@ _INSIDE = re.compile(rb'["\\]')
 _NEXT_VALUE = re.compile(
     rb'\n[ \t]{0,4}(?=\{)|,\s*(?=\{\s*"(?:eventVersion|awsRegion|eventID|eventTime|userIdentity|time|protoPayload)")'
 )
+_HOLDS_MORE = re.compile(rb'"(?:Records|logEvents)"\s*:\s*\[')
+_LOOKED_AT = 2048
+"""Bytes of a value in which the key of its array stands, if it is a container among others."""
 _AT_LEAST = 64
 """Bytes that must be there to tell a container from a value."""
 
@@ -45,6 +48,7 @@ class _Container(msgspec.Struct):
     events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
     logs: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
     results: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    logEvents: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - CloudWatch Logs' own name
 
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -53,6 +57,12 @@ _container = msgspec.json.Decoder(_Container)
 
 def values_of(path: Path, asides: Asides) -> Iterator[tuple[int | None, bytes]]:
     """Yield each value of the file with its line, if it has one; wrappers that only hold an array are taken off."""
+    for line, value in _values_of(path, asides):
+        parts = _taken_apart(value) if _HOLDS_MORE.search(value, 0, _LOOKED_AT) else None
+        yield from ((line, part) for part in ((value,) if parts is None else parts))
+
+
+def _values_of(path: Path, asides: Asides) -> Iterator[tuple[int | None, bytes]]:
     chunks = chunks_of(path, asides)
     begun: list[bytes] = []
     size = 0
@@ -94,7 +104,7 @@ def _taken_apart(data: bytes) -> list[bytes] | None:
         return [data]
     except _BROKEN:
         return None
-    for parts in (held.Records, held.records, held.Events, held.value, held.events, held.logs, held.results):
+    for parts in msgspec.structs.astuple(held):
         if isinstance(parts, list):
             return [bytes(part) for part in parts]
     return [data]
