@@ -39,6 +39,9 @@ _VERSIONS = {"Microsoft.Compute": "2024-07-01", "Microsoft.Network": "2024-05-01
 _SIGNED = """<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <GetWebIdentityTokenResult><WebIdentityToken>signed {number} for {audience}</WebIdentityToken>
 <Expiration>2030-01-01T00:00:00Z</Expiration></GetWebIdentityTokenResult></GetWebIdentityTokenResponse>"""
+_CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<GetCallerIdentityResult><Arn>{role}</Arn><UserId>AROA:x</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
 _NOT_SIGNED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
 <Code>{code}</Code><Message>made up</Message></Error></ErrorResponse>"""
 
@@ -109,6 +112,8 @@ class AzureCloud:
     # --- what is answered ---------------------------------------------------------------------------------------------
 
     def sign(self, form: dict[str, str]) -> tuple[int, bytes]:
+        if form.get("Action") == "GetCallerIdentity":  # Terraform's S3 backend asks who it is
+            return 200, _CALLER.format(role=ROLE).encode()
         self.signed.append(form)
         if self.aws_refusal:
             return 400, _NOT_SIGNED.format(code=self.aws_refusal).encode()
