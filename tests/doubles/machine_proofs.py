@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nightingale.contract.machines import AwsProof, IdentifyMachineIn, StartIn
+from nightingale.contract.machines import AwsProof, IdentifyMachineIn, MachineProof, StartIn
 from nightingale.domain.machine import MachineIdentity
 from nightingale.ports.machine_proofs import MachineProofError, MachineProofUnavailableError
 
@@ -24,7 +24,11 @@ class FakeProofs:
         self.is_down = False
         self.asked: list[tuple[str, str, str]] = []
 
-    def check(self, proof: AwsProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
+    def takes(self, proof: MachineProof) -> bool:
+        return isinstance(proof, AwsProof)
+
+    def check(self, proof: MachineProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
+        assert isinstance(proof, AwsProof)
         self.asked.append((server, nonce, start))
         if self.is_down:
             message = "the cloud gives no answer"

@@ -15,12 +15,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from nightingale.adapters.aws_clients import THROTTLED
+from nightingale.adapters.sts_requests import MOST_BYTES, code_in, post, silent
 from nightingale.contract.machines import (
     IDENTITY_BODY,
     IDENTITY_CONTENT_TYPE,
@@ -29,6 +28,7 @@ from nightingale.contract.machines import (
     SIGNED_HEADERS,
     START_HEADER,
     AwsProof,
+    MachineProof,
     sts_host,
 )
 from nightingale.domain.machine import MachineIdentity
@@ -37,10 +37,6 @@ from nightingale.ports.machine_proofs import MachineProofError, MachineProofUnav
 
 MOST_SKEW = timedelta(minutes=5)
 """STS takes a signature for fifteen minutes; ours are made for one request."""
-
-TIMEOUT_S = 5.0
-MOST_BYTES = 16_384
-"""Of STS's answer, which has some 500."""
 
 _KEY = r"[A-Z0-9]{16,128}"
 _SESSION = re.compile(
@@ -76,20 +72,24 @@ class StsProofs:
         self._role = role
         self._region = region
         self._clock = clock
-        address = urlsplit(endpoint or f"https://{sts_host(region)}")
-        self._host = address.netloc
-        self._is_tls = address.scheme == "https"
-        self._send = send or self._post
+        address = endpoint or f"https://{sts_host(region)}"
+        self._send = send or (lambda headers: post(address, headers, IDENTITY_BODY))
         self._authorization = re.compile(
             rf"AWS4-HMAC-SHA256 Credential={_KEY}/(?P<day>[0-9]{{8}})/{re.escape(region)}/sts/aws4_request, ?"
             rf"SignedHeaders={';'.join(SIGNED_HEADERS)}, ?Signature=[0-9a-f]{{64}}"
         )
 
-    def check(self, proof: AwsProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
+    def takes(self, proof: MachineProof) -> bool:
+        """Return whether it is a signature."""
+        return isinstance(proof, AwsProof)
+
+    def check(self, proof: MachineProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
         """Return who signed exactly this server, nonce and start digest.
 
         Raises MachineProofError, MachineProofUnavailableError.
         """
+        if not isinstance(proof, AwsProof):
+            raise MachineProofError("this is no proof of a machine in AWS")
         match = self._authorization.fullmatch(proof.authorization)
         if match is None:
             raise MachineProofError(
@@ -127,27 +127,13 @@ class StsProofs:
         try:
             status, body = self._send(headers)
         except (OSError, http.client.HTTPException) as error:
-            raise MachineProofUnavailableError(f"AWS STS gives no answer ({type(error).__name__})") from error
-        code = _code(body)
+            raise silent(error) from error
+        code = code_in(body)
         if status in _REFUSED and code not in THROTTLED:  # which STS says with the status of a bad request
             raise MachineProofError(f"AWS STS does not take the signature ({code})")
         if status != http.client.OK or len(body) > MOST_BYTES:
             raise MachineProofUnavailableError(f"AWS STS answered {status} ({code})")
         return body
-
-    def _post(self, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Return status and body of what STS answers; no redirect is followed."""
-        connection = (
-            http.client.HTTPSConnection(self._host, timeout=TIMEOUT_S, context=ssl.create_default_context())
-            if self._is_tls
-            else http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
-        )
-        try:
-            connection.request("POST", "/", IDENTITY_BODY, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(MOST_BYTES + 1)
-        finally:
-            connection.close()
 
     def _identity(self, body: bytes) -> MachineIdentity:
         try:
@@ -163,9 +149,3 @@ class StsProofs:
         if match["role"] != self._role:
             raise MachineProofError(f"the machine has another role ({match['role']})")
         return MachineIdentity(account=account, role=match["role"], machine_id=match["machine"])
-
-
-def _code(body: bytes) -> str:
-    """Return the error code in STS's answer, in JSON or XML; never more of it."""
-    match = re.search(rb'(?:"Code"\s*:\s*"|<Code>)([A-Za-z]{1,60})', body)
-    return match[1].decode() if match is not None else "no reason given"

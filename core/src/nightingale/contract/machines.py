@@ -69,6 +69,28 @@ class AwsProof(In, frozen=True):
         return f"AwsProof(date={self.date!r})"
 
 
+class AzureProof(In, frozen=True):
+    """A token of the machine's managed identity, made out to this platform: AWS STS verifies it (ADR 0021).
+
+    It is signed over nothing of this start: whoever has it is that machine, wherever this platform lets that count.
+    """
+
+    token: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]{8,1000}\.[A-Za-z0-9_-]{16,8000}\.[A-Za-z0-9_-]{16,2000}$(?!\n)",
+            description="a JSON web token of Microsoft Entra",
+        ),
+    ]
+
+    def __repr__(self) -> str:
+        """Return none of it."""
+        return "AzureProof(...)"
+
+
+MachineProof = AwsProof | AzureProof
+
+
 class StartIn(In, frozen=True):
     """What a machine made for one start: hashes of its tokens, its Jupyter's token, and the key pair of its door."""
 
@@ -83,15 +105,32 @@ class StartIn(In, frozen=True):
         return "StartIn(...)"
 
 
-class IdentifyMachineIn(In, frozen=True):
-    """A machine says which instance it is, and proves it by a signature over nonce, server and start."""
+class IdentifyMachineIn(In, frozen=True, omit_defaults=True):
+    """A machine says which instance it is, and proves it: in AWS by a signature over nonce, server and start (`proof`).
+
+    In Azure by a token of its identity (`azure`). It shows one of the two, never both.
+    """
 
     project: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$(?!\n)")]
     instance_id: Annotated[str, Meta(pattern=r"^i-[a-z0-9]{10}$(?!\n)")]
     server: Annotated[str, Meta(max_length=500)]
     nonce: Annotated[str, Meta(min_length=16, max_length=200)]
-    proof: AwsProof
     start: StartIn
+    proof: AwsProof | None = None
+    azure: AzureProof | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless exactly one proof is shown."""
+        if (self.proof is None) == (self.azure is None):
+            message = "a machine shows one proof: `proof` in AWS, `azure` in Azure"
+            raise ValueError(message)
+
+    @property
+    def shown(self) -> MachineProof:
+        """Return the one proof that there is."""
+        proof = self.proof or self.azure
+        assert proof is not None  # noqa: S101 - there is one, or there would be no claim
+        return proof
 
 
 class MachineMountOut(Out, frozen=True):

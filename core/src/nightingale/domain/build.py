@@ -12,7 +12,8 @@ from nightingale.contract.vocabulary import Action, BuildState, DesiredState
 from nightingale.domain.history import Reason
 from nightingale.domain.instance import Instance
 
-_MOST_TEXT = 200
+_MOST_TEXT = 400
+"""An id of Azure names subscription, group, kind and machine."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Build:
     reason: Reason | None = None
     machine_id: str | None = None
     """The cloud's own id of the machine that this build made or kept."""
+    identity_id: str | None = None
+    """The id of that machine's own identity, where it proves itself by one: in Azure."""
     address: str | None = None
     """Where Jupyter listens there."""
     variables: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +58,11 @@ class Build:
             variables=variables,
         )
 
+    @property
+    def proves_as(self) -> str | None:
+        """Return what the cloud will say that this build's machine is; None when it made none."""
+        return self.machine_id if self.identity_id is None else self.identity_id.lower()
+
     def started(self, at: datetime) -> Build:
         """Return it as running."""
         return replace(self, state=BuildState.RUNNING, started_at=max(at, self.created_at))
@@ -73,6 +81,7 @@ class Build:
             apply_ms=round(result.apply_s * 1000),
             reason=reason,
             machine_id=_text(_of(result.outputs, "resource_ids").get("instance")),
+            identity_id=_text(_of(result.outputs, "resource_ids").get("identity")),
             address=_text(result.outputs.get("address")),
         )
 

@@ -11,11 +11,14 @@ from nightingale.contract.machines import HomeReport
 
 @dataclass(frozen=True)
 class MachineIdentity:
-    """Who a proof was made by: `machine_id` is the cloud's own id of the machine."""
+    """Who a proof was made by, as the cloud says."""
 
     account: str
+    """The account in AWS, the tenant in Azure."""
     role: str
+    """The machine's role, empty where machines have none."""
     machine_id: str
+    """What the cloud knows the machine by when it proves itself: EC2's id; in Azure its identity's object id."""
 
 
 @dataclass(frozen=True)

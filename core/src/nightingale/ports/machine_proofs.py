@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from nightingale.contract.machines import AwsProof
+from nightingale.contract.machines import MachineProof
 from nightingale.domain.machine import MachineIdentity
 
 
@@ -19,8 +19,12 @@ class MachineProofUnavailableError(Exception):
 class MachineProofs(Protocol):
     """Checks the proofs of one place's machines."""
 
-    def check(self, proof: AwsProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
-        """Return who signed exactly this server, nonce and start digest, of an account and a role that may be asked.
+    def takes(self, proof: MachineProof) -> bool:
+        """Return whether machines of this place prove themselves by such a proof. The cloud is not asked."""
 
-        Raises MachineProofError, MachineProofUnavailableError.
+    def check(self, proof: MachineProof, *, server: str, nonce: str, start: str) -> MachineIdentity:
+        """Return who proves itself to exactly this server, with this nonce and start digest.
+
+        In AWS all three are signed. In Azure none is (ADR 0021): there they count by who brings them. Raises
+        MachineProofError, MachineProofUnavailableError.
         """

@@ -1,7 +1,7 @@
 """Machines in a cloud: which instance one is, how its start went, whom its Jupyter lets in.
 
-                        signed over server, nonce, start
-    machine ── nonce ──▶ identify ──▶ who signed? (the cloud says) ──▶ is it the machine that the instance's build made?
+                        signed over server, nonce, start; in Azure a token
+    machine ── nonce ──▶ identify ──▶ who is it? (the cloud says) ──▶ is it the machine that the instance's build made?
                                                                         └─▶ the one start of this generation
 
 Which machine an instance has is what its latest build says, never what a machine says of itself. A proof by a machine
@@ -126,19 +126,23 @@ class MachineService:
             raise _unproven(why)
         if body.server not in self.addresses:
             raise _unproven("the proof was made for another server")
-        # A stranger who names no instance is asked for a proof like any other.
-        place = instance.place if instance is not None else next(iter(self.proofs), "")
-        proofs = self.proofs.get(place)
-        if proofs is None:
+        # A stranger who names no instance, or one of another cloud, is asked for a proof like any other.
+        proof = body.shown
+        own = self.proofs.get(instance.place) if instance is not None else None
+        able = [one for one in (own, *self.proofs.values()) if one is not None and one.takes(proof)]
+        if not able:
             raise _unproven("no machine proves itself here by such a proof")
         try:
-            return proofs.check(body.proof, server=body.server, nonce=body.nonce, start=start_digest(body.start))
+            identity = able[0].check(proof, server=body.server, nonce=body.nonce, start=start_digest(body.start))
         except MachineProofError as error:
             raise _unproven(str(error)) from error
         except MachineProofUnavailableError as error:
             raise RefusedError(
                 ErrorCode.UNAVAILABLE, str(error), "Ask again with a new nonce.", retry_after_s=_AGAIN_S
             ) from error
+        if able[0] is not own:
+            raise _not_its_own(identity)
+        return identity
 
     def _built(self, instance: Instance, identity: MachineIdentity) -> tuple[Instance, Build]:
         """Return the instance and the build that made this very machine. Raises RefusedError."""
@@ -147,7 +151,7 @@ class MachineService:
         if instance.status in _BEING_MADE or (build is not None and build.state is BuildState.RUNNING):
             words = f"the build of {instance.name} has not ended, so nobody knows yet which machine it has"
             raise RefusedError(ErrorCode.NOT_ALLOWED_NOW, words, "Ask again with a new nonce.", retry_after_s=_AGAIN_S)
-        is_its_own = build is not None and build.machine_id == identity.machine_id
+        is_its_own = build is not None and build.proves_as == identity.machine_id
         if build is None or not is_its_own or not (build.address or "").startswith("tcp:"):
             raise _not_its_own(identity)
         if instance.status not in _STARTED or instance.is_quarantined:
