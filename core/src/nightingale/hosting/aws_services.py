@@ -49,7 +49,7 @@ def wire(settings: Settings, credentials: Credentials | None = None, azure_token
     from nightingale.adapters.system_ids import SystemIds  # noqa: PLC0415 - same
     from nightingale.adapters.wall_pace import WallPace  # noqa: PLC0415 - same
     from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
-    from nightingale.hosting.azure_place import AZURE, azure_machines, tokens_in_aws  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_place import AZURE, azure_machines, azure_proofs, tokens_in_aws  # noqa: PLC0415 - same
     from nightingale.hosting.wired import Wired  # noqa: PLC0415 - same
     from nightingale.services.by_place import place_key  # noqa: PLC0415 - same
 
@@ -61,12 +61,13 @@ def wire(settings: Settings, credentials: Credentials | None = None, azure_token
         key: _machines(one, store, settings, credentials) for key, one in places.items()
     }
     networks, images = ({key: getattr(one, what) for key, one in places.items()} for what in ("network", "image"))
-    proofs = {key: _proofs(one, clock, settings) for key, one in places.items()}
+    proofs: dict[str, MachineProofs] = {key: _proofs(one, clock, settings) for key, one in places.items()}
     if (azure := settings.azure) is not None:
         key = place_key(AZURE, azure.region)
         tokens = azure_tokens or tokens_in_aws(azure, region, endpoint, credentials)
         machines[key] = azure_machines(azure, store, tokens)
         networks[key], images[key] = azure.network, azure.image
+        proofs[key] = azure_proofs(azure, region, endpoint)
     builder = CodeBuildBuilder(
         settings.codebuild_project,
         settings.builds_bucket,
@@ -177,9 +178,7 @@ def _gateway(settings: Settings) -> GatewayOut | None:
     return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
 
 
-def _machines(
-    place: PlaceSettings, store: Store, settings: Settings, credentials: Credentials | None
-) -> Ec2Machines:
+def _machines(place: PlaceSettings, store: Store, settings: Settings, credentials: Credentials | None) -> Ec2Machines:
     from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `wire`
     from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
 

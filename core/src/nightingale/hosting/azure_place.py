@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # importing a host is what every cold start pays for
     from nightingale.adapters.arm_client import Tokens
     from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.azure_machines import AzureMachines
+    from nightingale.ports.machine_proofs import MachineProofs
     from nightingale.ports.store import Store
 
 AZURE = "azure"
@@ -128,6 +129,19 @@ def azure_machines(place: AzurePlaceSettings, store: Store, tokens: Tokens) -> A
         resource_group=place.resource_group,
         tokens=tokens,
         endpoint=place.endpoint,
+    )
+
+
+def azure_proofs(place: AzurePlaceSettings, region: str, endpoint: str | None) -> MachineProofs:
+    """Return who checks the proofs of the place's machines: AWS STS in `region`; `endpoint` replaces its address."""
+    from nightingale.adapters.azure_proofs import AzureProofs  # noqa: PLC0415 - see `aws_services.wire`
+
+    return AzureProofs(
+        tenant=place.tenant,
+        audience=place.machine_audience,
+        role=place.machine_role,
+        region=region,
+        endpoint=endpoint,
     )
 
 
