@@ -31,6 +31,7 @@ NETWORK = {
     "gateway_cidr": "10.64.32.0/24",
     "api_cidrs": ["10.64.32.0/20"],
     "api_url": "https://api.example.org/api",
+    "audience": f"api://{TENANT}/nightingale-machines",
 }
 IMAGE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/images/providers/Microsoft.Compute/images/nightingale"
 _AT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers"

@@ -21,15 +21,15 @@ IMAGE = "NIGHTINGALE_AZURE_IMAGE"
 TENANT = "NIGHTINGALE_AZURE_TENANT"
 APPLICATION = "NIGHTINGALE_AZURE_CLIENT_ID"
 MACHINE_ROLE = "NIGHTINGALE_AZURE_MACHINE_ROLE"
-MACHINE_AUDIENCE = "NIGHTINGALE_AZURE_MACHINE_AUDIENCE"
 ENDPOINT = "NIGHTINGALE_AZURE_ENDPOINT"
 
-_OF_NETWORK = ("api_url", "gateway_cidr", "location", "resource_group", "subnet_id")
+_OF_NETWORK = ("api_url", "audience", "gateway_cidr", "location", "resource_group", "subnet_id")
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUBNET = re.compile(
     r"/subscriptions/([0-9a-fA-F-]{36})/resourceGroups/[^/]+/providers/Microsoft\.Network/virtualNetworks/[^/]+/subnets/[^/]+"
 )
 _GROUP = re.compile(r"[\w().-]{0,89}[\w()-]")
+_AUDIENCE = re.compile(r"api://\S{1,200}")
 _LOCATION = re.compile(r"[a-z][a-z0-9]{1,40}")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
 
@@ -38,9 +38,8 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
 class AzurePlaceSettings:
     """What a region of Azure is: the network of infra/instance/azure, the image, and who is who there.
 
-    `client_id` is the application in Entra that this platform is to Azure; `machine_role` (an ARN) and
-    `machine_audience` are what a machine's proof is redeemed with. `endpoint` replaces Azure's own addresses (for
-    trying it out).
+    `client_id` is the application in Entra that this platform is to Azure, `machine_role` the ARN of the role in AWS
+    that a machine's proof is redeemed with. `endpoint` replaces Azure's own addresses (for trying it out).
     """
 
     network: Mapping[str, Any]
@@ -48,7 +47,6 @@ class AzurePlaceSettings:
     tenant: str
     client_id: str
     machine_role: str
-    machine_audience: str
     endpoint: str | None = None
 
     @property
@@ -66,10 +64,15 @@ class AzurePlaceSettings:
         """Return the subscription: the subnet's, as in infra/instance/azure."""
         return str(self.network["subnet_id"]).split("/")[2]
 
+    @property
+    def audience(self) -> str:
+        """Return whom the tokens are made out to by which its machines prove who they are."""
+        return str(self.network["audience"])
+
     @staticmethod
     def read(environment: Mapping[str, str], faults: list[str]) -> AzurePlaceSettings | None:
         """Return the place, None where it is not told, or not well: then `faults` has got what is wrong."""
-        names = (NETWORK, IMAGE, TENANT, APPLICATION, MACHINE_ROLE, MACHINE_AUDIENCE)
+        names = (NETWORK, IMAGE, TENANT, APPLICATION, MACHINE_ROLE)
         told = {name: environment.get(name, "").strip() for name in names}
         if not any(told.values()):
             return None
@@ -83,8 +86,6 @@ class AzurePlaceSettings:
             faults.append(f"{IMAGE} is no image's id in Azure: {told[IMAGE][:60]!r}")
         if told[MACHINE_ROLE] and not _ROLE.fullmatch(told[MACHINE_ROLE]):
             faults.append(f"{MACHINE_ROLE} is no role's ARN: {told[MACHINE_ROLE][:60]!r}")
-        if told[MACHINE_AUDIENCE] and not told[MACHINE_AUDIENCE].startswith("api://"):
-            faults.append(f"{MACHINE_AUDIENCE} is no application's id URI, api://…: {told[MACHINE_AUDIENCE][:60]!r}")
         endpoint = environment.get(ENDPOINT, "").strip() or None
         if endpoint is not None and not endpoint.startswith(("https://", "http://")):
             faults.append(f"{ENDPOINT} is no URL: {endpoint[:60]!r}")
@@ -96,7 +97,6 @@ class AzurePlaceSettings:
             tenant=told[TENANT].lower(),
             client_id=told[APPLICATION].lower(),
             machine_role=told[MACHINE_ROLE],
-            machine_audience=told[MACHINE_AUDIENCE],
             endpoint=endpoint,
         )
 
@@ -112,7 +112,8 @@ def _network(told: str, faults: list[str]) -> Mapping[str, Any]:
     if not isinstance(network, dict) or not all(isinstance(network.get(name), str) for name in _OF_NETWORK):
         faults.append(f"{NETWORK} is JSON, an object with {', '.join(_OF_NETWORK)}: see infra/instance/azure")
         return {}
-    for name, pattern in (("subnet_id", _SUBNET), ("resource_group", _GROUP), ("location", _LOCATION)):
+    patterns = {"subnet_id": _SUBNET, "resource_group": _GROUP, "location": _LOCATION, "audience": _AUDIENCE}
+    for name, pattern in patterns.items():
         if not pattern.fullmatch(network[name]):
             faults.append(f"{NETWORK}: {name} cannot be {network[name][:60]!r}")
     return network
@@ -138,7 +139,7 @@ def azure_proofs(place: AzurePlaceSettings, region: str, endpoint: str | None) -
 
     return AzureProofs(
         tenant=place.tenant,
-        audience=place.machine_audience,
+        audience=place.audience,
         role=place.machine_role,
         region=region,
         endpoint=endpoint,
