@@ -59,7 +59,7 @@ def test_the_place_is_read_whole_and_nothing_of_it_is_there_where_nothing_is_tol
     assert place.endpoint is None
     assert Settings.read(ENVIRONMENT).azure is None
     made = lambda_container.make(ENVIRONMENT).platform.adapters
-    assert dict(made.machines) == dict(made.networks) == dict(made.proofs) == {}
+    assert [len(one) for one in (made.machines, made.networks, made.proofs)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", sorted(IN_AZURE))
