@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from doubles.sts import ROLE, Session
 
@@ -63,10 +63,28 @@ class FakeMetadata:
         return 200, self.answers[path]
 
 
+class Service(Protocol):
+    """A metadata service's inside."""
+
+    url: str
+
+    def reply(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        """Return status and text; headers are in lower case."""
+
+
+S = TypeVar("S", bound=Service)
+
+
 @contextmanager
 def running(session: Session) -> Iterator[FakeMetadata]:
-    """Run the service on this machine for as long as the block."""
-    fake = FakeMetadata(session)
+    """Run EC2's service on this machine for as long as the block."""
+    with serving(FakeMetadata(session)) as fake:
+        yield fake
+
+
+@contextmanager
+def serving(fake: S) -> Iterator[S]:
+    """Run a service on this machine for as long as the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:

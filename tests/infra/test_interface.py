@@ -63,7 +63,7 @@ def test_outputs_have_the_same_names(place: Module) -> None:
 
 
 def test_outputs_that_are_objects_have_the_same_members(place: Module) -> None:
-    for name, members in (("capabilities", CAPABILITIES), ("resource_ids", {"home", "instance"})):
+    for name, members in (("capabilities", CAPABILITIES), ("resource_ids", {"home", "instance", "identity"})):
         value = place.outputs[name].body.attributes["value"].value
         assert isinstance(value, Mapping)
         assert {str(key.value) for key, _ in value.items if isinstance(key, Literal)} == members

@@ -43,6 +43,11 @@ output "azure_role" {
   value       = one(aws_iam_role.azure[*].arn)
 }
 
+output "azure_machine_role" {
+  description = "NIGHTINGALE_AZURE_MACHINE_ROLE: what the API asks STS with whose token it is; null without instances in Azure."
+  value       = one(aws_iam_role.azure_machines[*].arn)
+}
+
 output "for_regions" {
   description = "What region/ is told of the platform's own region."
   value = {

@@ -188,6 +188,23 @@ variable "azure" {
   }
 }
 
+variable "azure_machines" {
+  description = "How instances in Azure prove who they are: the tenant of their identities, and whom their tokens are made out to. Null: none."
+  type        = object({ tenant = string, audience = string })
+  default     = null
+
+  validation {
+    condition     = var.azure_machines == null ? true : can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", var.azure_machines.tenant)) && can(regex("^api://[^ ]+$", var.azure_machines.audience))
+    error_message = "azure_machines needs the tenant's id in lower case, and the id URI of the application that tokens are made out to: api://..."
+  }
+
+  # IAM knows an issuer once. And a token for the one must not open the other's role.
+  validation {
+    condition     = var.azure_machines == null || var.azure == null ? true : var.azure_machines.tenant == var.azure.tenant && var.azure_machines.audience != var.azure.audience
+    error_message = "azure_machines must be of the second backend's tenant (azure), and their tokens made out to another audience than its."
+  }
+}
+
 variable "regions" {
   description = "Further regions, by name, as region/ says what it made there. `./run deploy aws` knows this from the settings' own `regions`."
   type = map(object({

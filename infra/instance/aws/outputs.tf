@@ -43,5 +43,6 @@ output "resource_ids" {
   value = {
     home     = one(module.home[*].id)
     instance = one(aws_instance.machine[*].id)
+    identity = null
   }
 }

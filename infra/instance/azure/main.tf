@@ -64,11 +64,12 @@ locals {
     image       = var.image
     container   = var.network.container
     api_url     = var.network.api_url
+    audience    = var.network.audience
     port        = local.port
     is_spot     = var.spot
     home = {
       device           = "${local.device}/0"
-      mount            = "/home/${var.owner}"
+      mount            = "/srv/nightingale/home"
       is_from_snapshot = var.home_snapshot_id != ""
     }
     datasets = [
@@ -78,7 +79,7 @@ locals {
         tier    = d.tier
         kind    = "disk"
         source  = "${local.device}/${local.lun[d.dataset]}"
-        mount   = "/data/${d.dataset}"
+        mount   = "/srv/nightingale/data/${d.dataset}"
       }
     ]
   }
@@ -247,10 +248,10 @@ resource "azurerm_linux_virtual_machine" "machine" {
     disk_encryption_set_id = var.kms_key
   }
 
-  # It can prove to the API who it is, and has no role in the subscription.
+  # An identity of this machine's own, new with each machine that is made: by it the machine proves to the API who it is.
+  # It has no role, in the subscription or elsewhere.
   identity {
-    type         = "UserAssigned"
-    identity_ids = [var.network.identity_id]
+    type = "SystemAssigned"
   }
 
   # The interface is closed before the machine is on it.

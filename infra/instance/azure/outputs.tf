@@ -39,9 +39,10 @@ output "capabilities" {
 }
 
 output "resource_ids" {
-  description = "Azure's own ids of the home and of the machine; null where there is none."
+  description = "Azure's own ids of the home, of the machine and of the identity that it proves itself by; null where there is none."
   value = {
     home     = one(module.home[*].id)
     instance = one(azurerm_linux_virtual_machine.machine[*].id)
+    identity = one([for one in azurerm_linux_virtual_machine.machine : one.identity[0].principal_id])
   }
 }

@@ -177,7 +177,7 @@ variable "network" {
     gateway_cidr   = string
     api_cidrs      = list(string)
     api_url        = string
-    identity_id    = string
+    audience       = string
     owner_uid      = optional(number)
     container      = optional(string)
   })
@@ -187,9 +187,10 @@ variable "network" {
     error_message = "network.subnet_id must be a subnet's id in Azure."
   }
 
+  # The only word of the machine's that Azure is asked with.
   validation {
-    condition     = can(regex("^/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[^/]+/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[^/]+$", var.network.identity_id))
-    error_message = "network.identity_id must be the id of a managed identity, made for instances and for nothing else."
+    condition     = can(regex("^api://[A-Za-z0-9._~/-]{1,200}$", var.network.audience))
+    error_message = "network.audience must be the id URI of the application that machines' tokens are made out to: api://…"
   }
 
   validation {

@@ -43,5 +43,6 @@ output "resource_ids" {
   value = {
     home     = one(module.home[*].name)
     instance = one(google_cloud_run_v2_service.instance[*].id)
+    identity = null
   }
 }

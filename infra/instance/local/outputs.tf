@@ -43,5 +43,6 @@ output "resource_ids" {
   value = {
     home     = one(terraform_data.home[*].id)
     instance = one(terraform_data.instance[*].id)
+    identity = null
   }
 }

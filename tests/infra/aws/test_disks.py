@@ -212,6 +212,19 @@ def test_datasets_are_mounted_read_only_each_in_its_way(machine: Machine):
     ]
 
 
+def test_a_dataset_on_a_disk_in_azure_is_mounted_as_a_volume_is(machine: Machine):
+    ext4(machine.home, "of-ada")
+    disk = machine.folder / "dataset-disk"
+    ext4(disk, "ct")
+    machine.dataset("ct", "disk", str(disk))
+    ended = machine.start()
+    assert ended.returncode == 0, ended.stderr
+    assert machine.calls.read_text(encoding="utf-8").splitlines()[2:] == [
+        f"blockdev --setro {disk}",
+        f"mount -t ext4 -o ro,noload,nosuid,nodev,noexec {disk} {machine.folder / 'data' / 'ct'}",
+    ]
+
+
 def test_a_dataset_that_cannot_be_mounted_is_named(machine: Machine):
     ext4(machine.home, "of-ada")
     disk = machine.folder / "dataset-disk"

@@ -14,15 +14,20 @@ import msgspec
 from backend_lambda.chalice_server import open_server
 from chalicelib import container
 from doubles import metadata
+from doubles.azure_metadata import FakeAzureMetadata
 from doubles.ids import CountingIds
 from doubles.loops import run_apart
 from doubles.machine_proofs import ADDRESS, MACHINE
 from doubles.metadata import FakeMetadata
 from doubles.platforms import URL, FakePlatform, given
 from doubles.sts import ACCOUNT, REGION, ROLE, FakeSts, of_machine
+from doubles.sts_web_identity import AUDIENCE, PRINCIPAL, TENANT, FakeWebIdentitySts
+from doubles.sts_web_identity import ROLE as MACHINE_ROLE
+from nightingale.adapters.azure_proofs import AzureProofs
 from nightingale.adapters.sts_proofs import StsProofs
 from nightingale.adapters.system_clock import SystemClock
 from nightingale.domain.machine import MachineStart
+from nightingale.ports.machine_proofs import MachineProofs
 from nightingale.services.starts import StoredStarts
 from nightingale_build.boot.api import Api
 from nightingale_build.boot.told import Told, read_told
@@ -41,9 +46,11 @@ class Cloud:
     """The platform and what AWS is to a machine."""
 
     platform: FakePlatform
-    sts: FakeSts
-    metadata: FakeMetadata
+    sts: FakeSts | FakeWebIdentitySts
+    metadata: FakeMetadata | FakeAzureMetadata
     api: Api
+    identity: str | None = None
+    """Of each machine that a build makes, in Azure."""
 
     def launch(self, name: str = "scan", address: str = ADDRESS, machine: str = MACHINE) -> str:
         """Launch an instance and let its build have made this machine; return its id: it is starting."""
@@ -53,7 +60,9 @@ class Cloud:
         return launched.id
 
     def built(self, build_id: str, address: str = ADDRESS, machine: str = MACHINE) -> None:
-        self.platform.builder.finish(build_id, address=address, resource_ids={"instance": machine})
+        self.platform.builder.finish(
+            build_id, address=address, resource_ids={"instance": machine, "identity": self.identity}
+        )
         self.platform.machines.remove(self.platform.builder.specs[build_id].instance_id)  # nothing is heard of it yet
 
     def look(self) -> None:
@@ -70,12 +79,34 @@ def open_cloud() -> Iterator[Cloud]:
     with ExitStack() as stack:
         sts = FakeSts(sessions=[of_machine(MACHINE)])
         proofs = StsProofs(account=ACCOUNT, role=ROLE, region=REGION, clock=SystemClock(), send=sts.send)
-        server = stack.enter_context(open_server(FakePlatform()))
+        platform, api = stack.enter_context(_opened(proofs))
+        yield Cloud(platform, sts, stack.enter_context(metadata.running(sts.sessions[0])), api)
+
+
+@contextmanager
+def open_azure() -> Iterator[Cloud]:
+    """Open the same cloud as it is in Azure: tell machines `in_azure` of it."""
+    with ExitStack() as stack:
+        sts = FakeWebIdentitySts()
+        proofs = AzureProofs(tenant=TENANT, audience=AUDIENCE, role=MACHINE_ROLE, region=REGION, send=sts.send)
+        platform, api = stack.enter_context(_opened(proofs))
+        service = stack.enter_context(metadata.serving(FakeAzureMetadata()))
+        yield Cloud(platform, sts, service, api, identity=PRINCIPAL)
+
+
+@contextmanager
+def _opened(proofs: MachineProofs) -> Iterator[tuple[FakePlatform, Api]]:
+    with open_server(FakePlatform()) as server:
         platform = FakePlatform(proofs={"local": proofs}, addresses=frozenset({URL, server.url}), ids=OwnIds())
         container.use(platform.dispatcher)  # only now it is known by which address the server is called
         platform.machines.starts = StoredStarts(platform.store)
-        service = stack.enter_context(metadata.running(sts.sessions[0]))
-        yield Cloud(platform, sts, service, Api(server.url))
+        try:
+            yield platform, Api(server.url)
+        finally:
+            container.use_nothing()
+
+
+in_azure: dict[str, Any] = {"place": "azure", "region": "westeurope", "audience": AUDIENCE}
 
 
 def write_told(folder: Path, instance_id: str, api_url: str, **changes: Any) -> Path:

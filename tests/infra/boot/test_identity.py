@@ -17,8 +17,9 @@ from doubles.sts import of_machine
 from infra.boot.cloud import Cloud, open_cloud, told_to, write_told
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Answer, Api, ApiSilentError
+from nightingale_build.boot.cloud import MetadataError
 from nightingale_build.boot.identity import PATIENCE_S, Prover
-from nightingale_build.boot.metadata import Metadata, MetadataError
+from nightingale_build.boot.metadata import Metadata
 from nightingale_build.boot.told import read_told, require_disks
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.wall_time import now

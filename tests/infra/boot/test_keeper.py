@@ -24,7 +24,7 @@ from chalicelib import container
 from doubles.loops import run_apart
 from doubles.machine_proofs import start_of, token_of
 from doubles.platforms import given
-from infra.boot.cloud import Cloud, open_cloud, told_to, write_told
+from infra.boot.cloud import Cloud, in_azure, open_azure, open_cloud, told_to, write_told
 from infra.local_place import needs_root, needs_sandbox, wait_until
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.jupyter_probe import JupyterProber
@@ -32,6 +32,7 @@ from nightingale.contract.door_tls import client_context
 from nightingale.contract.vocabulary import AuditTag, ReasonCode
 from nightingale.ports.prober import ProbeOutcome
 from nightingale.services.starts import StoredStarts
+from nightingale_build.boot.__main__ import cloud_of
 from nightingale_build.boot.identity import Prover
 from nightingale_build.boot.keeper import Keeper
 from nightingale_build.boot.metadata import Metadata
@@ -74,10 +75,11 @@ class Machine:
         """Begin to be this instance."""
         (self.root / "disks.json").write_text('{"is_ok": true}', encoding="ascii")
         self.data.mkdir(exist_ok=True, parents=True)
+        told = told_to(self.root, instance_id, self.cloud.api.url, **changes)
         self.keeper = keeper = Keeper(
-            told=told_to(self.root, instance_id, self.cloud.api.url, **changes),
+            told=told,
             api=self.cloud.api,
-            metadata=Metadata(self.cloud.metadata.url),
+            metadata=cloud_of(told, self.cloud.metadata.url),
             data=self.data,
             disks=self.root / "disks.json",
             python=str(IMAGE_PYTHON),
@@ -117,11 +119,19 @@ def cloud() -> Iterator[Cloud]:
 
 @pytest.fixture
 def machine(cloud: Cloud) -> Iterator[Machine]:
+    with opened_machine(cloud) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def opened_machine(cloud: Cloud) -> Iterator[Machine]:
     made = Machine(cloud, Path(tempfile.mkdtemp(prefix="boot-")))
     made.root.chmod(0o755)
     made.mount_home()
-    yield made
-    made.close()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def machines_of(cloud: Cloud) -> Ec2Machines:
@@ -220,6 +230,18 @@ def test_an_interruption_is_told_before_the_machine_goes(cloud: Cloud, machine: 
     tags = [event.tag for event in cloud.platform.audit.events(instance_id)]
     assert tags.count(AuditTag.MACHINE_INTERRUPTED.value) == 1
     assert AuditTag.CHECKPOINT_MARKED.value in tags
+
+
+def test_an_eviction_in_azure_is_told_before_the_machine_goes() -> None:
+    with open_azure() as cloud, opened_machine(cloud) as machine:
+        instance_id = cloud.launch()
+        cloud.metadata.interrupt("2026-11-02T09:02:00Z")
+        keeper = machine.boot(instance_id, is_spot=True, **in_azure)
+        assert keeper.is_open.wait(PATIENT_S), machine.failed
+        wait_until(lambda: cloud.platform.stored(instance_id).instance.work.checkpoints)
+        start = given(cloud.start_of(instance_id))
+        assert start.interrupted_at == datetime.fromisoformat("2026-11-02T09:02:00Z")
+        assert given(start.launcher).generation == 1
 
 
 def test_without_its_disk_nothing_starts_and_the_platform_hears_why(cloud: Cloud, machine: Machine) -> None:

@@ -233,6 +233,77 @@ run "a_second_backend_without_a_subject_is_refused" {
   expect_failures = [var.azure]
 }
 
+run "whose_a_machines_token_is_tells_a_role_that_may_do_nothing" {
+  command = plan
+  variables {
+    azure_machines = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale-machines" }
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.azure[0].url == "https://sts.windows.net/3f2504e0-4f89-11d3-9a0c-0305e82c3301/" && aws_iam_openid_connect_provider.azure[0].client_id_list == toset(["api://nightingale-machines"])
+    error_message = "One tenant, and tokens made out to this platform alone."
+  }
+  assert {
+    condition = (
+      [for one in data.aws_iam_policy_document.azure_machines[0].statement[0].condition : [one.test, one.variable, one.values]]
+      == [["StringEquals", "sts.windows.net/3f2504e0-4f89-11d3-9a0c-0305e82c3301/:aud", tolist(["api://nightingale-machines"])]]
+    )
+    error_message = "A token made out to anybody else opens nothing."
+  }
+  assert {
+    condition     = [for one in data.aws_iam_policy_document.nothing[0].statement : [one.effect, one.actions, one.resources]] == [["Deny", toset(["*"]), toset(["*"])]]
+    error_message = "The role may do nothing, whatever another's policy says."
+  }
+  assert {
+    condition     = aws_iam_role.azure_machines[0].max_session_duration == 3600 && length(aws_iam_role.azure) == 0
+    error_message = "A session is as short as IAM knows; and no second backend comes with it."
+  }
+}
+
+run "machines_and_the_second_backend_share_an_issuer_and_no_audience" {
+  command = plan
+  variables {
+    azure          = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale", subject = "7d444840-9dc0-11d1-b245-5ffdce74fad2" }
+    azure_machines = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale-machines" }
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.azure) == 1 && aws_iam_openid_connect_provider.azure[0].client_id_list == toset(["api://nightingale", "api://nightingale-machines"])
+    error_message = "IAM knows an issuer once, with the audiences of both."
+  }
+  assert {
+    condition     = [for one in data.aws_iam_policy_document.azure_machines[0].statement[0].condition : tolist(one.values)] == [tolist(["api://nightingale-machines"])]
+    error_message = "The second backend's tokens do not open the machines' role."
+  }
+}
+
+run "a_machines_token_that_would_do_for_the_second_backend_is_refused" {
+  command = plan
+  variables {
+    azure          = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale", subject = "7d444840-9dc0-11d1-b245-5ffdce74fad2" }
+    azure_machines = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale" }
+  }
+  expect_failures = [var.azure_machines]
+}
+
+run "machines_of_another_tenant_than_the_second_backends_are_refused" {
+  command = plan
+  variables {
+    azure          = { tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale", subject = "7d444840-9dc0-11d1-b245-5ffdce74fad2" }
+    azure_machines = { tenant = "11111111-4f89-11d3-9a0c-0305e82c3301", audience = "api://nightingale-machines" }
+  }
+  expect_failures = [var.azure_machines]
+}
+
+run "without_instances_in_azure_no_role_is_there_for_them" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role.azure_machines) == 0 && length(aws_iam_openid_connect_provider.azure) == 0 && output.azure_machine_role == null
+    error_message = "What nobody uses is not made."
+  }
+}
+
 run "a_further_region_is_reached_by_gateway_and_watchers_and_told_to_functions" {
   command = plan
   variables {

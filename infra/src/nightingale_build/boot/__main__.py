@@ -10,10 +10,12 @@ from pathlib import Path
 import nightingale.contract.lean_start  # noqa: F401 - before anything that imports msgspec
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Api
+from nightingale_build.boot.azure_metadata import AzureMetadata
+from nightingale_build.boot.cloud import ADDRESS, Cloud
 from nightingale_build.boot.identity import say
 from nightingale_build.boot.keeper import Keeper
-from nightingale_build.boot.metadata import ADDRESS, Metadata
-from nightingale_build.boot.told import read_told
+from nightingale_build.boot.metadata import Metadata
+from nightingale_build.boot.told import Told, read_told
 from nightingale_build.launcher.refusal import RefusalError
 
 REFUSED = 78
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> int:
         keeper = Keeper(
             told=told,
             api=_api(told.api_url),
-            metadata=Metadata(given.metadata),
+            metadata=cloud_of(told, given.metadata),
             data=given.data,
             disks=given.disks,
             python=given.python,
@@ -48,6 +50,20 @@ def main(arguments: list[str]) -> int:
         say(f"{refusal.code.value}: {refusal} {refusal.next_step}")
         return REFUSED
     return 0
+
+
+def cloud_of(told: Told, address: str = ADDRESS) -> Cloud:
+    """Return the cloud that the machine was told it stands in. Raises RefusalError where this image proves nothing."""
+    if told.place == "aws":
+        return Metadata(address)
+    if told.place == "azure" and told.audience:
+        return AzureMetadata(told.audience, address)
+    lacks = "and not whom its tokens are for" if told.place == "azure" else "where this image proves nothing"
+    raise RefusalError(
+        ReasonCode.BOOT_FAILED,
+        f"The machine was told that it stands in {told.place[:20]!r}, {lacks}.",
+        "Tell your administrator: the image and infra/instance are of different versions.",
+    )
 
 
 def _api(url: str) -> Api:

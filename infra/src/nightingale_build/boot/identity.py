@@ -11,12 +11,18 @@ from datetime import datetime
 
 import msgspec
 
-from nightingale.contract.machines import IdentifyMachineIn, MachineOut, StartIn, start_digest, sts_host
+from nightingale.contract.machines import (
+    AwsProof,
+    AzureProof,
+    IdentifyMachineIn,
+    MachineOut,
+    StartIn,
+    start_digest,
+)
 from nightingale.contract.schemas import ChallengeOut
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Answer, Api, ApiSilentError
-from nightingale_build.boot.metadata import Metadata, MetadataError
-from nightingale_build.boot.proof import sign
+from nightingale_build.boot.cloud import Cloud, MetadataError
 from nightingale_build.boot.told import Told
 from nightingale_build.launcher.refusal import RefusalError
 
@@ -39,7 +45,7 @@ class Prover:
     """Proves this machine to the platform."""
 
     api: Api
-    metadata: Metadata
+    metadata: Cloud
     now: Callable[[], datetime]
     rest: Callable[[float], object] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -79,22 +85,17 @@ class Prover:
         if not challenge.is_good:
             return challenge
         nonce = msgspec.json.decode(challenge.body, type=ChallengeOut).nonce
-        proof = sign(
-            self.metadata.credentials(),
-            host=sts_host(told.region),
-            region=told.region,
-            at=self.now(),
-            server=self.api.url,
-            nonce=nonce,
-            start=start_digest(start),
+        proof = self.metadata.proof(
+            region=told.region, at=self.now(), server=self.api.url, nonce=nonce, start=start_digest(start)
         )
         claim = IdentifyMachineIn(
             project=told.project,
             instance_id=told.instance_id,
             server=self.api.url,
             nonce=nonce,
-            proof=proof,
             start=start,
+            proof=proof if isinstance(proof, AwsProof) else None,
+            azure=proof if isinstance(proof, AzureProof) else None,
         )
         return self.api.ask("POST", "/v1/machines/identities", msgspec.json.encode(claim))
 

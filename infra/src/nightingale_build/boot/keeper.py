@@ -25,13 +25,13 @@ from nightingale.contract.door_tls import server_context
 from nightingale.contract.machines import Door, MachineOut
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Api
+from nightingale_build.boot.cloud import Cloud, MetadataError
 from nightingale_build.boot.door import DoorKeeper
 from nightingale_build.boot.endings import exit_of, failed
 from nightingale_build.boot.home_room import TELL_EVERY_S, HomeRoom
 from nightingale_build.boot.identity import Prover, say
 from nightingale_build.boot.inside import InsideServer
 from nightingale_build.boot.launching import ask_launcher, launch_spec, refusal_in, shown
-from nightingale_build.boot.metadata import Metadata, MetadataError
 from nightingale_build.boot.pair import make_door
 from nightingale_build.boot.reports import Reports
 from nightingale_build.boot.told import Told, require_disks
@@ -43,9 +43,6 @@ from nightingale_build.wall_time import now
 from nightingale_build.whole_files import write_whole
 
 LOOK_S = 0.25
-INTERRUPTION_S = 5.0
-"""As AWS recommends; the notice comes two minutes before."""
-
 START_S = 120.0
 STOP_S = 40.0
 DRAIN_S = 60.0
@@ -66,7 +63,7 @@ class Keeper:
 
     told: Told
     api: Api
-    metadata: Metadata
+    metadata: Cloud
     data: Path
     disks: Path
     python: str = sys.executable
@@ -203,11 +200,11 @@ class Keeper:
                 if news is not None and telling.home(news):
                     room.told(news)
             looks += 1
-            if not is_told and looks * LOOK_S % INTERRUPTION_S == 0:
+            if not is_told and looks * LOOK_S % self.metadata.every_s == 0:
                 with contextlib.suppress(MetadataError):
                     at = self.metadata.interruption()
                     if at is not None:
-                        say(f"AWS takes this machine back at {at:%H:%M:%S} UTC")
+                        say(f"{self.metadata.name} takes this machine back at {at:%H:%M:%S} UTC")
                         is_told = telling.interruption(at, tokens.instance)
         # Before the doors are shut: what runs in the sandbox could hold them open.
         self._stop(folders)

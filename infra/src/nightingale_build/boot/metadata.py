@@ -11,26 +11,30 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from nightingale_build.boot.proof import Credentials
+from nightingale.contract.machines import AwsProof, sts_host
+from nightingale_build.boot.cloud import ADDRESS, MetadataError, ask
+from nightingale_build.boot.proof import Credentials, sign
 
-ADDRESS = "http://169.254.169.254"
-TIMEOUT_S = 2.0
 TOKEN_S = 300
-_MOST_BYTES = 16_384
-
-
-class MetadataError(Exception):
-    """The metadata service does not answer, or not with what was asked for."""
 
 
 class Metadata:
-    """Asks the metadata service. One thread at a time."""
+    """Implements boot.cloud.Cloud."""
+
+    name = "AWS"
+    every_s = 5.0
+    """As AWS recommends; the notice comes two minutes before."""
 
     def __init__(self, address: str = ADDRESS) -> None:
         """Take where it is."""
         self._host = urlsplit(address).netloc
         self._token = ""
         self._token_until = 0.0
+
+    def proof(self, *, region: str, at: datetime, server: str, nonce: str, start: str) -> AwsProof:
+        """Return a signature over server, nonce and start, made with the credentials of the instance profile."""
+        told = self.credentials()
+        return sign(told, host=sts_host(region), region=region, at=at, server=server, nonce=nonce, start=start)
 
     def credentials(self) -> Credentials:
         """Return the credentials of the machine's instance profile. Raises MetadataError."""
@@ -59,13 +63,13 @@ class Metadata:
         """Return the text at a path, None where there is none."""
         for _ in range(2):
             if time.monotonic() >= self._token_until:
-                status, said = self._ask(
-                    "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_S)}
+                status, said = ask(
+                    self._host, "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_S)}
                 )
                 if status != http.client.OK:
                     raise MetadataError(f"the metadata service gives no token (it answered {status})")
                 self._token, self._token_until = said, time.monotonic() + TOKEN_S / 2
-            status, said = self._ask("GET", path, {"X-aws-ec2-metadata-token": self._token})
+            status, said = ask(self._host, "GET", path, {"X-aws-ec2-metadata-token": self._token})
             if status != http.client.UNAUTHORIZED:
                 break
             self._token_until = 0.0  # it may have lost its tokens, as it does when it is restarted
@@ -74,14 +78,3 @@ class Metadata:
         if status != http.client.OK:
             raise MetadataError(f"the metadata service answered {status}")
         return said
-
-    def _ask(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
-        try:
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(_MOST_BYTES).decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise MetadataError(f"the metadata service does not answer ({type(error).__name__})") from error
-        finally:
-            connection.close()

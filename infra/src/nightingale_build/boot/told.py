@@ -54,6 +54,8 @@ class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner_uid: int | None = None
     container: str | None = None
     is_spot: bool = False
+    audience: Annotated[str, Meta(pattern=r"^(api://[A-Za-z0-9._~/-]{1,200})?$(?!\n)")] = ""
+    """Whom this machine's tokens are made out to; empty in a cloud where it signs."""
 
 
 class _Disks(msgspec.Struct, frozen=True):
@@ -72,7 +74,7 @@ def read_told(path: Path) -> Told:
         raise RefusalError(
             ReasonCode.BOOT_FAILED,
             f"{path} does not say which instance this machine is: {error}",
-            "Tell your administrator: the image and infra/instance/aws are of different versions.",
+            "Tell your administrator: the image and infra/instance are of different versions.",
         ) from error
 
 
