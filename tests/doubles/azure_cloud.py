@@ -23,7 +23,7 @@ GROUP = "nightingale-instances"
 LOCATION = "germanywestcentral"
 ROLE = "arn:aws:iam::123456789012:role/nightingale-api"
 AUDIENCE = "api://AzureADTokenExchange"
-NETWORK = {
+NETWORK: dict[str, Any] = {
     "location": LOCATION,
     "resource_group": GROUP,
     "subnet_id": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Network"

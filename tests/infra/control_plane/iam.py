@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def _holds_for(operator: str, told: str | None, wanted: Any) -> bool:
         return told is None or set(told.split(",")) <= set(each(wanted))
     if told is None:
         return False
-    decided = {
+    decided: dict[str, Callable[[], bool]] = {
         "StringEquals": lambda: told in each(wanted),
         "Bool": lambda: told in each(wanted),
         "StringLike": lambda: any(fnmatchcase(told, pattern) for pattern in each(wanted)),
