@@ -130,3 +130,12 @@ def test_a_running_cluster_gives_the_file_with_its_places_back() -> None:
     given = service_of(store).get(ADMIN).cluster
     assert next(one for one in given.datasets if one.name == "ct-demo").sources == wanted.datasets[0].sources
     assert plan(given, store).changes == ()
+
+
+def test_a_place_in_which_nothing_ever_launches_is_taken_and_told_in_words() -> None:
+    planned = plan(with_places(PlaceIn(name="paris", kind="gcp", region="europe-west9")))
+    (note,) = planned.notes
+    assert "nothing launches in paris" in note
+    assert "gcp" in note
+    assert planned.changes
+    assert plan(small_cluster()).notes == ()

@@ -136,7 +136,7 @@ def _holds(condition: dict[str, dict[str, Any]], context: dict[str, str]) -> boo
 
 def _holds_for(operator: str, told: str | None, wanted: Any) -> bool:
     if operator == "Null":
-        return (told is None) == (wanted == "true")
+        return bool((told is None) == (wanted == "true"))
     if operator == "StringNotEquals":  # holds where the key is not there, as AWS's does
         return told not in each(wanted)
     if operator == "ForAllValues:StringEquals":  # several stand here with commas between; of none it holds

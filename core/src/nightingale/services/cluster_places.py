@@ -10,6 +10,9 @@ from nightingale.contract.schemas import ClusterIn, PlaceIn, ProjectIn
 from nightingale.domain.catalog import NO_GPU
 from nightingale.domain.placement import AUTO, KINDS
 
+NEVER = "gcp"
+"""The kind of places for which there is Terraform (infra/instance/gcp), and no adapter that looks at machines."""
+
 _DATASET_IN_AWS = re.compile(
     r"ebs:snap-[0-9a-f]{8,17}|efs:fs-[0-9a-f]{8,17}:/[A-Za-z0-9._/-]*|"
     r"s3:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?"
@@ -31,6 +34,16 @@ def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
         for name, source in dataset.sources.items():
             if name in places and (words := _wrong_source(places[name].kind, source, dataset.tier)):
                 yield f"{path}.{name}", words
+
+
+def place_notes(cluster: ClusterIn) -> tuple[str, ...]:
+    """Return, in words, in which of the file's places nothing will ever launch."""
+    return tuple(
+        f"nothing launches in {place.name}: its kind is {NEVER}, in which no version of this platform runs machines"
+        " yet; what the file says of it is kept, and launches there are refused"
+        for place in cluster.places
+        if place.kind == NEVER
+    )
 
 
 def _places(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
