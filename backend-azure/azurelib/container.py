@@ -33,7 +33,7 @@ def make(environment: Mapping[str, str]) -> Wired:
         return wire(services, credentials)
     # Of its own cloud it asks as who it is there; the application of the hosts in AWS is not its business.
     from nightingale.adapters.arm_client import SCOPE  # noqa: PLC0415 - see above
-    from nightingale.hosting.azure_place import tokens_of_host  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_services import tokens_of_host  # noqa: PLC0415 - same
 
     here = ManagedIdentity(environment, SCOPE, settings.client_id)
     return wire(services, credentials, tokens_of_host(here))

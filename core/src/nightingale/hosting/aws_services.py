@@ -49,7 +49,8 @@ def wire(settings: Settings, credentials: Credentials | None = None, azure_token
     from nightingale.adapters.system_ids import SystemIds  # noqa: PLC0415 - same
     from nightingale.adapters.wall_pace import WallPace  # noqa: PLC0415 - same
     from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
-    from nightingale.hosting.azure_place import AZURE, azure_machines, azure_proofs, tokens_in_aws  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_place import AZURE  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_services import azure_machines, azure_proofs, tokens_in_aws  # noqa: PLC0415 - same
     from nightingale.hosting.wired import Wired  # noqa: PLC0415 - same
     from nightingale.services.by_place import place_key  # noqa: PLC0415 - same
 
