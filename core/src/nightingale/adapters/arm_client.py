@@ -31,6 +31,9 @@ MOST_PAGES = 50
 ANGRY_S = 1.0
 """After a failure it is left alone for so long."""
 
+_NO_TOKEN_S = 5.0
+"""And after it had no token: Entra counts those who fail."""
+
 _MOST_ANGRY_S = 300.0
 """However long Azure asks for: an answer that says a day must not keep a machine from being cut off for one."""
 
@@ -113,7 +116,7 @@ class ArmClient:
         try:
             token = self._tokens()
         except TokenError as error:
-            raise self._left_alone(what, f"there is no token for Azure: {error}.", ANGRY_S) from error
+            raise self._left_alone(what, f"there is no token for Azure: {error}.", _NO_TOKEN_S) from error
         try:
             answer = self._send(method, target, body, token)
         except (OSError, http.client.HTTPException) as error:

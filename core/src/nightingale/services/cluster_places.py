@@ -19,6 +19,11 @@ _DATASET_IN_AWS = re.compile(
 )
 """As infra/instance/aws takes them."""
 
+_DATASET_IN_AZURE = re.compile(
+    r"snapshot:/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[^/\s]+/providers/Microsoft\.Compute/snapshots/[^/\s]+"
+)
+"""As infra/instance/azure takes them, for every tier."""
+
 
 def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
     """Yield (path, words) of everything wrong with places, and with what projects, images and datasets say of them."""
@@ -83,4 +88,6 @@ def _wrong_source(kind: str, source: str, tier: int) -> str:
         return "in aws a dataset is ebs:snap-..., efs:fs-...:/path or s3:bucket/prefix, in plain characters"
     if kind == "aws" and tier > 0 and not source.startswith("ebs:"):
         return f"from tier 1 on reads are recorded, which takes a disk: in aws one of tier {tier} is ebs:snap-..."
+    if kind == "azure" and _DATASET_IN_AZURE.fullmatch(source) is None:
+        return "in azure a dataset is snapshot:/subscriptions/.../providers/Microsoft.Compute/snapshots/NAME"
     return ""
