@@ -54,7 +54,7 @@ def it_is_launched_stopped_and_started(instance: Instance) -> None:
     machine = instance.machine()
     machine_id, home_id = machine["InstanceId"], instance.home()["VolumeId"]
     assert launched["address"] == f"tcp:{machine['PrivateIpAddress']}:8888"
-    assert launched["resource_ids"] == {"home": home_id, "instance": machine_id}
+    assert launched["resource_ids"] == {"home": home_id, "instance": machine_id, "identity": None}
     assert machine["State"]["Name"] == "running"
     assert instance.home_is_at() == machine_id
     (dataset,) = instance.volumes("dataset")
@@ -103,7 +103,7 @@ def it_is_resized_while_it_runs_and_retried(instance: Instance) -> None:
     retried = instance.apply(generation=2, home_snapshot_id=instance.account.dataset, kms_key=OTHER_KEY)
     second = instance.machine()
     assert second["InstanceId"] != first["InstanceId"]
-    assert retried["resource_ids"] == {"home": home_id, "instance": second["InstanceId"]}
+    assert retried["resource_ids"] == {"home": home_id, "instance": second["InstanceId"], "identity": None}
     assert instance.home_is_at() == second["InstanceId"]
 
 
