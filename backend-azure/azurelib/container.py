@@ -28,7 +28,15 @@ def make(environment: Mapping[str, str]) -> Wired:
 
     services = settings.services
     token = ManagedIdentity(environment, settings.audience, settings.client_id)
-    return wire(services, WebIdentity(settings.role, token, region=services.region, endpoint=services.endpoint))
+    credentials = WebIdentity(settings.role, token, region=services.region, endpoint=services.endpoint)
+    if services.azure is None:
+        return wire(services, credentials)
+    # Of its own cloud it asks as who it is there; the application of the hosts in AWS is not its business.
+    from nightingale.adapters.arm_client import SCOPE  # noqa: PLC0415 - see above
+    from nightingale.hosting.azure_services import tokens_of_host  # noqa: PLC0415 - same
+
+    here = ManagedIdentity(environment, SCOPE, settings.client_id)
+    return wire(services, credentials, tokens_of_host(here))
 
 
 _HELD = Held(make)

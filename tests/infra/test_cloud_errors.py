@@ -109,6 +109,23 @@ AZURE = [
         " size is not valid.",
         ReasonCode.MACHINE_TYPE_INVALID,
     ),
+    (
+        AZURE_VM.format(status="409 (409 Conflict)") + "OverconstrainedAllocationRequest: Allocation failed. VM(s) with"
+        " the following constraints cannot be allocated, because the condition is too restrictive.",
+        ReasonCode.NO_CAPACITY,
+    ),
+    (
+        AZURE_VM.format(status="403 (403 Forbidden)") + "QuotaExceeded: Public IP quota is exceeded.",
+        ReasonCode.QUOTA_REACHED,
+    ),
+    (
+        (
+            "building account: could not acquire access token to parse claims: clientCredentialsToken: received HTTP"
+            " status 401 with response: AADSTS700213: No matching federated identity record found for presented"
+            " assertion subject"
+        ),
+        ReasonCode.PERMISSION_DENIED,
+    ),
     (AZURE_VM.format(status="429 (429 Too Many Requests)") + "TooManyRequests: slow down", ReasonCode.THROTTLED),
 ]
 

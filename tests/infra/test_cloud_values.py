@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nightingale.adapters.azure_quarantine import FIRST, RULES
 from nightingale_build.boot.__main__ import cloud_of
 from nightingale_build.boot.azure_metadata import AzureMetadata
 from nightingale_build.boot.told import read_told
@@ -221,6 +223,23 @@ def test_cloud_init_finds_azures_document_well_made(folders: dict[str, Path], tm
         [program, "schema", "--config-file", str(document)], capture_output=True, text=True, timeout=50, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_azures_own_rules_leave_the_first_place_to_quarantine(tmp_path: Path) -> None:
+    text = (INSTANCE / "azure" / "main.tf").read_text(encoding="utf-8")
+    start = text.index("\nlocals {\n  rules = ")
+    rules = text[start : text.index("\n}\n", start) + 3].replace("local.port", "8888")
+    each = re.search(r'"azurerm_network_security_rule" "machine" \{\n  for_each = (.+)\n', text)
+    assert each is not None
+    closed = f'output "values" {{\n  value = {each[1].replace("local.is_absent", "false")}\n}}\n'
+    shutil.copy(INSTANCE / "azure" / "variables.tf", tmp_path)
+    (tmp_path / "main.tf").write_text(rules + closed, encoding="utf-8")
+    given("azure", {}, tmp_path)
+    made = values(tmp_path)
+    assert len({(one["direction"], one["priority"]) for one in made.values()}) == len(made) == 4
+    assert min(one["priority"] for one in made.values()) > FIRST
+    assert not set(RULES) & set(made)
+    assert [one["cidrs"] for one in made.values() if one["access"] == "Allow"] == [None, ["10.0.9.0/24"]]
 
 
 def test_azures_cloud_init_writes_what_the_machine_is_told_and_lets_nobody_in(folders: dict[str, Path]) -> None:

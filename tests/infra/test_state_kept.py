@@ -12,6 +12,7 @@ from doubles import FixedClock
 from doubles.aws import FakeS3
 from nightingale.contract.build import BuildSpec
 from nightingale.contract.vocabulary import Action, DesiredState, ReasonCode
+from nightingale_build.azure_identity import AzureIdentity
 from nightingale_build.bucket import Bucket
 from nightingale_build.codebuild_surroundings import PUSHES, CodeBuildSurroundings
 from nightingale_build.failure import BuildFailedError
@@ -40,6 +41,7 @@ class Held:
             builds=Bucket(self.s3, "builds"),
             states=Bucket(self.s3, "states"),
             runs=NoRuns(),
+            azure=AzureIdentity(None, folder, {}),
             region="eu-central-1",
             environment={"CODEBUILD_BUILD_ID": "builds:first"},
         )

@@ -55,11 +55,11 @@ resource "aws_codebuild_project" "builds" {
     image        = "aws/codebuild/standard:7.0"
 
     dynamic "environment_variable" {
-      for_each = {
+      for_each = merge(local.builds_in_azure, {
         NIGHTINGALE_BUILDS_BUCKET = aws_s3_bucket.kept["builds"].id
         NIGHTINGALE_STATE_BUCKET  = aws_s3_bucket.kept["state"].id
         NIGHTINGALE_AWS_REGION    = var.region
-      }
+      })
       content {
         name  = environment_variable.key
         value = environment_variable.value

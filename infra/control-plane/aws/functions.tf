@@ -19,12 +19,12 @@ locals {
     NIGHTINGALE_QUARANTINE_GROUP  = aws_security_group.quarantine.id
   })
 
-  environment = merge(local.place, {
+  environment = merge(local.place, local.place_in_azure, {
     NIGHTINGALE_TABLE             = aws_dynamodb_table.platform.name
     NIGHTINGALE_AUDIT_BUCKET      = module.audit.bucket
     NIGHTINGALE_BUILDS_BUCKET     = aws_s3_bucket.kept["builds"].id
     NIGHTINGALE_CODEBUILD_PROJECT = local.builds_name
-    NIGHTINGALE_ADDRESSES         = join(",", sort(concat([module.api.public_url, module.api.private_url], local.addresses_in_regions, tolist(var.addresses))))
+    NIGHTINGALE_ADDRESSES         = join(",", sort(concat([module.api.public_url, module.api.private_url], distinct(concat(local.addresses_in_regions, local.azure_address)), tolist(var.addresses))))
     NIGHTINGALE_GATEWAY_HOST      = aws_lb.gateway.dns_name
     NIGHTINGALE_GATEWAY_PORT      = "22"
     NIGHTINGALE_GATEWAY_HOST_KEY  = var.gateway_host_key

@@ -1,4 +1,5 @@
-# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below.
+# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below. (Where instances
+# stand in Azure too, watchers have one: azure_place.tf.)
 #
 #   public      the network load balancer of the SSH gateway, nothing else
 #   inside      the watchers and the gateway
@@ -59,7 +60,7 @@ resource "aws_route_table" "public" {
 
 resource "aws_route_table" "inside" {
   vpc_id = aws_vpc.platform.id
-  route  = local.routes_to_regions # said whole: one that somebody adds by hand is taken out again
+  route  = concat(local.routes_to_regions, local.routes_to_azure) # said whole: one that somebody adds by hand is taken out again
 }
 
 resource "aws_route_table" "instances" {
@@ -105,4 +106,5 @@ module "names" {
   region = var.region
   vpc_id = aws_vpc.platform.id
   also   = [for one in keys(var.regions) : "ec2.${one}.amazonaws.com"]
+  others = local.azure_names
 }

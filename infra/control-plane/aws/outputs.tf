@@ -48,6 +48,14 @@ output "azure_machine_role" {
   value       = one(aws_iam_role.azure_machines[*].arn)
 }
 
+output "azure_subjects" {
+  description = "Whom Entra's federated credentials name: subjects of the two applications of azure_place."
+  value = {
+    functions = { for who, role in aws_iam_role.function : who => role.arn }
+    builds    = aws_iam_role.builds.arn
+  }
+}
+
 output "for_regions" {
   description = "What region/ is told of the platform's own region."
   value = {

@@ -235,6 +235,48 @@ variable "regions" {
   }
 }
 
+variable "azure_place" {
+  description = "The place azure: where its instances stand, the VPN to them, and whom functions and builds are to Azure (docs/how-to/deploy-to-azure.md). Needs azure_machines. Null: nothing launches there."
+  type = object({
+    location           = string
+    resource_group     = string
+    subnet_id          = string
+    cidr               = string
+    client_id          = string
+    builds_client_id   = string
+    image              = optional(string)
+    kms_key            = optional(string)
+    vpn_gateway_id     = optional(string)
+    transit_gateway_id = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.azure_place == null || var.azure_machines != null
+    error_message = "azure_place needs azure_machines: an instance in Azure could not prove who it is."
+  }
+
+  validation {
+    condition     = var.azure_place == null ? true : alltrue([for one in [var.azure_place.client_id, var.azure_place.builds_client_id] : can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", one))]) && var.azure_place.client_id != var.azure_place.builds_client_id
+    error_message = "azure_place.client_id and builds_client_id are the ids of two applications in Entra, in lower case: what looks at machines must not be what makes networks."
+  }
+
+  validation {
+    condition     = var.azure_place == null ? true : can(regex("^/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", var.azure_place.subnet_id))
+    error_message = "azure_place.subnet_id must be a subnet's id in Azure."
+  }
+
+  validation {
+    condition     = var.azure_place == null ? true : can(cidrnetmask(var.azure_place.cidr)) && try(tonumber(split("/", var.azure_place.cidr)[1]) >= 16, false)
+    error_message = "azure_place.cidr must be the IPv4 range of that subnet, /16 or narrower: gateway and watchers reach port 8888 of all that is in it."
+  }
+
+  validation {
+    condition     = var.azure_place == null ? true : (var.azure_place.vpn_gateway_id == null) != (var.azure_place.transit_gateway_id == null)
+    error_message = "azure_place needs the way to Azure: vpn_gateway_id (vgw-…) or transit_gateway_id (tgw-…), and one of them only."
+  }
+}
+
 variable "is_ending" {
   description = "True while the platform is taken down: the table and the buckets of state and builds may then go."
   type        = bool

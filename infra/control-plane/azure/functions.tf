@@ -34,7 +34,7 @@ locals {
       NIGHTINGALE_GATEWAY_PORT     = tostring(var.gateway.port)
       NIGHTINGALE_GATEWAY_HOST_KEY = var.gateway.host_key
     },
-    { for job in local.jobs : "AzureWebJobs.${job}.Disabled" => tostring(var.is_standby) },
+    merge({ for job in local.jobs : "AzureWebJobs.${job}.Disabled" => tostring(var.is_standby) }, var.place_in_azure),
   )
 }
 

@@ -52,6 +52,18 @@ variable "aws" {
   }
 }
 
+variable "place_in_azure" {
+  description = "What hosts are told of the place azure: the settings NIGHTINGALE_AZURE_… as the deployment in AWS prints them. Empty: nothing launches there from here."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for one in keys(var.place_in_azure) : can(regex("^NIGHTINGALE_AZURE_[A-Z_]+$", one))])
+    error_message = "place_in_azure holds settings of the place azure alone, NIGHTINGALE_AZURE_…"
+  }
+}
+
 variable "gateway" {
   description = "The SSH gateway as clients are told it; null: none."
   type = object({

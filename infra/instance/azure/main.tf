@@ -105,9 +105,19 @@ module "home" {
 
 # --- the network ------------------------------------------------------------------------------------------------------
 
-# The rules stand inside the group and not as resources of their own: so a rule that somebody added by hand is seen by
-# the next plan and taken out. The last rule of each direction stands before Azure's own, which let the whole virtual
-# network in and the whole internet out. Azure's resolver and metadata service are not held by security groups.
+# Each rule is a resource of its own, so that a build leaves alone what stands beside them: the two by which the platform
+# closes a machine in quarantine at once (adapters/azure_quarantine.py). Those have the priority 100, the first that there
+# is, so it is used for nothing here. The last rule of each direction stands before Azure's own, which let the whole
+# virtual network in and the whole internet out. Azure's resolver and metadata service are not held by security groups.
+locals {
+  rules = {
+    "jupyter-from-the-gateway" = { direction = "Inbound", priority = 200, access = "Allow", protocol = "Tcp", from = var.network.gateway_cidr, cidrs = null, port = tostring(local.port) }
+    "nothing-else-in"          = { direction = "Inbound", priority = 4096, access = "Deny", protocol = "*", from = "*", cidrs = null, port = "*" }
+    "the-api"                  = { direction = "Outbound", priority = 200, access = "Allow", protocol = "Tcp", from = "*", cidrs = var.network.api_cidrs, port = "443" }
+    "nothing-else-out"         = { direction = "Outbound", priority = 4096, access = "Deny", protocol = "*", from = "*", cidrs = null, port = "*" }
+  }
+}
+
 resource "azurerm_network_security_group" "machine" {
   count = local.is_absent ? 0 : 1
 
@@ -115,56 +125,23 @@ resource "azurerm_network_security_group" "machine" {
   resource_group_name = var.network.resource_group
   location            = var.network.location
   tags                = local.tags
+}
 
-  security_rule {
-    name                       = "jupyter-from-the-gateway"
-    description                = "Jupyter, from the gateway and whoever watches it"
-    priority                   = 100
-    direction                  = "Inbound"
-    access                     = "Allow"
-    protocol                   = "Tcp"
-    source_address_prefix      = var.network.gateway_cidr
-    source_port_range          = "*"
-    destination_address_prefix = "*"
-    destination_port_range     = tostring(local.port)
-  }
+resource "azurerm_network_security_rule" "machine" {
+  for_each = { for name, rule in local.rules : name => rule if !local.is_absent }
 
-  security_rule {
-    name                       = "nothing-else-in"
-    priority                   = 4096
-    direction                  = "Inbound"
-    access                     = "Deny"
-    protocol                   = "*"
-    source_address_prefix      = "*"
-    source_port_range          = "*"
-    destination_address_prefix = "*"
-    destination_port_range     = "*"
-  }
-
-  security_rule {
-    name                         = "the-api"
-    description                  = "The API of the platform"
-    priority                     = 100
-    direction                    = "Outbound"
-    access                       = "Allow"
-    protocol                     = "Tcp"
-    source_address_prefix        = "*"
-    source_port_range            = "*"
-    destination_address_prefixes = var.network.api_cidrs
-    destination_port_range       = "443"
-  }
-
-  security_rule {
-    name                       = "nothing-else-out"
-    priority                   = 4096
-    direction                  = "Outbound"
-    access                     = "Deny"
-    protocol                   = "*"
-    source_address_prefix      = "*"
-    source_port_range          = "*"
-    destination_address_prefix = "*"
-    destination_port_range     = "*"
-  }
+  name                         = each.key
+  resource_group_name          = var.network.resource_group
+  network_security_group_name  = azurerm_network_security_group.machine[0].name
+  priority                     = each.value.priority
+  direction                    = each.value.direction
+  access                       = each.value.access
+  protocol                     = each.value.protocol
+  source_address_prefix        = each.value.from
+  source_port_range            = "*"
+  destination_address_prefix   = each.value.cidrs == null ? "*" : null
+  destination_address_prefixes = each.value.cidrs
+  destination_port_range       = each.value.port
 }
 
 resource "azurerm_network_interface" "machine" {
@@ -188,6 +165,9 @@ resource "azurerm_network_interface_security_group_association" "machine" {
 
   network_interface_id      = azurerm_network_interface.machine[0].id
   network_security_group_id = azurerm_network_security_group.machine[0].id
+
+  # A group without its rules would let the network in and the internet out.
+  depends_on = [azurerm_network_security_rule.machine]
 }
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -211,7 +191,7 @@ resource "azurerm_linux_virtual_machine" "machine" {
   size                  = var.machine_type
   source_image_id       = var.image
   network_interface_ids = [azurerm_network_interface.machine[0].id]
-  tags                  = merge(local.tags, { "nightingale-name" = var.name })
+  tags                  = merge(local.tags, { "nightingale-name" = var.name, "nightingale-generation" = tostring(var.generation) })
 
   # ASCII and nothing that ends a YAML string, whatever a name may hold one day.
   custom_data = base64encode(templatefile("${path.module}/cloud-init.yaml.tftpl", {

@@ -194,8 +194,8 @@ variable "network" {
   }
 
   validation {
-    condition     = can(cidrnetmask(var.network.gateway_cidr)) && try(tonumber(split("/", var.network.gateway_cidr)[1]) >= 24, false)
-    error_message = "network.gateway_cidr must be the gateway's IPv4 range, /24 or narrower: whoever is in it reaches every instance."
+    condition     = can(cidrnetmask(var.network.gateway_cidr)) && try(tonumber(split("/", var.network.gateway_cidr)[1]) >= 16, false)
+    error_message = "network.gateway_cidr must be the gateway's IPv4 range, /16 or narrower: whoever is in it reaches every instance."
   }
 
   validation {

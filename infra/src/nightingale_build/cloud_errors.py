@@ -134,7 +134,12 @@ AZURE = (
         "InvalidAuthenticationToken",
         "RequestDisallowedByPolicy",
     ),
-    _words(ReasonCode.PERMISSION_DENIED, r"unexpected status 40[13]", r"does not have authorization to perform action"),
+    _words(
+        ReasonCode.PERMISSION_DENIED,
+        r"unexpected status 40[13]",
+        r"does not have authorization to perform action",
+        r"\bAADSTS[0-9]{4,8}\b",  # Entra took the build's token for nobody's
+    ),
 )
 """https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors"""
 

@@ -7,6 +7,7 @@
 
 What it needs to know comes by the environment, and is no secret: NIGHTINGALE_BUILD_ID, NIGHTINGALE_BUILDS_BUCKET,
 NIGHTINGALE_STATE_BUCKET, NIGHTINGALE_AWS_REGION, and what CodeBuild says of itself. Credentials are the container's.
+For the place azure alone: NIGHTINGALE_AZURE_TENANT and NIGHTINGALE_AZURE_CLIENT_ID, see azure_identity.py.
 NIGHTINGALE_MODULES may name a folder of Terraform modules, one a place, that are taken instead of those packed here.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import boto3  # type: ignore[import-untyped] # no types
 
+from nightingale_build.azure_identity import AzureIdentity
 from nightingale_build.bucket import PATIENCE, Bucket
 from nightingale_build.codebuild_surroundings import CodeBuildRuns, CodeBuildSurroundings
 from nightingale_build.environment import allowed
@@ -47,6 +49,7 @@ HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_CODEBUILD",
     "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_STS",
 )
 """What Terraform gets of the container's environment: where credentials are asked for, and never a key itself."""
 
@@ -77,6 +80,7 @@ def main() -> int:
             builds=Bucket(s3, told_by["NIGHTINGALE_BUILDS_BUCKET"]),
             states=Bucket(s3, told_by["NIGHTINGALE_STATE_BUCKET"]),
             runs=CodeBuildRuns(session.client("codebuild", config=PATIENCE)),
+            azure=AzureIdentity(session.client("sts", config=PATIENCE), Path(folder), told_by),
             region=region,
             environment=told_by,
         )

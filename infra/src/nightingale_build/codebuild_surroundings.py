@@ -14,6 +14,7 @@ import msgspec
 
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import ReasonCode
+from nightingale_build.azure_identity import AZURE, AzureIdentity
 from nightingale_build.bucket import Bucket, told
 from nightingale_build.claim import InstanceClaim, Runs
 from nightingale_build.failure import BuildFailedError
@@ -70,16 +71,21 @@ class CodeBuildSurroundings:
         builds: Bucket,
         states: Bucket,
         runs: Runs,
+        azure: AzureIdentity,
         region: str,
         environment: Mapping[str, str],
     ) -> None:
-        """Take the build's id, an empty folder of this container, the two buckets, and CodeBuild's environment."""
+        """Take the build's id, an empty folder of this container, the two buckets, and CodeBuild's environment.
+
+        `azure` is who builds for that place are.
+        """
         self.build_id = build_id
         self.log = folder / "build.log"
         self._folder = folder
         self._builds = builds
         self._states = states
         self._runs = runs
+        self._azure = azure
         self._region = region
         self._run_id = environment.get("CODEBUILD_BUILD_ID", f"{socket.gethostname()}:{os.getpid()}")
         self._started_ms = environment.get("CODEBUILD_START_TIME", "")
@@ -139,12 +145,20 @@ class CodeBuildSurroundings:
                 "encrypt": True,
             }
         }
-        yield Workspace(
-            folder,
-            self._folder / ".initialised",
-            backend=backend,
-            knowledge=Knowledge.of(spec, claim.succeeded_generation),
-        )
+        try:
+            yield Workspace(
+                folder,
+                self._folder / ".initialised",
+                backend=backend,
+                knowledge=Knowledge.of(spec, claim.succeeded_generation),
+            )
+        finally:
+            self._azure.forget()
+
+    def introduce(self, spec: BuildSpec) -> None:
+        """Have a token for Azure where the place is there; AWS knows the container's role. Raises BuildFailedError."""
+        if spec.place == AZURE:
+            self._azure.introduce(os.environ)
 
     def unlock(self, terraform: TerraformRun) -> None:
         """Release the state's lock where a run that had the claim left it. Raises BuildFailedError."""

@@ -64,6 +64,9 @@ class LocalSurroundings:
         with _instance_lock(folder / "lock", deadline, spec.timeout_seconds):
             yield Workspace(folder, self._terraform / ".initialised", is_state_lost=mend_state(folder))
 
+    def introduce(self, spec: BuildSpec) -> None:
+        """Do nothing: no cloud is asked."""
+
     def unlock(self, terraform: TerraformRun) -> None:
         """Do nothing: the state's lock is the kernel's, and goes with its process."""
 

@@ -139,6 +139,7 @@ class BuildRunner:
             terraform = TerraformRun(binary, folder, deadline, spec.timeout_seconds, self._around.end_s)
             begun = time.monotonic()
             try:
+                self._around.introduce(spec)
                 if not is_initialised(folder, digest, workspace.templates):
                     self._check(terraform.init())
                     keep_template(folder, digest, workspace.templates)
@@ -149,7 +150,9 @@ class BuildRunner:
                     self._check(terraform.apply())
                     prepare_folder(module, folder, spec.variables, workspace.backend)
                 # `absent` is applied too: the module then has nothing left, and destroys in the right order.
-                status = terraform.apply(self._planned(terraform, workspace))
+                plan = self._planned(terraform, workspace)
+                self._around.introduce(spec)  # to plan takes minutes, and a token may have become old
+                status = terraform.apply(plan)
                 self._apply_s = time.monotonic() - begun
             finally:
                 terraform.end()

@@ -57,6 +57,9 @@ class Surroundings(Protocol):
     def workspace(self, spec: BuildSpec, deadline: float) -> AbstractContextManager[Workspace]:
         """Hold the instance for this build alone. Raises BuildFailedError, LeftAloneError, OSError."""
 
+    def introduce(self, spec: BuildSpec) -> None:
+        """Let the place's cloud know Terraform's next command, where it does not by itself. Raises BuildFailedError."""
+
     def unlock(self, terraform: TerraformRun) -> None:
         """Release the state where a run that is proven dead holds it. Raises BuildFailedError where one may live."""
 

@@ -99,6 +99,29 @@ def test_each_way_in_which_a_dataset_lies_in_aws_is_taken(source: str) -> None:
     assert plan(with_source(2, aws="ebs:snap-0123456789abcdef0")).changes
 
 
+SNAPSHOT = (
+    "snapshot:/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/data"
+    "/providers/Microsoft.Compute/snapshots/ct"
+)
+
+
+def in_azure(source: str, tier: int) -> ClusterIn:
+    cluster = with_places(PlaceIn(name="azure", kind="azure"))
+    dataset = DatasetIn(name="ct-demo", version="1", tier=tier, sources={"azure": source})
+    return msgspec.structs.replace(cluster, datasets=(dataset, *cluster.datasets[1:]))
+
+
+@pytest.mark.parametrize("tier", [0, 3])
+def test_a_dataset_in_azure_is_a_snapshot_whatever_its_tier(tier: int) -> None:
+    assert plan(in_azure(SNAPSHOT, tier)).changes
+    for source in ("ebs:snap-0123456789abcdef0", SNAPSHOT.replace("snapshots", "disks"), f"{SNAPSHOT}/../x"):
+        with pytest.raises(RefusedError) as caught:
+            plan(in_azure(source, tier))
+        assert (
+            "in azure a dataset is snapshot:/subscriptions/" in dict(caught.value.details)["datasets[0].sources.azure"]
+        )
+
+
 @pytest.mark.parametrize("machine_type", ["m7i.large", "Standard_NC4as_T4_v3", "cpu=4,memory=16Gi", "n2-standard-4"])
 def test_what_clouds_call_their_machines_is_taken(machine_type: str) -> None:
     told: dict[str, Any] = {"type": machine_type, "cores": 1, "gib": 1}
@@ -130,3 +153,12 @@ def test_a_running_cluster_gives_the_file_with_its_places_back() -> None:
     given = service_of(store).get(ADMIN).cluster
     assert next(one for one in given.datasets if one.name == "ct-demo").sources == wanted.datasets[0].sources
     assert plan(given, store).changes == ()
+
+
+def test_a_place_in_which_nothing_ever_launches_is_taken_and_told_in_words() -> None:
+    planned = plan(with_places(PlaceIn(name="paris", kind="gcp", region="europe-west9")))
+    (note,) = planned.notes
+    assert "nothing launches in paris" in note
+    assert "gcp" in note
+    assert planned.changes
+    assert plan(small_cluster()).notes == ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -127,21 +127,29 @@ def _names(statement: dict[str, Any], element: str, value: str) -> bool:
 
 
 def _holds(condition: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
-    for operator, keys in condition.items():
-        for key, wanted in keys.items():
-            told = context.get(key)
-            if operator == "Null":
-                holds = (told is None) == (wanted == "true")
-            elif operator == "StringNotEquals":  # holds where the key is not there, as AWS's does
-                holds = told not in each(wanted)
-            elif told is None:
-                holds = False
-            elif operator in {"StringEquals", "Bool"}:
-                holds = told in each(wanted)
-            elif operator in {"StringLike", "ArnLike"}:
-                holds = any(fnmatchcase(told, pattern) for pattern in each(wanted))
-            else:
-                raise NotImplementedError(operator)
-            if not holds:
-                return False
-    return True
+    return all(
+        _holds_for(operator, context.get(key), wanted)
+        for operator, keys in condition.items()
+        for key, wanted in keys.items()
+    )
+
+
+def _holds_for(operator: str, told: str | None, wanted: Any) -> bool:
+    if operator == "Null":
+        return bool((told is None) == (wanted == "true"))
+    if operator == "StringNotEquals":  # holds where the key is not there, as AWS's does
+        return told not in each(wanted)
+    if operator == "ForAllValues:StringEquals":  # several stand here with commas between; of none it holds
+        return told is None or set(told.split(",")) <= set(each(wanted))
+    if told is None:
+        return False
+    decided: dict[str, Callable[[], bool]] = {
+        "StringEquals": lambda: told in each(wanted),
+        "Bool": lambda: told in each(wanted),
+        "StringLike": lambda: any(fnmatchcase(told, pattern) for pattern in each(wanted)),
+        "ArnLike": lambda: any(fnmatchcase(told, pattern) for pattern in each(wanted)),
+        "NumericLessThanEquals": lambda: float(told) <= float(wanted),
+    }
+    if operator not in decided:
+        raise NotImplementedError(operator)
+    return decided[operator]()

@@ -27,13 +27,18 @@ from infra.control_plane.iam import (
 from nightingale.adapters.dynamodb import DynamoStore
 from nightingale.adapters.dynamodb_items import connection_of
 from nightingale.adapters.dynamodb_table import create_table
+from nightingale.adapters.entra_tokens import AUDIENCE
 from nightingale.ports.store import Check, Delete, Item, Key, Put
+from nightingale_build.azure_identity import LIVES_S
 
 AUDIT = {"s3_audit_log.py": {"s3"}, "s3_audit_keys.py": {"s3"}}
 BUILDER = {"codebuild.py": {"codebuild", "s3"}, "codebuild_log.py": {"logs"}}
 MACHINES = {"ec2_machines.py": {"ec2"}, "ec2_seen.py": {"ec2"}, "ec2_quarantine.py": {"ec2"}}
 ADAPTERS_OF_FUNCTIONS = AUDIT | BUILDER | MACHINES
 """What `container.make` hands to every function; the table is asked by PynamoDB, see `table_calls`."""
+
+AZURE = {"entra_tokens.py": {"sts"}}
+"""What every function has besides where instances stand in Azure: allowed by a policy of its own, azure.json."""
 
 SCAN = {
     "s3_audit_mirror.py": {"s3", "sqs"},
@@ -132,7 +137,7 @@ def test_no_other_adapter_calls_a_client_that_it_was_handed() -> None:
             for alias in node.names
         }
         if "LazyClient" in imports:
-            assert path.name in ADAPTERS_OF_FUNCTIONS | SCAN, f"{path.name}: who runs it, and what may they do?"
+            assert path.name in ADAPTERS_OF_FUNCTIONS | SCAN | AZURE, f"{path.name}: who runs it, and what may they do?"
 
 
 def test_the_calls_are_found_where_they_are() -> None:
@@ -259,6 +264,35 @@ def test_the_quarantine_group_lets_nothing_through_and_the_functions_are_told_of
     others = "".join(one.read_text(encoding="utf-8") for one in (*folder.glob("*.tf"), *folder.glob("region/*.tf")))
     assert not re.search(r"security_group_id\s*=\s*aws_security_group\.quarantine", others)
     assert re.search(r"NIGHTINGALE_QUARANTINE_GROUP\s*=\s*aws_security_group\.quarantine\.id", others)
+
+
+# --- Azure ------------------------------------------------------------------------------------------------------------
+
+
+def test_whoever_comes_to_azure_may_have_that_signed_and_nothing_else_of_it() -> None:
+    calls = {call for name, services in AZURE.items() for call in calls_in(ADAPTERS / name, services)}
+    builds = calls_in(ROOT / "infra" / "src" / "nightingale_build" / "azure_identity.py", {"sts"})
+    assert calls == builds == {"sts:GetWebIdentityToken"} == granted("azure")
+    assert not any("sts:GetWebIdentityToken" in granted(one) for one in (*FUNCTIONS, "builds", "gateway"))
+
+
+def test_what_is_signed_is_for_entra_for_minutes_and_by_what_entra_reads() -> None:
+    action = "sts:GetWebIdentityToken"
+    good = {
+        "sts:IdentityTokenAudience": AUDIENCE,
+        "sts:SigningAlgorithm": "RS256",
+        "sts:DurationSeconds": str(LIVES_S),
+    }
+    assert is_allowed("azure", action, "*", good)
+    assert is_allowed("builds-boundary", action, "*", good)
+    for name, other in (
+        ("sts:IdentityTokenAudience", "https://elsewhere.example.org"),
+        ("sts:IdentityTokenAudience", f"{AUDIENCE},https://elsewhere.example.org"),
+        ("sts:SigningAlgorithm", "ES384"),
+        ("sts:DurationSeconds", "3600"),
+    ):
+        assert not is_allowed("azure", action, "*", {**good, name: other}), (name, other)
+    assert not is_allowed("builds-boundary", action, "*", {**good, "sts:IdentityTokenAudience": "https://x.org"})
 
 
 # --- instances --------------------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ class FakeOperations(FakeFindings):
         )
         if details:
             raise Refused(ErrorCode.INVALID, "The cluster file does not hold together.", details)
-        return s.ClusterPlanOut(base=self.revision, changes=self._changes(body.cluster))
+        return s.ClusterPlanOut(base=self.revision, changes=self._changes(body.cluster), notes=self.notes)
 
     def _changes(self, cluster: s.ClusterIn) -> tuple[s.ClusterChangeOut, ...]:
         """Return what the test said, or one change a person and project that differs (the core compares finer)."""

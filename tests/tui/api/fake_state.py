@@ -52,6 +52,7 @@ class FakeState:
         self.first_bad: int | None = None
         self.changes: tuple[s.ClusterChangeOut, ...] = ()
         self.revision = 1
+        self.notes: tuple[str, ...] = ()
         self.cluster: s.ClusterIn | None = None
         self.rule_parts: dict[str, dict[int, tuple[CompiledRule, ...]]] = {}
         """By digest and number of the part."""

@@ -147,6 +147,18 @@ def test_plan_prints_signs_and_exits_2_when_something_differs(run: CommandLine, 
     assert (ran.status, ran.out) == (0, "Nothing to change: the cluster is as the file says.\n")
 
 
+def test_what_the_file_asks_for_and_will_not_get_is_told_beside_the_plan(
+    run: CommandLine, platform: FakePlatform
+) -> None:
+    path = written(run.folder, CLUSTER)
+    platform.notes = ("nothing launches in paris",)
+    for command in (("plan",), ("apply", "--yes")):
+        ran = run("admin", *command, str(path))
+        assert "Note: nothing launches in paris." in ran.err
+        assert "paris" not in ran.out
+    assert run("admin", "plan", str(path), "--json").json(s.ClusterPlanOut).notes == platform.notes
+
+
 def test_plan_is_coloured_on_a_terminal_unless_no_color_says_otherwise(
     run: CommandLine, platform: FakePlatform
 ) -> None:

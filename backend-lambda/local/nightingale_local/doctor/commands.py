@@ -99,6 +99,7 @@ def _cloud(args: argparse.Namespace, console: Console) -> list[Check]:
     from nightingale.adapters.aws_clients import LazyClient  # noqa: PLC0415 - `--help` needs none of the SDK
     from nightingale.adapters.aws_credentials import find_expiry  # noqa: PLC0415 - same
     from nightingale_local.doctor.account import account_checks, told  # noqa: PLC0415 - same
+    from nightingale_local.doctor.azure import azure_checks  # noqa: PLC0415 - same
     from nightingale_local.doctor.regions import region_checks  # noqa: PLC0415 - same
     from nightingale_local.doctor.storage import storage_checks  # noqa: PLC0415 - same
 
@@ -116,6 +117,7 @@ def _cloud(args: argparse.Namespace, console: Console) -> list[Check]:
     return [
         *account_checks(account, client, console.now, find_expiry),
         *region_checks(console.environ, client),
+        *azure_checks(console.environ, client),
         *storage_checks(account, client, console.now, open_store),
     ]
 

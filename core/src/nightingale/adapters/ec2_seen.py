@@ -55,6 +55,15 @@ class Ec2Machine:
     reason: str
 
     @property
+    def is_up(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in UP
+
+    def is_one(self, machine_id: str) -> bool:
+        """Return whether this is its id: a machine's session in STS is named so."""
+        return self.id == machine_id
+
+    @property
     def code(self) -> ReasonCode:
         """Why it is no longer up."""
         return ReasonCode.INTERRUPTED if self.reason in _BY_SPOT else ReasonCode.MACHINE_GONE
@@ -70,6 +79,8 @@ class Ec2Machine:
 
 class Ec2Seen:
     """Describes machines by the instances they are. Threads may share it."""
+
+    cloud = "EC2"
 
     def __init__(self, client: LazyClient, vpc_id: str, monotonic: Callable[[], float]) -> None:
         """Take the client, and the network that holds this platform's machines and nobody else's."""

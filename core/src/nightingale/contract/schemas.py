@@ -1285,10 +1285,14 @@ class ClusterChangeOut(Out, frozen=True):
 
 
 class ClusterPlanOut(Out, frozen=True):
-    """The difference between the cluster as it runs and the file. `base` is what `apply` must find unchanged."""
+    """The difference between the cluster as it runs and the file. `base` is what `apply` must find unchanged.
+
+    `notes` are in words what the file asks for and will not get, although nothing in it is wrong.
+    """
 
     base: int
     changes: tuple[ClusterChangeOut, ...]
+    notes: tuple[str, ...] = ()
 
 
 class ClusterApplyIn(In, frozen=True):

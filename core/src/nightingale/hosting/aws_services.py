@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nightingale.adapters.arm_client import Tokens
     from nightingale.adapters.aws_clients import Credentials
+    from nightingale.adapters.azure_machines import AzureMachines
     from nightingale.adapters.current_rules import RulesInForce
     from nightingale.adapters.ec2_machines import Ec2Machines
     from nightingale.adapters.every_scanner import CloudScanners
+    from nightingale.adapters.started_machines import StartedMachines
     from nightingale.app.wiring import Platform
     from nightingale.contract.machines import Door
     from nightingale.contract.schemas import GatewayOut
@@ -29,12 +32,13 @@ PLACE = "aws"
 _SCAN_STATE = "scan/state.duckdb"
 
 
-def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
+def wire(settings: Settings, credentials: Credentials | None = None, azure_tokens: Tokens | None = None) -> Wired:
     """Return a platform on the services that the settings name, none of which is asked anything yet.
 
-    Without `credentials` AWS's own tools find them. Places of kind `aws` in the regions of the settings' networks are
-    run, whatever the cluster file calls them; where the settings tell of no network nothing launches, and the rest of
-    the API works. Builds run in the platform's own region, for instances of every one.
+    Without `credentials` AWS's own tools find them, and without `azure_tokens` Azure is asked as whom AWS says that
+    this is. Places of kind `aws` and `azure` in the regions of the settings' networks are run, whatever the cluster
+    file calls them; where the settings tell of no network nothing launches, and the rest of the API works. Builds run
+    in the platform's own region, for instances of every one.
     """
     # Loaded by whoever is first to need a platform: importing a host is what every cold start pays for.
     from nightingale.adapters.codebuild import CodeBuildBuilder  # noqa: PLC0415 - see above
@@ -45,6 +49,8 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     from nightingale.adapters.system_ids import SystemIds  # noqa: PLC0415 - same
     from nightingale.adapters.wall_pace import WallPace  # noqa: PLC0415 - same
     from nightingale.app.wiring import Adapters, platform  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_place import AZURE  # noqa: PLC0415 - same
+    from nightingale.hosting.azure_services import azure_machines, azure_proofs, tokens_in_aws  # noqa: PLC0415 - same
     from nightingale.hosting.wired import Wired  # noqa: PLC0415 - same
     from nightingale.services.by_place import place_key  # noqa: PLC0415 - same
 
@@ -52,7 +58,17 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     region, endpoint = settings.region, settings.endpoint
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
     places = {place_key(PLACE, one.region): one for one in settings.places}
-    machines = {key: _machines(one, store, settings, credentials) for key, one in places.items()}
+    machines: dict[str, Ec2Machines | AzureMachines] = {
+        key: _machines(one, store, settings, credentials) for key, one in places.items()
+    }
+    networks, images = ({key: getattr(one, what) for key, one in places.items()} for what in ("network", "image"))
+    proofs: dict[str, MachineProofs] = {key: _proofs(one, clock, settings) for key, one in places.items()}
+    if (azure := settings.azure) is not None:
+        key = place_key(AZURE, azure.region)
+        tokens = azure_tokens or tokens_in_aws(azure, region, endpoint, credentials)
+        machines[key] = azure_machines(azure, store, tokens)
+        networks[key], images[key] = azure.network, azure.image
+        proofs[key] = azure_proofs(azure, region, endpoint)
     builder = CodeBuildBuilder(
         settings.codebuild_project,
         settings.builds_bucket,
@@ -68,11 +84,11 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
             clock=clock,
             ids=ids,
             signatures=SshSignatures(),
-            builders=dict.fromkeys(places or (place_key(PLACE, region),), builder),
+            builders=dict.fromkeys((*(places or (place_key(PLACE, region),)), *machines), builder),
             machines=dict(machines),
-            networks={key: one.network for key, one in places.items()},
-            images={key: one.image for key, one in places.items()},
-            proofs={key: _proofs(one, clock, settings) for key, one in places.items()},
+            networks=networks,
+            images=images,
+            proofs=proofs,
             addresses=settings.addresses,
             find_gateway=lambda: _gateway(settings),
             notifiers=_notifiers(settings, clock) if settings.notify_secrets is not None else {},
@@ -189,11 +205,11 @@ def _proofs(place: PlaceSettings, clock: Clock, settings: Settings) -> MachinePr
     )
 
 
-def _make_prober(machines: Sequence[Ec2Machines]) -> Prober:
+def _make_prober(machines: Sequence[StartedMachines]) -> Prober:
     from nightingale.adapters.jupyter_probe import JupyterProber  # noqa: PLC0415 - aiohttp, for the watchers only
 
     def door_at(address: str) -> Door | None:
-        # Networks of a platform share no address, so one region at most gave it out.
+        # Networks of a platform share no address, so one place at most gave it out.
         return next((door for one in machines if (door := one.door_at(address)) is not None), None)
 
     return JupyterProber(door_at=door_at if machines else None)

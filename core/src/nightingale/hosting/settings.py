@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nightingale.hosting.azure_place import AzurePlaceSettings
+
 TABLE = "NIGHTINGALE_TABLE"
 AUDIT_BUCKET = "NIGHTINGALE_AUDIT_BUCKET"
 BUILDS_BUCKET = "NIGHTINGALE_BUILDS_BUCKET"
@@ -87,6 +89,8 @@ class Settings:
     """None: nothing launches in AWS, and the rest of the API works."""
     further: tuple[PlaceSettings, ...] = ()
     """Further regions in which instances are launched; none without a place in the platform's own."""
+    azure: AzurePlaceSettings | None = None
+    """None: nothing launches in Azure."""
     endpoint: str | None = None
     notify_secrets: str | None = None
     """How the names of the notices' secrets begin in Secrets Manager; None: this host sends no notices."""
@@ -115,6 +119,7 @@ class Settings:
             faults.append(f"{ADDRESSES} holds URLs with commas between them, and this is none: {', '.join(odd)}")
         gateway, place = _gateway(environment, faults), _place(environment, faults)
         further = _further(environment, place, faults)
+        azure = AzurePlaceSettings.read(environment, faults)
         if faults:
             raise SettingsError("; ".join(faults))
         return Settings(
@@ -127,6 +132,7 @@ class Settings:
             gateway=gateway,
             place=place,
             further=further,
+            azure=azure,
             endpoint=environment.get(ENDPOINT) or None,
             notify_secrets=environment.get(NOTIFY_SECRETS, "").strip() or None,
             scan_queue=environment.get(SCAN_QUEUE, "").strip() or None,

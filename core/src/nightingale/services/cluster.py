@@ -45,6 +45,7 @@ from nightingale.ports.store import (
 from nightingale.services import records
 from nightingale.services.catalog import ClusterMeta, query_all, read_meta, snapshot
 from nightingale.services.cluster_check import Mistake, find_mistakes
+from nightingale.services.cluster_places import place_notes
 from nightingale.services.cluster_state import (
     ClusterState,
     StoredCluster,
@@ -99,7 +100,8 @@ class ClusterService:
         del principal  # dispatch has checked the permission, and a plan is no fact to record
         stored = read_stored(self._store)
         wanted = self._wanted(asked.cluster, stored)
-        return ClusterPlanOut(base=stored.meta.revision, changes=changes_between(stored.state, wanted))
+        changes = changes_between(stored.state, wanted)
+        return ClusterPlanOut(base=stored.meta.revision, changes=changes, notes=place_notes(asked.cluster))
 
     def apply(self, principal: Principal, asked: ClusterApplyIn) -> ClusterApplyOut:
         """Make the cluster as the file says, if it still is the one that `base` names; a second time does nothing.

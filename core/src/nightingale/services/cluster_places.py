@@ -10,11 +10,19 @@ from nightingale.contract.schemas import ClusterIn, PlaceIn, ProjectIn
 from nightingale.domain.catalog import NO_GPU
 from nightingale.domain.placement import AUTO, KINDS
 
+NEVER = "gcp"
+"""The kind of places for which there is Terraform (infra/instance/gcp), and no adapter that looks at machines."""
+
 _DATASET_IN_AWS = re.compile(
     r"ebs:snap-[0-9a-f]{8,17}|efs:fs-[0-9a-f]{8,17}:/[A-Za-z0-9._/-]*|"
     r"s3:[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?"
 )
 """As infra/instance/aws takes them."""
+
+_DATASET_IN_AZURE = re.compile(
+    r"snapshot:/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[^/\s]+/providers/Microsoft\.Compute/snapshots/[^/\s]+"
+)
+"""As infra/instance/azure takes them, for every tier."""
 
 
 def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
@@ -31,6 +39,16 @@ def place_mistakes(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
         for name, source in dataset.sources.items():
             if name in places and (words := _wrong_source(places[name].kind, source, dataset.tier)):
                 yield f"{path}.{name}", words
+
+
+def place_notes(cluster: ClusterIn) -> tuple[str, ...]:
+    """Return, in words, in which of the file's places nothing will ever launch."""
+    return tuple(
+        f"nothing launches in {place.name}: its kind is {NEVER}, in which no version of this platform runs machines"
+        " yet; what the file says of it is kept, and launches there are refused"
+        for place in cluster.places
+        if place.kind == NEVER
+    )
 
 
 def _places(cluster: ClusterIn) -> Iterator[tuple[str, str]]:
@@ -70,4 +88,6 @@ def _wrong_source(kind: str, source: str, tier: int) -> str:
         return "in aws a dataset is ebs:snap-..., efs:fs-...:/path or s3:bucket/prefix, in plain characters"
     if kind == "aws" and tier > 0 and not source.startswith("ebs:"):
         return f"from tier 1 on reads are recorded, which takes a disk: in aws one of tier {tier} is ebs:snap-..."
+    if kind == "azure" and _DATASET_IN_AZURE.fullmatch(source) is None:
+        return "in azure a dataset is snapshot:/subscriptions/.../providers/Microsoft.Compute/snapshots/NAME"
     return ""

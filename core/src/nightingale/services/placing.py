@@ -14,6 +14,7 @@ from nightingale.domain.catalog import Cluster, HourPrice, tier_of
 from nightingale.domain.errors import RefusedError
 from nightingale.domain.placement import Offer, Placement, Wish, choose, offers
 from nightingale.ports.machines import Machines
+from nightingale.services.cluster_places import NEVER
 from nightingale.services.sandboxes import require_sandbox
 
 
@@ -37,8 +38,10 @@ def _not_run(place: s.PlaceIn, run: Collection[str]) -> RefusedError:
     step = f"Places to use: {', '.join(run) or 'none'}."
     if place.region:
         words += f": it has no network in {place.region} of {place.kind}"
-    if place.region and place.kind == "aws":
-        step += " A network there is for the administrator to deploy: docs/how-to/deploy-to-aws.md."
+    if place.kind == NEVER:
+        words = f"this platform runs no instances in {place.name}: no version of it runs any in {NEVER} yet"
+    elif place.region and place.kind in {"aws", "azure"}:
+        step += f" A network there is for the administrator to deploy: docs/how-to/deploy-to-{place.kind}.md."
     return RefusedError(ErrorCode.INVALID, words, step, details=(("place", words),))
 
 

@@ -31,6 +31,12 @@ variable "also" {
   default     = []
 }
 
+variable "others" {
+  description = "Names of others that are answered, each whole, and whatever they are only other names for."
+  type        = list(string)
+  default     = []
+}
+
 # A question to a name server is a way out too: only names of AWS in this region are answered.
 resource "aws_route53_resolver_firewall_domain_list" "known" {
   name = "${var.name}-known"
@@ -55,6 +61,23 @@ resource "aws_route53_resolver_firewall_rule" "known" {
   priority                = 100
   firewall_domain_list_id = aws_route53_resolver_firewall_domain_list.known.id
   firewall_rule_group_id  = aws_route53_resolver_firewall_rule_group.names.id
+}
+
+# Who owns such a name says where it leads, by names that change; the first one is what is trusted.
+resource "aws_route53_resolver_firewall_domain_list" "trusted" {
+  count   = length(var.others) == 0 ? 0 : 1
+  name    = "${var.name}-trusted"
+  domains = [for one in var.others : "${one}."]
+}
+
+resource "aws_route53_resolver_firewall_rule" "trusted" {
+  count                              = length(var.others) == 0 ? 0 : 1
+  name                               = "trusted"
+  action                             = "ALLOW"
+  priority                           = 150
+  firewall_domain_redirection_action = "TRUST_REDIRECTION_DOMAIN"
+  firewall_domain_list_id            = aws_route53_resolver_firewall_domain_list.trusted[0].id
+  firewall_rule_group_id             = aws_route53_resolver_firewall_rule_group.names.id
 }
 
 resource "aws_route53_resolver_firewall_rule" "others" {

@@ -416,3 +416,71 @@ run "a_bucket_of_a_region_that_is_a_pattern_is_refused" {
   }
   expect_failures = [var.regions]
 }
+
+run "instances_in_azure_are_reached_by_the_vpn_and_azure_by_the_watchers_alone" {
+  command = plan
+  variables {
+    azure_machines = { tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47", audience = "api://nightingale-machines" }
+    azure_place = {
+      location         = "germanywestcentral"
+      resource_group   = "nightingale-instances"
+      subnet_id        = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/nightingale-instances/providers/Microsoft.Network/virtualNetworks/instances/subnets/instances"
+      cidr             = "10.80.16.0/20"
+      client_id        = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a11"
+      builds_client_id = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a12"
+      image            = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/images/providers/Microsoft.Compute/images/nightingale"
+      vpn_gateway_id   = "vgw-0123456789abcdef0"
+    }
+  }
+
+  assert {
+    condition     = toset([for one in local.routes_to_azure : one.cidr_block]) == toset(["10.80.16.0/20", "0.0.0.0/0"]) && length(aws_nat_gateway.azure) == 1
+    error_message = "The watchers' network has a way to the instances, and one to Azure's management."
+  }
+  assert {
+    condition     = [for name, way in local.ways_to_azure : name if way.cidr == "0.0.0.0/0"] == ["watchers_to_azure"] && local.ways_to_azure["watchers_to_azure"].port == 443
+    error_message = "Watchers alone speak with everyone, on one port."
+  }
+  assert {
+    condition     = length(aws_route_table.instances.route) == 0
+    error_message = "Instances in AWS have no way out still."
+  }
+  assert {
+    condition     = toset(keys(local.place_in_azure)) == toset(["NIGHTINGALE_AZURE_NETWORK", "NIGHTINGALE_AZURE_IMAGE", "NIGHTINGALE_AZURE_TENANT", "NIGHTINGALE_AZURE_CLIENT_ID", "NIGHTINGALE_AZURE_MACHINE_ROLE"])
+    error_message = "Functions are told of the place whole."
+  }
+  assert {
+    condition     = local.place_in_azure["NIGHTINGALE_AZURE_CLIENT_ID"] == "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a11" && local.builds_in_azure["NIGHTINGALE_AZURE_CLIENT_ID"] == "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a12"
+    error_message = "Functions and builds are two applications."
+  }
+  assert {
+    condition     = toset(keys(aws_iam_role_policy.azure_place)) == toset(["api", "watcher", "jobs", "scan", "builds"])
+    error_message = "Whoever asks Azure may have it signed who that is."
+  }
+}
+
+run "without_a_place_in_azure_nothing_of_it_is_there" {
+  command = plan
+
+  assert {
+    condition     = length(aws_nat_gateway.azure) + length(aws_eip.azure) + length(aws_iam_role_policy.azure_place) + length(local.ways_to_azure) + length(local.routes_to_azure) + length(local.place_in_azure) + length(local.builds_in_azure) == 0
+    error_message = "No way, no policy, no setting."
+  }
+}
+
+run "a_place_in_azure_is_told_whole_or_refused" {
+  command = plan
+  variables {
+    azure_place = {
+      location           = "germanywestcentral"
+      resource_group     = "nightingale-instances"
+      subnet_id          = "subnet-1"
+      cidr               = "10.0.0.0/8"
+      client_id          = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a11"
+      builds_client_id   = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a11"
+      vpn_gateway_id     = "vgw-0123456789abcdef0"
+      transit_gateway_id = "tgw-0123456789abcdef0"
+    }
+  }
+  expect_failures = [var.azure_place]
+}

@@ -31,12 +31,15 @@ def _planned(
     file = load_cluster_file(args.file)
     cluster, rules = with_rules(file.cluster, file.folder, console)
     try:
-        return cluster, rules, connection.api.plan_cluster(s.ClusterPlanIn(cluster=cluster))
+        plan = connection.api.plan_cluster(s.ClusterPlanIn(cluster=cluster))
     except ApiError as error:
         located = file.located(error)
         if located is error:
             raise
         raise located from error
+    for words in plan.notes:
+        console.note(f"Note: {words}.")
+    return cluster, rules, plan
 
 
 def _plan(args: argparse.Namespace, console: Console) -> int:
