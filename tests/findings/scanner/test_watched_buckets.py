@@ -16,6 +16,7 @@ from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.cloud_scanner import CloudScanner
 from nightingale.adapters.s3_scanner import KeptFile
 from nightingale.adapters.watched_buckets import WatchedBucket, is_before, on_day
+from nightingale.adapters.watched_folders import MOST_FILES
 from nightingale.contract.schemas import CloudLogIn, FindingsIn
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale_findings.rules import shipped
@@ -182,7 +183,22 @@ def test_a_bucket_that_may_not_be_read_is_told_and_read_later(account: Account) 
     account.deliver(account.today("a.json.gz"), stopped("e-1"))
     function = account.function("one")
     account.s3.refuse("ListObjectsV2", "AccessDenied")
-    scanned = function.scan([account.bucket])
-    (words,) = scanned.unread
-    assert words.startswith(f"cloudtrail in {LOG}: ")
-    assert function.scan([account.bucket]).firings
+    (log,) = function.scan([account.bucket]).logs
+    assert (log.source, log.log) == ("cloudtrail", LOG)
+    assert "AccessDenied" in log.why
+    again = function.scan([account.bucket])
+    assert again.firings
+    assert [one.why for one in again.logs] == [""]
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_into_one_scan_waits_and_is_counted(account: Account) -> None:
+    yesterday = f"111122223333/CloudTrail/eu-central-1/{START - timedelta(days=1):%Y/%m/%d}"
+    for number in range(MOST_FILES + 1):
+        account.deliver(f"{yesterday}/{number}.gz")
+    with account.bucket.bring({}) as brought:
+        assert (len(brought.files), brought.waiting) == (MOST_FILES, 1)
+        known = {file.name: file.mark for file in brought.files}
+    account.clock.advance(60)
+    with account.bucket.bring(known) as brought:  # though it lies in the folder of another day
+        assert (len(brought.files), brought.waiting) == (1, 0)

@@ -17,7 +17,7 @@ from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
 from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import Scanned, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, Scanned, ScannerUnavailableError
 from nightingale_findings.compiled import CompiledRules
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class CloudScanner:
             self._forget()
             if not _is_outside(error):
                 raise
-            raise ScannerUnavailableError(_words(error)) from error
+            raise ScannerUnavailableError(_words(error), _next_step(error)) from error
 
     def kept(self) -> None:
         """Note that the firings of the last scan are kept, and close the database. Raises ScannerUnavailableError."""
@@ -86,7 +86,7 @@ class CloudScanner:
             self._forget()
             if not _is_outside(error):
                 raise
-            raise ScannerUnavailableError(f"{self.source}: {_words(error)}") from error
+            raise ScannerUnavailableError(_words(error), _next_step(error)) from error
 
     def close(self) -> None:
         """Close the database."""
@@ -106,10 +106,10 @@ class CloudScanner:
         if self._digest != rules.digest:
             self._opened(rules)
         with ExitStack() as stack:
-            brought, unread = self._brought(logs, stack)
+            brought, told = self._brought(logs, stack)
             events, aside = self._take(brought, rules) if any(one.files or one.gone for _, one in brought) else (0, 0)
         if self._open is None:
-            return Scanned(firings=(), events_read=0, set_aside=0, through=None, unread=unread)
+            return Scanned(firings=(), events_read=0, set_aside=0, through=None, logs=told)
         found = self._open.engine.scan(self.clock.now())
         self._is_news = self._is_news or bool(found.firings)
         return Scanned(
@@ -119,20 +119,25 @@ class CloudScanner:
             through=found.through,
             failed=tuple(f"{self._open.rulebook.name(one.rule)}: {one.why}" for one in found.failed),
             late=found.late,
-            unread=unread,
+            logs=told,
         )
 
-    def _brought(self, logs: list[WatchedLog], stack: ExitStack) -> tuple[list[tuple[str, Brought]], tuple[str, ...]]:
-        """Return what is new in each log, and which of them could not be read, and why."""
-        brought, unread = [], []
+    def _brought(
+        self, logs: list[WatchedLog], stack: ExitStack
+    ) -> tuple[list[tuple[str, Brought]], tuple[LogScanned, ...]]:
+        """Return what is new in each log, and how each of them did."""
+        brought, told = [], []
         for log in logs:
             try:
-                brought.append((log.log, stack.enter_context(log.bring(self._seen.get(log.log, {})))))
+                one = stack.enter_context(log.bring(self._seen.get(log.log, {})))
             except Exception as error:
                 if not _is_outside(error):
                     raise
-                unread.append(f"{self.source} in {log.log}: {_words(error)}")
-        return brought, tuple(unread)
+                told.append(LogScanned(self.source, log.log, _words(error), _next_step(error)))
+            else:
+                brought.append((log.log, one))
+                told.append(LogScanned(self.source, log.log, waiting=one.waiting))
+        return brought, tuple(told)
 
     def _take(self, brought: list[tuple[str, Brought]], rules: CompiledRules) -> tuple[int, int]:
         """Bring files into the database, and what follows from them; return how many events, and lines set aside."""
@@ -216,11 +221,23 @@ def _is_outside(error: Exception) -> bool:
     return isinstance(error, OvertakenError | OSError | duckdb.Error) or is_aws_error(error)
 
 
+_AGAIN = "It is tried again at each scan."
+
+
 def _words(error: Exception) -> str:
     if isinstance(error, OvertakenError):
         return f"{error}: two scans run at once, the next one goes on from it"
     if isinstance(error, PermissionError):
-        return f"{error.filename} may not be read by the platform's account: let it, with all folders below"
+        return f"{error.filename} may not be read by the platform's account"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'a file'}. It is tried again"
+        return f"{error.strerror}: {error.filename or 'a file'}"
     return words_of(error, "it could not be read") if is_aws_error(error) else first_line(error)
+
+
+def _next_step(error: Exception) -> str:
+    """Return what somebody has to do; AWS's errors have it in their words."""
+    if isinstance(error, PermissionError):
+        return f"Let it read the folder, with all folders below. {_AGAIN}"
+    if isinstance(error, FileNotFoundError) and not error.strerror:
+        return f"Make the folder, or take it out of findings.logs of the cluster file. {_AGAIN}"
+    return "" if is_aws_error(error) else _AGAIN

@@ -81,9 +81,11 @@ class WatchedBucket:
                 for number, one in enumerate(new)
             ]
             files = tuple(taken(wanted))
+            if len(files) < len(wanted):
+                self._walked_at = None  # what did not fit may lie in the folder of another day
             for file in files:
                 self._fetch(file)
-            yield Brought(files, gone)
+            yield Brought(files, gone, waiting=len(wanted) - len(files))
 
     @property
     def _place(self) -> tuple[str, str]:

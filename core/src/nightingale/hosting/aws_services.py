@@ -136,7 +136,8 @@ def _clouds(settings: Settings, platform: Platform, disk: Path, rules: RulesInFo
 
     def watch(folder: str) -> WatchedBucket:
         if not folder.startswith("s3://"):
-            raise ScannerUnavailableError(f"{folder}: a platform in AWS reads buckets, named as s3://BUCKET/PREFIX")
+            why = "a platform in AWS reads buckets, no folders"
+            raise ScannerUnavailableError(why, "Name it as s3://BUCKET/PREFIX in findings.logs, or take it out.")
         return WatchedBucket(folder, client, clock)
 
     return CloudScanners(catalog.load, make, watch)

@@ -1,0 +1,165 @@
+"""How the scan of the logs does, as it is kept and as it is told: of each log by itself, then of the whole.
+
+The whole is `failing` only when the platform's own log cannot be scanned. A cloud's log that cannot be read makes it
+`partial`: what is said then is true of the one log, and of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from nightingale.contract.findings import ScanOut, ScanSourceOut
+from nightingale.ports.clock import Clock
+from nightingale.ports.scanner import LogScanned
+from nightingale.ports.store import Store
+from nightingale.services import records
+
+LATE_AFTER = timedelta(minutes=2)
+"""A scan that was not heard of for so long is late: locally it runs every 3 s, in AWS every minute."""
+
+OWN = "nightingale"
+MOST_WORDS = 300
+_NAMES = {
+    "cloudtrail": "CloudTrail",
+    "s3_access": "S3 access log",
+    "azure_activity": "Azure activity log",
+    "gcp_audit": "Google audit log",
+}
+_MOST_TOLD = 3
+"""Things of one kind that the words name; the others are counted, and stand in `sources`."""
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What is kept of the scans of one cloud's log."""
+
+    source: str
+    log: str
+    last_ok_at: datetime | None = None
+    failing_since: datetime | None = None
+    words: str = ""
+    next_step: str = ""
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class ScanState:
+    """What is kept of the scans. Counts grow for good."""
+
+    heard_at: datetime
+    last_ok_at: datetime | None = None
+    failing_since: datetime | None = None
+    words: str = ""
+    events_read: int = 0
+    set_aside: int = 0
+    undelivered: int = 0
+    logs: tuple[LogState, ...] = ()
+
+
+def logs_after(known: Iterable[LogState], scanned: Iterable[LogScanned], now: datetime) -> tuple[LogState, ...]:
+    """Return what is kept of the logs after a scan; of one that is watched no more, nothing."""
+    before = {(one.source, one.log): one for one in known}
+    return tuple(_after(before.get((one.source, one.log), LogState(one.source, one.log)), one, now) for one in scanned)
+
+
+def _after(known: LogState, scanned: LogScanned, now: datetime) -> LogState:
+    if scanned.why:
+        return replace(
+            known,
+            failing_since=known.failing_since or now,
+            words=scanned.why[:MOST_WORDS],
+            next_step=scanned.next_step[:MOST_WORDS],
+        )
+    return LogState(known.source, known.log, last_ok_at=now, waiting=scanned.waiting)
+
+
+def is_news(known: ScanState, after: ScanState) -> bool:
+    """Return whether somebody who looks should see it at once: all but that time went on."""
+
+    def told(state: ScanState) -> tuple[object, ...]:
+        return (state.words, tuple(replace(one, last_ok_at=None) for one in state.logs))
+
+    return told(known) != told(after)
+
+
+def scan_state(store: Store, clock: Clock) -> ScanOut:
+    """Return how the scan does. Raises StoreUnavailableError."""
+    item = store.get(records.SCAN_KEY)
+    if item is None:
+        words = "No scan of the logs has run yet."
+        return ScanOut(state="never", words=words, sources=(ScanSourceOut(source=OWN, state="never", words=words),))
+    found = records.decode(item, ScanState)
+    state, words = "ok", ""
+    if found.failing_since is not None:
+        state, words = "failing", found.words
+    elif clock.now() - found.heard_at > LATE_AFTER:
+        state, words = "late", f"No scan was heard of since {_moment(found.heard_at)}."
+    own = ScanSourceOut(
+        source=OWN,
+        state=state,
+        last_ok_at=found.last_ok_at,
+        failing_since=found.failing_since,
+        words=words,
+    )
+    if state == "ok" and (words := _partial(found)):
+        state = "partial"
+    return ScanOut(
+        state=state,
+        sources=(own, *(_source(one, is_scanned=state in {"ok", "partial"}) for one in found.logs)),
+        last_ok_at=found.last_ok_at,
+        failing_since=found.failing_since,
+        words=words,
+        events_read=found.events_read,
+        set_aside=found.set_aside,
+        undelivered=found.undelivered,
+    )
+
+
+def _source(one: LogState, *, is_scanned: bool) -> ScanSourceOut:
+    state = "behind" if one.waiting else "ok"
+    return ScanSourceOut(
+        source=one.source,
+        log=one.log,
+        state="failing" if one.words else state if is_scanned else "late",
+        last_ok_at=one.last_ok_at,
+        failing_since=one.failing_since,
+        words=one.words or (_waiting(one) if one.waiting else ""),
+        next_step=one.next_step,
+        waiting=one.waiting,
+    )
+
+
+def _partial(found: ScanState) -> str:
+    """Return what is not scanned though the platform's own log is, and that all else is; nothing if all is."""
+    unread = [_unread(one) for one in found.logs if one.words]
+    behind = [_waiting(one) for one in found.logs if one.waiting and not one.words]
+    told = [*_few(unread, "log"), *_few(behind, "log")]
+    return " ".join((*told, "Everything else is scanned.")) if told else ""
+
+
+def _few(told: Sequence[str], what: str) -> list[str]:
+    more = len(told) - _MOST_TOLD
+    return [*told[:_MOST_TOLD], *([f"So it is with {more} more {what}{'s' if more > 1 else ''}."] if more > 0 else [])]
+
+
+def _unread(one: LogState) -> str:
+    since = "yet" if one.last_ok_at is None else f"since {_moment(one.last_ok_at)}"
+    return f"The {_name(one)} has not been read {since}: {_sentence(one.words)}{one.next_step and f' {one.next_step}'}"
+
+
+def _waiting(one: LogState) -> str:
+    return f"{one.waiting:,} file{'s' if one.waiting > 1 else ''} of the {_name(one)} wait to be read."
+
+
+def _name(one: LogState) -> str:
+    return f"{_NAMES.get(one.source, one.source)} of {one.log}"
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%SZ}"
