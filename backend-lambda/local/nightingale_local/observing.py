@@ -158,6 +158,9 @@ class MetricsPage:
             sources[one.source] = min(sources.get(one.source, 1), int(one.state in {"ok", "behind"}))
         words = "The same of each source by itself: 0 where one of its logs is not read."
         yield from metrics.gauge("nightingale_scan_source_ok", words, "source", sources)
+        words = "Rules that are not run, or were not when something new was last logged."
+        yield from metrics.family("nightingale_scan_rules_failing", "gauge", words)
+        yield metrics.sample("nightingale_scan_rules_failing", scan.rules_failing)
         read, aside = "Events that scans have read.", "Lines of the log that were none."
         for name, told, count in (("read", read, scan.events_read), ("set_aside", aside, scan.set_aside)):
             yield from metrics.family(f"nightingale_scan_{name}", "counter", told)

@@ -9,7 +9,7 @@ import pytest
 
 from doubles.firings import FakeScanner, hit
 from doubles.platforms import FakePlatform
-from nightingale.ports.scanner import LogScanned, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, RuleFailed, ScannerUnavailableError
 from nightingale.ports.store import Item
 from nightingale.services import records
 from nightingale.services.scanning import Scanning
@@ -111,6 +111,39 @@ def test_of_many_logs_that_cannot_be_read_the_words_name_a_few_and_count_the_res
     assert "So it is with 17 more logs." in told["words"]
     assert "trail-3" not in told["words"]
     assert [one["state"] for one in told["sources"]].count("failing") == 20
+
+
+def test_a_rule_that_is_not_run_is_named_with_its_author_since_when_why_and_what_to_do() -> None:
+    watch = Watch()
+    watch.scanner.failed = (RuleFailed("night_reads", "Clinic", "it broke", "Mend it."),)
+    watch.scanner.firings = (hit(),)
+    watch.state()
+    told = watch.state()
+    assert (told["state"], told["rules_failing"]) == ("partial", 1)
+    assert told["words"] == (
+        "The rule night_reads by Clinic is not run since 2026-11-02 09:00:03Z: it broke. Mend it. "
+        "Everything else is scanned."
+    )
+    assert told["rules"] == [
+        {
+            "rule": "night_reads",
+            "author": "Clinic",
+            "failing_since": "2026-11-02T09:00:03Z",
+            "words": "it broke",
+            "next_step": "Mend it.",
+        }
+    ]
+    assert len(watch.platform.ask("list_findings", "hedy")["findings"]) == 1
+    watch.scanner.failed = ()
+    assert watch.state()["rules"] == []
+
+
+def test_of_very_many_rules_that_are_not_run_the_first_are_kept_and_all_are_counted() -> None:
+    watch = Watch()
+    watch.scanner.failed = tuple(RuleFailed(f"rule-{number}", "", "it broke", "") for number in range(2_000))
+    told = watch.state()
+    assert (len(told["rules"]), told["rules_failing"]) == (50, 2_000)
+    assert "So it is with 1997 more rules." in told["words"]
 
 
 def test_words_of_any_length_are_cut_before_they_are_kept() -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from nightingale.adapters.aws_clients import is_aws_error, words_of
 from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
-from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
+from nightingale.adapters.scan_database import RULES_S, Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import LogScanned, Scanned, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, RuleFailed, Scanned, ScannerUnavailableError
 from nightingale_findings.compiled import CompiledRules
 
 if TYPE_CHECKING:
@@ -54,11 +54,15 @@ class CloudScanner:
     clock: Clock
     kept_file: KeptFile | None = None
     """Where the database outlives this process's disk, if it has to."""
+    rules_s: float = RULES_S
+    """Seconds that the organisation's rules may take of one scan."""
     _seen: dict[str, dict[str, str]] = field(default_factory=dict)
     """The marks of files by log and name, as the database has them."""
     _digest: str | None = None
     """Of the rules it was last opened with; None: it has to be opened to know anything."""
     _open: _Open | None = None
+    _failed: tuple[RuleFailed, ...] = ()
+    """Those that the last scan of something new told of: they are told until one runs them well."""
     _is_news: bool = False
 
     def scan(self, logs: list[WatchedLog]) -> Scanned:
@@ -109,15 +113,16 @@ class CloudScanner:
             brought, told = self._brought(logs, stack)
             events, aside = self._take(brought, rules) if any(one.files or one.gone for _, one in brought) else (0, 0)
         if self._open is None:
-            return Scanned(firings=(), events_read=0, set_aside=0, through=None, logs=told)
+            return Scanned(firings=(), events_read=0, set_aside=0, through=None, failed=self._failed, logs=told)
         found = self._open.engine.scan(self.clock.now())
+        self._failed = tuple(self._open.rulebook.failed(found.failed))
         self._is_news = self._is_news or bool(found.firings)
         return Scanned(
             firings=tuple(self._open.rulebook.hits(found.firings)),
             events_read=events,
             set_aside=aside,
             through=found.through,
-            failed=tuple(f"{self._open.rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+            failed=self._failed,
             late=found.late,
             logs=told,
         )
@@ -165,7 +170,7 @@ class CloudScanner:
         """Return the open database with the engine of these rules, and know the files it has seen."""
         if self._open is not None and self._digest == rules.digest:
             return self._open
-        from nightingale_findings.engine import Incremental  # noqa: PLC0415 - loads DuckDB
+        from nightingale_findings.engine import Bounds, Incremental  # noqa: PLC0415 - loads DuckDB
         from nightingale_findings.producers.derived import create_tables as create_derived  # noqa: PLC0415 - same
         from nightingale_findings.sources.batches import create_tables, seen  # noqa: PLC0415 - same
         from nightingale_findings.sources.clouds import CLOUDS  # noqa: PLC0415 - same
@@ -184,7 +189,7 @@ class CloudScanner:
         try:
             sources = (source, DERIVED) if self.source == _TRAIL else (source,)
             rulebook = Rulebook(rules, {one.name for one in sources})
-            engine = Incremental(connection, rulebook.rules, sources)
+            engine = Incremental(connection, rulebook.rules, sources, bounds=Bounds(connection, all_s=self.rules_s))
             self._seen, self._digest = seen(connection), rules.digest
         except BaseException:
             connection.close()

@@ -94,7 +94,7 @@ class EveryScanner:
             events_read=sum(one.events_read for one in every),
             set_aside=sum(one.set_aside for one in every),
             through=max((one.through for one in every if one.through is not None), default=None),
-            failed=tuple(words for one in every for words in one.failed),
+            failed=tuple(rule for one in every for rule in one.failed),
             late=sum(one.late for one in every),
             logs=tuple(log for one in every for log in one.logs),
         )

@@ -148,6 +148,16 @@ class ScanSourceOut(Out, frozen=True):
     """Files that the next scans read."""
 
 
+class ScanRuleOut(Out, frozen=True):
+    """A rule that is not run, or was not when something new was last logged; the others are."""
+
+    rule: str
+    author: str
+    failing_since: datetime
+    words: str
+    next_step: str = ""
+
+
 class ScanOut(Out, frozen=True):
     """How the scan of the logs does, as a whole and log by log. `failing_since` is since when it fails, if it does."""
 
@@ -156,6 +166,9 @@ class ScanOut(Out, frozen=True):
     minutes); `failing` (the platform's own log is not scanned); or `never` (no scan has run yet)."""
     sources: tuple[ScanSourceOut, ...] = ()
     """The platform's own log first, then those of clouds."""
+    rules: tuple[ScanRuleOut, ...] = ()
+    """The rules that are not run: the first 50 of `rules_failing`."""
+    rules_failing: int = 0
     last_ok_at: datetime | None = None
     """When the platform's own log was last scanned."""
     failing_since: datetime | None = None

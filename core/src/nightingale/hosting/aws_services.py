@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from nightingale.services.scanning import Scanning
 
 PLACE = "aws"
+_RULES_S = 30.0
+"""Seconds of a run for an organisation's rules over one log: five logs, and the function may run for 300."""
 _SCAN_STATE = "scan/state.duckdb"
 
 
@@ -105,6 +107,7 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
         checks_chains=False,
+        rules_s=_RULES_S,
     )
     scanner = S3Scanner(
         AuditNotices(settings.scan_queue, region=region, endpoint=endpoint),
@@ -132,7 +135,7 @@ def _clouds(settings: Settings, platform: Platform, disk: Path, rules: RulesInFo
     def make(source: str) -> CloudScanner:
         database = disk / "state" / f"scan-{source}.duckdb"
         kept = KeptFile(client, settings.builds_bucket, f"scan/{source}.duckdb", database)
-        return CloudScanner(source, database, rules, catalog.load, clock, kept)
+        return CloudScanner(source, database, rules, catalog.load, clock, kept, rules_s=_RULES_S)
 
     def watch(folder: str) -> WatchedBucket:
         if not folder.startswith("s3://"):

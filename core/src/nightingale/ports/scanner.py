@@ -33,6 +33,17 @@ class LogScanned:
 
 
 @dataclass(frozen=True)
+class RuleFailed:
+    """A rule that was not run, or not to its end; the others were."""
+
+    rule: str
+    """What people call it."""
+    author: str
+    why: str
+    next_step: str
+
+
+@dataclass(frozen=True)
 class Scanned:
     """One scan. The same firing may come again and again, longer each time: findings take it once."""
 
@@ -43,8 +54,8 @@ class Scanned:
     """Lines among them that could not be read as what they should be."""
     through: datetime | None
     """Up to when firings are known, None for no firing yet."""
-    failed: tuple[str, ...] = ()
-    """Rules that could not be run, and why; the others went on."""
+    failed: tuple[RuleFailed, ...] = ()
+    """Rules that could not be run when there last was something new; the others went on."""
     logs: tuple[LogScanned, ...] = ()
     """Every log of a cloud that is watched, read or not: what one is does not hinder the others."""
     late: int = 0

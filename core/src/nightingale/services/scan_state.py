@@ -6,13 +6,14 @@ The whole is `failing` only when the platform's own log cannot be scanned. A clo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nightingale.contract.findings import ScanOut, ScanSourceOut
+from nightingale.contract.findings import ScanOut, ScanRuleOut, ScanSourceOut
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import LogScanned
+from nightingale.ports.scanner import LogScanned, RuleFailed
 from nightingale.ports.store import Store
 from nightingale.services import records
 
@@ -21,6 +22,7 @@ LATE_AFTER = timedelta(minutes=2)
 
 OWN = "nightingale"
 MOST_WORDS = 300
+MOST_RULES = 50
 _NAMES = {
     "cloudtrail": "CloudTrail",
     "s3_access": "S3 access log",
@@ -45,6 +47,17 @@ class LogState:
 
 
 @dataclass(frozen=True)
+class RuleState:
+    """What is kept of a rule that is not run."""
+
+    rule: str
+    author: str
+    failing_since: datetime
+    words: str
+    next_step: str
+
+
+@dataclass(frozen=True)
 class ScanState:
     """What is kept of the scans. Counts grow for good."""
 
@@ -56,6 +69,9 @@ class ScanState:
     set_aside: int = 0
     undelivered: int = 0
     logs: tuple[LogState, ...] = ()
+    rules: tuple[RuleState, ...] = ()
+    """The first MOST_RULES of `rules_failing`."""
+    rules_failing: int = 0
 
 
 def logs_after(known: Iterable[LogState], scanned: Iterable[LogScanned], now: datetime) -> tuple[LogState, ...]:
@@ -75,11 +91,27 @@ def _after(known: LogState, scanned: LogScanned, now: datetime) -> LogState:
     return LogState(known.source, known.log, last_ok_at=now, waiting=scanned.waiting)
 
 
+def rules_after(known: Iterable[RuleState], failed: Iterable[RuleFailed], now: datetime) -> tuple[RuleState, ...]:
+    """Return what is kept of the rules that are not run, after a scan."""
+    since = {one.rule: one.failing_since for one in known}
+    first = itertools.islice(failed, MOST_RULES)
+    return tuple(
+        RuleState(
+            rule=one.rule[:MOST_WORDS],
+            author=one.author[:MOST_WORDS],
+            failing_since=since.get(one.rule[:MOST_WORDS], now),
+            words=one.why[:MOST_WORDS],
+            next_step=one.next_step[:MOST_WORDS],
+        )
+        for one in first
+    )
+
+
 def is_news(known: ScanState, after: ScanState) -> bool:
     """Return whether somebody who looks should see it at once: all but that time went on."""
 
     def told(state: ScanState) -> tuple[object, ...]:
-        return (state.words, tuple(replace(one, last_ok_at=None) for one in state.logs))
+        return state.words, tuple(replace(one, last_ok_at=None) for one in state.logs), state.rules, state.rules_failing
 
     return told(known) != told(after)
 
@@ -108,6 +140,8 @@ def scan_state(store: Store, clock: Clock) -> ScanOut:
     return ScanOut(
         state=state,
         sources=(own, *(_source(one, is_scanned=state in {"ok", "partial"}) for one in found.logs)),
+        rules=tuple(_rule(one) for one in found.rules),
+        rules_failing=found.rules_failing,
         last_ok_at=found.last_ok_at,
         failing_since=found.failing_since,
         words=words,
@@ -131,22 +165,43 @@ def _source(one: LogState, *, is_scanned: bool) -> ScanSourceOut:
     )
 
 
+def _rule(one: RuleState) -> ScanRuleOut:
+    return ScanRuleOut(
+        rule=one.rule,
+        author=one.author,
+        failing_since=one.failing_since,
+        words=one.words,
+        next_step=one.next_step,
+    )
+
+
 def _partial(found: ScanState) -> str:
     """Return what is not scanned though the platform's own log is, and that all else is; nothing if all is."""
     unread = [_unread(one) for one in found.logs if one.words]
     behind = [_waiting(one) for one in found.logs if one.waiting and not one.words]
-    told = [*_few(unread, "log"), *_few(behind, "log")]
+    failed = [_not_run(one) for one in found.rules]
+    told = [
+        *_few(unread, "log", len(unread)),
+        *_few(behind, "log", len(behind)),
+        *_few(failed, "rule", found.rules_failing),
+    ]
     return " ".join((*told, "Everything else is scanned.")) if told else ""
 
 
-def _few(told: Sequence[str], what: str) -> list[str]:
-    more = len(told) - _MOST_TOLD
+def _few(told: Sequence[str], what: str, count: int) -> list[str]:
+    more = count - _MOST_TOLD
     return [*told[:_MOST_TOLD], *([f"So it is with {more} more {what}{'s' if more > 1 else ''}."] if more > 0 else [])]
 
 
 def _unread(one: LogState) -> str:
     since = "yet" if one.last_ok_at is None else f"since {_moment(one.last_ok_at)}"
     return f"The {_name(one)} has not been read {since}: {_sentence(one.words)}{one.next_step and f' {one.next_step}'}"
+
+
+def _not_run(one: RuleState) -> str:
+    by = f" by {one.author}" if one.author else ""
+    since = _moment(one.failing_since)
+    return f"The rule {one.rule}{by} is not run since {since}: {_sentence(one.words)} {one.next_step}".rstrip()
 
 
 def _waiting(one: LogState) -> str:

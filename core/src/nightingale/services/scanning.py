@@ -12,7 +12,7 @@ from nightingale.services import records
 from nightingale.services.findings import FindingsService, Taken
 from nightingale.services.notices import NoticeQueue
 from nightingale.services.responses import Responses
-from nightingale.services.scan_state import MOST_WORDS, ScanState, is_news, logs_after
+from nightingale.services.scan_state import MOST_WORDS, ScanState, is_news, logs_after, rules_after
 
 _TOLD_EVERY = timedelta(seconds=10)
 
@@ -77,6 +77,8 @@ class Scanning:
                 events_read=known.events_read + scanned.events_read,
                 set_aside=known.set_aside + scanned.set_aside,
                 logs=logs_after(known.logs, scanned.logs, now),
+                rules=rules_after(known.rules, scanned.failed, now),
+                rules_failing=len(scanned.failed),
             )
         is_due = item is None or now - known.heard_at >= _TOLD_EVERY
         if not is_due and not has_read and not opened and not is_news(known, after):
