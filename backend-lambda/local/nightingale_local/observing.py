@@ -155,7 +155,7 @@ class MetricsPage:
         yield metrics.sample("nightingale_scan_ok", int(scan.state == "ok"))
         sources: dict[str, int] = {}
         for one in scan.sources:
-            sources[one.source] = min(sources.get(one.source, 1), int(one.state in {"ok", "behind"}))
+            sources[one.source] = min(sources.get(one.source, 1), int(one.state in {"ok", "behind", "partial"}))
         words = "The same of each source by itself: 0 where one of its logs is not read."
         yield from metrics.gauge("nightingale_scan_source_ok", words, "source", sources)
         words = "Rules that are not run, or were not when something new was last logged."

@@ -12,6 +12,7 @@ from doubles.platforms import FakePlatform
 from nightingale.ports.scanner import LogScanned, RuleFailed, ScannerUnavailableError
 from nightingale.ports.store import Item
 from nightingale.services import records
+from nightingale.services.scan_state import scan_state
 from nightingale.services.scanning import Scanning
 
 TRAIL, OTHER = "s3://trails/AWSLogs", "/var/log/access"
@@ -144,6 +145,26 @@ def test_of_very_many_rules_that_are_not_run_the_first_are_kept_and_all_are_coun
     told = watch.state()
     assert (len(told["rules"]), told["rules_failing"]) == (50, 2_000)
     assert "So it is with 1997 more rules." in told["words"]
+
+
+def test_a_file_that_was_left_out_is_counted_for_good_and_told_for_a_day() -> None:
+    watch = Watch()
+    watch.scanner.logs = (
+        LogScanned("cloudtrail", TRAIL, left_out=("a.gz: it is too large", "b.gz: it is a bomb")),
+        WELL[1],
+    )
+    watch.state()
+    watch.scanner.logs = WELL
+    told = watch.state()
+    assert (told["state"], told["sources"][1]["state"], told["sources"][1]["left_out"]) == ("partial", "partial", 2)
+    assert told["words"] == (
+        f"Something of the CloudTrail of {TRAIL} was left out at 2026-11-02 09:00:03Z: b.gz: it is a bomb. Look who "
+        "put it there; `nightingale admin scan` reads the file where it lies. Everything else is scanned."
+    )
+    watch.platform.clock.advance(timedelta(days=1))
+    watch.scanning.run()
+    later = scan_state(watch.platform.store, watch.platform.clock)
+    assert (later.state, later.sources[1].state, later.sources[1].left_out) == ("ok", "ok", 2)
 
 
 def test_words_of_any_length_are_cut_before_they_are_kept() -> None:

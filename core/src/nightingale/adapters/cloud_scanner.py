@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,15 +20,26 @@ from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
 from nightingale.ports.scanner import LogScanned, RuleFailed, Scanned, ScannerUnavailableError
 from nightingale_findings.compiled import CompiledRules
+from nightingale_findings.sources.reading import Unpacking
 
 if TYPE_CHECKING:
     import duckdb
 
     from nightingale.adapters.watched_folders import Brought
     from nightingale_findings.engine import Incremental
+    from nightingale_findings.sources.batches import LogFile
 
 _LOG = logging.getLogger(__name__)
 _TRAIL = "cloudtrail"
+_TOO_LARGE = "is larger than a scan can bring"
+
+
+def watched_unpacking() -> Unpacking:
+    """Return how much the files of one scan may hold: the function that scans in AWS has 2 GiB of disk for five logs.
+
+    What clouds deliver in one file is some ten MiB at most, and gzip makes it ten to thirty times smaller.
+    """
+    return Unpacking(most=256 << 20, ratio=100, total=256 << 20)
 
 
 class WatchedLog(Protocol):
@@ -54,6 +66,8 @@ class CloudScanner:
     clock: Clock
     kept_file: KeptFile | None = None
     """Where the database outlives this process's disk, if it has to."""
+    unpacking: Callable[[], Unpacking] = watched_unpacking
+    """How much files may hold, for each scan."""
     rules_s: float = RULES_S
     """Seconds that the organisation's rules may take of one scan."""
     _seen: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -111,7 +125,9 @@ class CloudScanner:
             self._opened(rules)
         with ExitStack() as stack:
             brought, told = self._brought(logs, stack)
-            events, aside = self._take(brought, rules) if any(one.files or one.gone for _, one in brought) else (0, 0)
+            events = aside = 0
+            if any(one.files or one.gone or one.too_large for _, one in brought):
+                events, aside, told = self._take(brought, rules, told)
         if self._open is None:
             return Scanned(firings=(), events_read=0, set_aside=0, through=None, failed=self._failed, logs=told)
         found = self._open.engine.scan(self.clock.now())
@@ -144,13 +160,22 @@ class CloudScanner:
                 told.append(LogScanned(self.source, log.log, waiting=one.waiting))
         return brought, tuple(told)
 
-    def _take(self, brought: list[tuple[str, Brought]], rules: CompiledRules) -> tuple[int, int]:
-        """Bring files into the database, and what follows from them; return how many events, and lines set aside."""
+    def _take(
+        self, brought: list[tuple[str, Brought]], rules: CompiledRules, told: tuple[LogScanned, ...]
+    ) -> tuple[int, int, tuple[LogScanned, ...]]:
+        """Bring files into the database, and what follows from them.
+
+        Return how many events, and lines or files set aside, and how the logs did.
+        """
         from nightingale_findings.sources.batches import forget, load_batch  # noqa: PLC0415 - loads DuckDB
 
         held = self._opened(rules)
         files = [file for _, one in brought for file in one.files]
-        loaded, batch = load_batch(held.connection, self.source, files, staging=self._staging)
+        large = [file for _, one in brought for file in one.too_large]
+        unpacking = self.unpacking()
+        loaded, batch = load_batch(
+            held.connection, self.source, files, staging=self._staging, unpacking=unpacking, left_out=large
+        )
         forget(held.connection, {log: one.gone for log, one in brought})
         self._derive(held, batch)
         self._is_news = True
@@ -158,8 +183,13 @@ class CloudScanner:
             _LOG.warning("something of a cloud's log was set aside: %s", line.why, extra={"source": self.source})
         for log, one in brought:
             marks = {name: mark for name, mark in self._seen.get(log, {}).items() if name not in one.gone}
-            self._seen[log] = marks | {file.name: file.mark for file in one.files}
-        return loaded.events, loaded.set_aside_count
+            read = (file for file in (*one.files, *one.too_large) if file.path not in unpacking.left)
+            self._seen[log] = marks | {file.name: file.mark for file in read}
+        over = dict(unpacking.over) | dict.fromkeys((one.path for one in large), _TOO_LARGE)
+        for why in over.values():
+            _LOG.warning("a file of a cloud's log was left out: it %s", why, extra={"source": self.source})
+        after = tuple(_with_files(one, [*files, *large], unpacking.left, over) for one in told)
+        return loaded.events, loaded.set_aside_count + len(large), after
 
     @property
     def _staging(self) -> Path:
@@ -208,6 +238,18 @@ class CloudScanner:
         if keys:
             held.connection.executemany("INSERT INTO nightingale_decoy_keys VALUES (?)", [(key,) for key in keys])
             decoys.produce(held.connection, batch)
+
+
+def _with_files(
+    told: LogScanned, files: list[LogFile], left: AbstractSet[Path], over: Mapping[Path, str]
+) -> LogScanned:
+    """Return how a log did, with its files that wait and those that hold more than they may."""
+    mine = [file for file in files if file.log == told.log]
+    return replace(
+        told,
+        waiting=told.waiting + sum(file.path in left for file in mine),
+        left_out=tuple(f"{file.name}: it {over[file.path]}" for file in mine if file.path in over),
+    )
 
 
 @dataclass

@@ -30,6 +30,8 @@ class Brought:
     gone: frozenset[str] = frozenset()
     waiting: int = 0
     """Files that are new and did not fit into this scan."""
+    too_large: tuple[LogFile, ...] = ()
+    """Files that are left out, without being brought: this machine's disk is not made for them."""
 
 
 @dataclass

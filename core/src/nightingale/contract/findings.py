@@ -135,8 +135,8 @@ class ScanSourceOut(Out, frozen=True):
     source: str
     """`nightingale` for the platform's own log, else the source that the cluster file names."""
     state: str
-    """`ok`; `behind` (files wait for the next scans); `failing`; `late` (not looked at now, because the platform's own
-    log is not scanned); of the platform's own log also `never`."""
+    """`ok`; `behind` (files wait for the next scans); `partial` (something of a file was left out); `failing`;
+    `late` (not looked at now, because the platform's own log is not scanned); of the platform's own also `never`."""
     log: str = ""
     """The folder or bucket, as the cluster file names it."""
     last_ok_at: datetime | None = None
@@ -146,6 +146,12 @@ class ScanSourceOut(Out, frozen=True):
     next_step: str = ""
     waiting: int = 0
     """Files that the next scans read."""
+    left_out: int = 0
+    """Files of which something was left out for good, since ever: a gzip bomb, or one that is too large to bring."""
+    left_out_at: datetime | None = None
+    """When that last was; for a day from then on the state is `partial`."""
+    left_out_words: str = ""
+    """Which file that was, and why."""
 
 
 class ScanRuleOut(Out, frozen=True):

@@ -30,6 +30,8 @@ class LogScanned:
     next_step: str = ""
     waiting: int = 0
     """Files of it that did not fit into this scan: the next ones read them."""
+    left_out: tuple[str, ...] = ()
+    """Files, by name, of which something was left out for good in this scan, and why."""
 
 
 @dataclass(frozen=True)

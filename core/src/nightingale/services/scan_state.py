@@ -29,6 +29,9 @@ _NAMES = {
     "azure_activity": "Azure activity log",
     "gcp_audit": "Google audit log",
 }
+TOLD_FOR = timedelta(days=1)
+"""So long it is told that a file was left out."""
+_LOOK = "Look who put it there; `nightingale admin scan` reads the file where it lies."
 _MOST_TOLD = 3
 """Things of one kind that the words name; the others are counted, and stand in `sources`."""
 
@@ -44,6 +47,9 @@ class LogState:
     words: str = ""
     next_step: str = ""
     waiting: int = 0
+    left_out: int = 0
+    left_out_at: datetime | None = None
+    left_out_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,13 @@ def logs_after(known: Iterable[LogState], scanned: Iterable[LogScanned], now: da
 
 
 def _after(known: LogState, scanned: LogScanned, now: datetime) -> LogState:
+    if scanned.left_out:
+        known = replace(
+            known,
+            left_out=known.left_out + len(scanned.left_out),
+            left_out_at=now,
+            left_out_words=scanned.left_out[-1][:MOST_WORDS],
+        )
     if scanned.why:
         return replace(
             known,
@@ -88,7 +101,7 @@ def _after(known: LogState, scanned: LogScanned, now: datetime) -> LogState:
             words=scanned.why[:MOST_WORDS],
             next_step=scanned.next_step[:MOST_WORDS],
         )
-    return LogState(known.source, known.log, last_ok_at=now, waiting=scanned.waiting)
+    return replace(known, last_ok_at=now, failing_since=None, words="", next_step="", waiting=scanned.waiting)
 
 
 def rules_after(known: Iterable[RuleState], failed: Iterable[RuleFailed], now: datetime) -> tuple[RuleState, ...]:
@@ -135,11 +148,11 @@ def scan_state(store: Store, clock: Clock) -> ScanOut:
         failing_since=found.failing_since,
         words=words,
     )
-    if state == "ok" and (words := _partial(found)):
+    if state == "ok" and (words := _partial(found, clock.now())):
         state = "partial"
     return ScanOut(
         state=state,
-        sources=(own, *(_source(one, is_scanned=state in {"ok", "partial"}) for one in found.logs)),
+        sources=(own, *(_source(one, clock.now(), is_scanned=state in {"ok", "partial"}) for one in found.logs)),
         rules=tuple(_rule(one) for one in found.rules),
         rules_failing=found.rules_failing,
         last_ok_at=found.last_ok_at,
@@ -151,8 +164,8 @@ def scan_state(store: Store, clock: Clock) -> ScanOut:
     )
 
 
-def _source(one: LogState, *, is_scanned: bool) -> ScanSourceOut:
-    state = "behind" if one.waiting else "ok"
+def _source(one: LogState, now: datetime, *, is_scanned: bool) -> ScanSourceOut:
+    state = "behind" if one.waiting else "partial" if _has_left_out(one, now) else "ok"
     return ScanSourceOut(
         source=one.source,
         log=one.log,
@@ -162,6 +175,9 @@ def _source(one: LogState, *, is_scanned: bool) -> ScanSourceOut:
         words=one.words or (_waiting(one) if one.waiting else ""),
         next_step=one.next_step,
         waiting=one.waiting,
+        left_out=one.left_out,
+        left_out_at=one.left_out_at,
+        left_out_words=one.left_out_words,
     )
 
 
@@ -175,14 +191,20 @@ def _rule(one: RuleState) -> ScanRuleOut:
     )
 
 
-def _partial(found: ScanState) -> str:
+def _has_left_out(one: LogState, now: datetime) -> bool:
+    return one.left_out_at is not None and now - one.left_out_at < TOLD_FOR
+
+
+def _partial(found: ScanState, now: datetime) -> str:
     """Return what is not scanned though the platform's own log is, and that all else is; nothing if all is."""
     unread = [_unread(one) for one in found.logs if one.words]
     behind = [_waiting(one) for one in found.logs if one.waiting and not one.words]
     failed = [_not_run(one) for one in found.rules]
+    left = [_left_out(one) for one in found.logs if _has_left_out(one, now)]
     told = [
         *_few(unread, "log", len(unread)),
         *_few(behind, "log", len(behind)),
+        *_few(left, "log", len(left)),
         *_few(failed, "rule", found.rules_failing),
     ]
     return " ".join((*told, "Everything else is scanned.")) if told else ""
@@ -196,6 +218,11 @@ def _few(told: Sequence[str], what: str, count: int) -> list[str]:
 def _unread(one: LogState) -> str:
     since = "yet" if one.last_ok_at is None else f"since {_moment(one.last_ok_at)}"
     return f"The {_name(one)} has not been read {since}: {_sentence(one.words)}{one.next_step and f' {one.next_step}'}"
+
+
+def _left_out(one: LogState) -> str:
+    at = "" if one.left_out_at is None else f" at {_moment(one.left_out_at)}"
+    return f"Something of the {_name(one)} was left out{at}: {_sentence(one.left_out_words)} {_LOOK}"
 
 
 def _not_run(one: RuleState) -> str:
