@@ -2,6 +2,8 @@
 # with a token and no key. What it may do is what the functions with the most rights here may do: it runs API and jobs.
 
 locals {
+  second_backend = "${var.name}-azure"
+
   issuer = var.azure == null ? "" : "sts.windows.net/${var.azure.tenant}/"
 }
 
@@ -36,7 +38,7 @@ data "aws_iam_policy_document" "azure" {
 
 resource "aws_iam_role" "azure" {
   count                = var.azure == null ? 0 : 1
-  name                 = "${var.name}-azure"
+  name                 = local.second_backend
   description          = "The second backend, in Azure"
   assume_role_policy   = data.aws_iam_policy_document.azure[0].json
   max_session_duration = 3600
