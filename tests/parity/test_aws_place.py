@@ -53,7 +53,7 @@ ESTIMATE = {name: value for name, value in LAUNCH.items() if name != "name"}
 VARIES = re.compile(
     r"\b[a-z]-[0-9a-z]{10}\b|\bnightingale-builds:[0-9a-f-]{36}|\b(?:i|sg|vpc|subnet|eni|ami)-[0-9a-f]{8,17}\b"
     r"|\b20\d\d-\d\d-\d\d[T ][0-9:.]+(?:Z| UTC)"
-    r'|"cost": \{"amount": "0\.0000\d\d"'
+    r'|"cost": \{"amount": "[0-9.]+"'
 )
 """What is another for each platform: ids, times, and what some seconds of a disk cost."""
 
