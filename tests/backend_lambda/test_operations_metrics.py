@@ -14,12 +14,14 @@ import httpx
 import pytest
 
 from chalicelib import container
+from doubles.firings import FakeScanner
 from doubles.loops import run_apart
 from nightingale.app.dispatch import Request, Response
 from nightingale.contract.build import BuildResult, BuildSpec
 from nightingale.contract.vocabulary import BuildState, ReasonCode
 from nightingale.ports.builder import BuildSeen
 from nightingale.ports.prober import Activity, ProbeOutcome
+from nightingale.ports.scanner import LogScanned
 from nightingale_local import metrics
 from nightingale_local.api_host import make_server
 from nightingale_local.child import LogFile, log_to
@@ -75,6 +77,20 @@ def samples(text: str) -> dict[str, float]:
             assert line.rpartition(" ")[0] not in found
             found[line.rpartition(" ")[0]] = float(match[3])
     return found
+
+
+def test_each_source_of_the_scan_is_told_by_itself(folders: Folders, page: MetricsPage) -> None:
+    logs = (LogScanned("cloudtrail", "a"), LogScanned("cloudtrail", "b", "no answer"), LogScanned("s3_access", "c"))
+    platform = local_platform(folders)
+    platform.scanning(FakeScanner(logs=logs)).run()
+    platform.adapters.store.close()  # type: ignore[attr-defined] # as above
+    found = {name: value for name, value in samples(page.text().decode()).items() if "scan" in name and "ok" in name}
+    assert found == {
+        "nightingale_scan_ok": 0,
+        'nightingale_scan_source_ok{source="nightingale"}': 1,
+        'nightingale_scan_source_ok{source="cloudtrail"}': 0,
+        'nightingale_scan_source_ok{source="s3_access"}': 1,
+    }
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from nightingale.domain.errors import RefusedError
 from nightingale.domain.finding import Hit, RuleFacts
 from nightingale.ports.machines import MachineUnavailableError
 from nightingale.ports.notifier import NotDeliveredError, Notice
-from nightingale.ports.scanner import Scanned, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, RuleFailed, Scanned, ScannerUnavailableError
 
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 
@@ -61,6 +61,8 @@ class FakeScanner:
     events_read: int = 1
     set_aside: int = 0
     scans: int = 0
+    logs: tuple[LogScanned, ...] = ()
+    failed: tuple[RuleFailed, ...] = ()
 
     def scan(self) -> Scanned:
         """Return the firings."""
@@ -68,7 +70,7 @@ class FakeScanner:
         if self.trouble:
             raise ScannerUnavailableError(self.trouble)
         through = max((one.last_seen for one in self.firings), default=None)
-        return Scanned(tuple(self.firings), self.events_read, self.set_aside, through)
+        return Scanned(tuple(self.firings), self.events_read, self.set_aside, through, self.failed, self.logs)
 
     def kept(self) -> None:
         """Hand the same firings over again all the same: a scan may."""

@@ -42,3 +42,16 @@ def test_a_rule_of_the_cluster_file_s_folder_opens_a_finding_with_its_author(out
     export = outside.run("admin", "export", person="grace").stdout
     assert "- ./sigma" in export
     assert "rules_digest" not in export
+
+
+def test_rules_that_the_demo_s_own_cluster_file_names_are_uploaded_too(outside: Outside) -> None:
+    file = outside.folder / "demo" / "cluster.yaml"
+    write(file.parent / "sigma", mine=rule(".dcm"), ahead=REFUSED)
+    file.write_text(f"{file.read_text('utf-8')}\nfindings:\n  rules: [./sigma]\n", "utf-8")
+    done = outside.local("apply-demo", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "refused: ward/ahead.yml" in done.stderr
+    assert any(change["key"].startswith("findings.rules") for change in json.loads(done.stdout)["changes"])
+    assert json.loads(outside.local("apply-demo", "--json").stdout)["changes"] == []
+    (listed,) = outside.ask("GET", "/v1/admin/rules", "grace")["rules"]
+    assert (listed["title"], listed["author"]) == ("Our own watch over .dcm", AUTHOR)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from nightingale.hosting.settings import ACCOUNT, IMAGE, INSTANCE_ROLE, NETWORK, QUARANTINE_GROUP, REGIONS
 from nightingale_schemas.module import read_module
 from nightingale_schemas.nodes import Block, Call, Conditional, Expression, Literal, Mapping, Traversal, walk
 
@@ -28,6 +30,7 @@ NEEDED = {
     "AZURE_CLIENT_ID",
     "NIGHTINGALE_QUEUE__queueServiceUri",
 }
+PLACE = {NETWORK, IMAGE, ACCOUNT, INSTANCE_ROLE, QUARANTINE_GROUP, REGIONS}
 KEYS = ("_key", "password", "secret", "connection_string", "token")
 
 
@@ -40,7 +43,7 @@ def settings() -> dict[str, Expression]:
     """Return the app's settings: what is merged, with the gateway's."""
     merged = MODULE.values["settings"].value
     assert isinstance(merged, Call)
-    always, gateway, _ = merged.arguments
+    _, always, gateway, _ = merged.arguments
     assert isinstance(gateway, Conditional)
     return members(always) | members(gateway.no)
 
@@ -67,6 +70,28 @@ def test_the_identity_has_these_roles_and_no_other() -> None:
 
 def test_the_app_is_told_all_that_it_asks_for() -> None:
     assert set(settings()) >= NEEDED
+
+
+def test_the_place_aws_is_told_in_one_piece_and_takes_the_place_of_no_other_setting() -> None:
+    merged = MODULE.values["settings"].value
+    assert isinstance(merged, Call)
+    place = merged.arguments[0]  # of two with one name the later one holds
+    assert isinstance(place, Traversal)
+    assert (place.root, place.steps) == ("var", ("aws", "place"))
+    checked = (MODULE.folder / "variables.tf").read_text(encoding="utf-8")
+    for name in PLACE:
+        assert f'"{name}"' in checked
+    assert not PLACE & set(settings())
+
+
+def test_what_lambda_is_told_of_the_place_is_what_the_app_may_be_told() -> None:
+    aws = (MODULE.folder.parent / "aws" / "functions.tf").read_text(encoding="utf-8")
+    place = aws.split("place = var.instance_image")[1].split("environment = ")[0]
+    regions = (MODULE.folder.parent / "aws" / "regions.tf").read_text(encoding="utf-8")
+    told = set(re.findall(r"\bNIGHTINGALE_\w+", place)) | set(re.findall(r"\bNIGHTINGALE_\w+", regions))
+    assert told == PLACE
+    checked = (MODULE.folder / "variables.tf").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(NIGHTINGALE_\w+)"', checked)) == PLACE
 
 
 def test_no_setting_is_made_of_a_key() -> None:

@@ -158,7 +158,7 @@ def _apply_demo(args: argparse.Namespace, console: Console) -> int:
     from nightingale_local import demo  # noqa: PLC0415 - `--help` needs none of the platform
 
     folders = _folder(args)
-    applied = demo.apply_demo(folders)
+    applied = demo.apply_demo(folders, console)
     if console.is_json:
         console.data(applied)
     else:
@@ -191,7 +191,7 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
     folders = _folder(args)
     console.note(f"Starting the platform in {folders.root} ...")
     settings = control.up_detached(folders, None, args.host, _store(args))
-    demo.apply_demo(folders)
+    demo.apply_demo(folders, console)
     api, client_settings = demo.log_in(folders, dict(os.environ))
     try:
         status = run_app(api, client_settings, demo.PROJECT)

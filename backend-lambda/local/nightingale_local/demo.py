@@ -13,7 +13,9 @@ from nightingale_local.demo_material import PEOPLE, DemoMaterialError, demo_clus
 from nightingale_local.folders import Folders, Settings, read_json
 from nightingale_tui.api.client import Api
 from nightingale_tui.cli.cluster_file import load_cluster_file
+from nightingale_tui.cli.console import Console
 from nightingale_tui.cli.json_schemas import cluster_schema
+from nightingale_tui.cli.own_rules import upload, with_rules
 from nightingale_tui.login import login_with
 from nightingale_tui.settings import Session, load_settings, save_session
 from nightingale_tui.settings import Settings as ClientSettings
@@ -38,14 +40,18 @@ def operator_api(folders: Folders) -> Api:
     return Api(settings.url, token)
 
 
-def apply_demo(folders: Folders) -> ClusterApplyOut:
+def apply_demo(folders: Folders, console: Console | None = None) -> ClusterApplyOut:
     """Write the demo's dataset, keys and cluster file where they are not there yet, and apply the cluster file.
 
-    Raises LocalError when no platform has run on the folder: then nothing is written.
+    Somebody may have written folders of their own rules into it: these are compiled and uploaded first, as
+    `admin apply` does, and what is refused of them is told on `console`. Raises LocalError when no platform has run on
+    the folder: then nothing is written; UsageError, ClientError for rules that cannot be read.
     """
     with contextlib.closing(operator_api(folders)) as api:
-        cluster = load_cluster_file(_write_material(folders)).cluster
+        path = _write_material(folders)
+        cluster, rules = with_rules(load_cluster_file(path).cluster, path.parent, console or Console())
         plan = api.plan_cluster(ClusterPlanIn(cluster=cluster))
+        upload(api, rules)
         return api.apply_cluster(ClusterApplyIn(cluster=cluster, base=plan.base))
 
 

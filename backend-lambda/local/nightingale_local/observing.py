@@ -21,7 +21,7 @@ from nightingale.domain.instance import Instance
 from nightingale.ports.clock import Clock
 from nightingale.ports.store import Store, StoreUnavailableError
 from nightingale.services import records
-from nightingale.services.scanning import scan_state
+from nightingale.services.scan_state import scan_state
 from nightingale_local import metrics
 from nightingale_local.folders import Folders, read_json
 
@@ -150,9 +150,17 @@ class MetricsPage:
     def _scan(self) -> Iterable[str]:
         """Yield how the scan of the logs does; it is read from the store, where the scan's own process tells it."""
         scan = scan_state(self._store, self._clock)
-        words = "Whether the scan of the logs went well when it was last heard of, of late."
+        words = "Whether all that is to be scanned was when the scan was last heard of, of late."
         yield from metrics.family("nightingale_scan_ok", "gauge", words)
         yield metrics.sample("nightingale_scan_ok", int(scan.state == "ok"))
+        sources: dict[str, int] = {}
+        for one in scan.sources:
+            sources[one.source] = min(sources.get(one.source, 1), int(one.state in {"ok", "behind", "partial"}))
+        words = "The same of each source by itself: 0 where one of its logs is not read."
+        yield from metrics.gauge("nightingale_scan_source_ok", words, "source", sources)
+        words = "Rules that are not run, or were not when something new was last logged."
+        yield from metrics.family("nightingale_scan_rules_failing", "gauge", words)
+        yield metrics.sample("nightingale_scan_rules_failing", scan.rules_failing)
         read, aside = "Events that scans have read.", "Lines of the log that were none."
         for name, told, count in (("read", read, scan.events_read), ("set_aside", aside, scan.set_aside)):
             yield from metrics.family(f"nightingale_scan_{name}", "counter", told)

@@ -71,7 +71,8 @@ def _clouds(folders: Folders, platform: Platform, rules: RulesInForce) -> CloudS
 
     def watch(folder: str) -> WatchedFolder:
         if folder.startswith("s3://"):
-            raise ScannerUnavailableError(f"{folder}: a platform on one machine reads folders of that machine")
+            why = "a platform on one machine reads folders of that machine, no buckets"
+            raise ScannerUnavailableError(why, "Name a folder in findings.logs, or take this one out.")
         return WatchedFolder(Path(folder), clock)
 
     return CloudScanners(catalog.load, make, watch)

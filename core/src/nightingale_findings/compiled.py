@@ -14,6 +14,7 @@ __all__ = [
     "CorrelationKind",
     "CurrentRules",
     "Level",
+    "NotRun",
     "RuleRefusedError",
 ]
 
@@ -26,11 +27,19 @@ class CompiledRules(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[CompiledRule, ...]
 
 
+class NotRun(msgspec.Struct, frozen=True):
+    """A rule of the organisation that is not run, why, and what to do."""
+
+    rule: str
+    author: str
+    why: str
+    next_step: str
+
+
 class CurrentRules(CompiledRules, frozen=True, kw_only=True):
     """The rules that a platform runs now: the shipped ones and the organisation's."""
 
-    failed: tuple[str, ...] = ()
-    """Rules of the organisation that are not run, and why."""
+    failed: tuple[NotRun, ...] = ()
 
 
 class RuleRefusedError(Exception):

@@ -1,6 +1,8 @@
 # Who is who in Azure: STS verifies the tokens of one tenant, made out to one of these audiences.
 
 locals {
+  second_backend = "${var.name}-azure"
+
   tenants   = toset([for one in [var.azure, var.azure_machines] : one.tenant if one != null])
   audiences = toset([for one in [var.azure, var.azure_machines] : one.audience if one != null])
   issuer    = length(local.tenants) == 0 ? "" : "sts.windows.net/${one(local.tenants)}/"
@@ -42,7 +44,7 @@ data "aws_iam_policy_document" "azure" {
 
 resource "aws_iam_role" "azure" {
   count                = var.azure == null ? 0 : 1
-  name                 = "${var.name}-azure"
+  name                 = local.second_backend
   description          = "The second backend, in Azure"
   assume_role_policy   = data.aws_iam_policy_document.azure[0].json
   max_session_duration = 3600

@@ -43,6 +43,19 @@ output "azure_role" {
   value       = one(aws_iam_role.azure[*].arn)
 }
 
+output "second_backend" {
+  description = "All that the second backend is told of this platform: `aws` of infra/control-plane/azure, but for the audience. `place` is what the place aws is, empty while nothing is launched there."
+  value = {
+    region            = var.region
+    role_arn          = "arn:${local.partition}:iam::${local.account}:role/${local.second_backend}" # its name is told before it is made
+    table             = aws_dynamodb_table.platform.name
+    audit_bucket      = module.audit.bucket
+    builds_bucket     = aws_s3_bucket.kept["builds"].id
+    codebuild_project = local.builds_name
+    place             = local.place
+  }
+}
+
 output "azure_machine_role" {
   description = "NIGHTINGALE_AZURE_MACHINE_ROLE: what the API asks STS with whose token it is; null without instances in Azure."
   value       = one(aws_iam_role.azure_machines[*].arn)

@@ -7,6 +7,7 @@ locals {
 
   # Names and addresses only; nothing here is a secret (nightingale.hosting.settings, azurelib.settings).
   settings = merge(
+    var.aws.place, # what the place aws is, as Lambda's functions are told
     {
       NIGHTINGALE_TABLE             = var.aws.table
       NIGHTINGALE_AUDIT_BUCKET      = var.aws.audit_bucket

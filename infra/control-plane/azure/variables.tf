@@ -30,7 +30,7 @@ variable "suffix" {
 }
 
 variable "aws" {
-  description = "The platform in AWS: region, the role that this API takes there, the audience that the role's trust names, table, buckets and CodeBuild project."
+  description = "The platform in AWS: region, the role that this API takes there, the audience that the role's trust names, table, buckets and CodeBuild project, and the settings of the place aws. The output `second_backend` there has all but the audience."
   type = object({
     region            = string
     role_arn          = string
@@ -39,6 +39,7 @@ variable "aws" {
     audit_bucket      = string
     builds_bucket     = string
     codebuild_project = string
+    place             = optional(map(string), {})
   })
 
   validation {
@@ -49,6 +50,24 @@ variable "aws" {
   validation {
     condition     = startswith(var.aws.audience, "api://")
     error_message = "aws.audience must be the application's id URI in Entra, api://…"
+  }
+
+  # The names are those of nightingale.hosting.settings, which reads what is in them.
+  validation {
+    condition = length(setsubtract(keys(var.aws.place), [
+      "NIGHTINGALE_AWS_ACCOUNT",
+      "NIGHTINGALE_AWS_IMAGE",
+      "NIGHTINGALE_AWS_INSTANCE_ROLE",
+      "NIGHTINGALE_AWS_NETWORK",
+      "NIGHTINGALE_AWS_REGIONS",
+      "NIGHTINGALE_QUARANTINE_GROUP",
+    ])) == 0
+    error_message = "aws.place holds the settings of the place aws and no others: take it as the output second_backend gives it."
+  }
+
+  validation {
+    condition     = length(var.aws.place) == 0 || length(setintersection(keys(var.aws.place), ["NIGHTINGALE_AWS_ACCOUNT", "NIGHTINGALE_AWS_IMAGE", "NIGHTINGALE_AWS_INSTANCE_ROLE", "NIGHTINGALE_AWS_NETWORK"])) == 4
+    error_message = "aws.place is told whole or not at all: take it as the output second_backend gives it."
   }
 }
 

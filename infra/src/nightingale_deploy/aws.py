@@ -86,7 +86,16 @@ def deploy(orders: Orders) -> dict[str, Any]:
         return {"is_changed": is_changed, "is_applied": False}
     host_key.keep(told["data_key"])
     write_token(account, orders.checkout, told["settings"], told["parameters"], told["data_key"])
-    told_of = ("api_url", "gateway", "buckets", "settings", "azure_role", "azure_machine_role", "azure_subjects")
+    told_of = (
+        "api_url",
+        "gateway",
+        "buckets",
+        "settings",
+        "azure_role",
+        "azure_machine_role",
+        "azure_subjects",
+        "second_backend",
+    )
     shown: dict[str, Any] = {name: told[name] for name in told_of if name in told}
     return {"is_changed": is_changed, "is_applied": is_changed, **shown}
 

@@ -121,6 +121,16 @@ def test_a_rule_that_fails_by_itself_takes_no_other_along() -> None:
     assert "missing" in dict(looked.failed)["one"]
 
 
+@pytest.mark.slow
+def test_a_condition_that_takes_for_ever_without_any_event_is_not_run_and_takes_no_other_along() -> None:
+    letters = "string_split('" + ",".join("a" * 9_000) + "', ',')"
+    inner = f"len(list_filter({letters}, lambda whole: whole <> g)) > 5"
+    endless = f"len(list_filter({letters}, lambda g: len(list_filter({letters}, lambda plain: {inner})) > 5)) > 0"
+    looked = verified([rule(where=endless, fields=()), rule(id="good", name="good")], SOURCES)
+    assert [one.name for one in looked.rules] == ["good"]
+    assert dict(looked.failed)["one"] == "asked about no event at all, it took more than 2 s"
+
+
 def test_quotes_in_a_correlation_s_fields_are_part_of_their_names() -> None:
     evil = '"; DROP TABLE nightingale_reads; --'
     assert why_not(rule(), correlated(group_by=(evil,), aliases={evil: {"one": evil}})) == {}

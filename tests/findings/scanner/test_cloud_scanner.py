@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +18,11 @@ from doubles.clocks import START, FixedClock
 from doubles.cloud_logs import OPERATOR, delivered, trail_event
 from doubles.clusters import apply_cluster
 from doubles.platforms import FakePlatform, team_cluster
+from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.cloud_scanner import CloudScanner
 from nightingale.adapters.current_rules import RulesInForce
 from nightingale.adapters.every_scanner import CloudScanners, EveryScanner
+from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
 from nightingale.adapters.watched_folders import WatchedFolder
 from nightingale.contract.schemas import CloudLogIn, FindingsIn, HoneypotsIn
 from nightingale.ports.scanner import Scanned
@@ -31,6 +35,25 @@ pytestmark = pytest.mark.slow  # a database in a file for each, and 208 rules
 
 DECOY_KEY = "AKIADECOYDECOY234567"
 RULES = shipped()
+
+
+HOLDS = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class Overtaken(KeptFile):
+    """A file in a bucket that another process puts a newer one over."""
+
+    def fetch(self) -> None:
+        """Leave what is here."""
+
+    def keep(self) -> None:
+        """Come too late."""
+        raise OvertakenError(self.key)
 
 
 class Quiet:
@@ -158,11 +181,46 @@ def test_a_folder_that_is_not_there_is_told_and_the_other_logs_are_scanned(cloud
     clouds.access.rmdir()
     scanned = clouds.scanner.scan()
     assert scanned.firings
-    assert scanned.unread == (
-        f"s3_access in {clouds.access}: there is no such folder: make it, or take it out of findings.logs",
-    )
+    assert [(one.source, one.log, one.why) for one in scanned.logs] == [
+        ("cloudtrail", str(clouds.trail), ""),
+        ("s3_access", str(clouds.access), "there is no such folder"),
+    ]
+    assert scanned.logs[1].next_step.startswith("Make the folder")
     clouds.access.mkdir()
-    assert clouds.scanner.scan().unread == ()
+    assert [one.why for one in clouds.scanner.scan().logs] == ["", ""]
+
+
+def test_a_database_that_another_process_holds_is_told_of_its_source_alone(clouds: Clouds) -> None:
+    clouds.deliver("a.json.gz", stopped("e-1"))
+    clouds.scanner.scan()
+    clouds.scanner.kept()
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(clouds.folder / "findings" / "scan-cloudtrail.duckdb")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with held:
+        assert held.stdout is not None
+        assert held.stdout.readline() == b"held\n"
+        clouds.deliver("b.json.gz", stopped("e-2", 1))
+        logs = clouds.scanner.scan().logs
+        held.communicate()
+    assert [(one.source, bool(one.why)) for one in logs] == [("cloudtrail", True), ("s3_access", False)]
+    assert clouds.scanner.scan().events_read == 1
+
+
+def test_firings_that_could_not_be_noted_as_kept_are_told_of_their_source_and_come_again(clouds: Clouds) -> None:
+    clouds.deliver("a.json.gz", stopped("e-1"))
+    first = clouds.scanner.scan()
+    trail = clouds.scanner.clouds._scanners["cloudtrail"]
+    trail.kept_file = Overtaken(LazyClient("s3", client=None), "builds", "scan/cloudtrail.duckdb", trail.database)
+    clouds.scanner.kept()
+    trail.kept_file = None
+    again = clouds.scanner.scan()
+    assert [("two scans run at once" in one.why) for one in again.logs] == [True, False]
+    assert again.through == first.through
+    clouds.scanner.kept()
+    assert [one.why for one in clouds.scanner.scan().logs] == ["", ""]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
@@ -247,5 +305,13 @@ def test_the_state_of_the_scan_says_which_log_cannot_be_read(clouds: Clouds) -> 
     clouds.deliver("a.json.gz", stopped("e-1"))
     assert scanning.run().opened
     told = clouds.platform.ask("list_findings", "hedy")["scan"]
-    assert (told["state"], told["events_read"]) == ("failing", 1)
-    assert str(clouds.access) in told["words"]
+    assert (told["state"], told["events_read"]) == ("partial", 1)
+    assert told["words"] == (
+        f"The S3 access log of {clouds.access} has not been read yet: there is no such folder. Make the folder, or "
+        "take it out of findings.logs of the cluster file. It is tried again at each scan. Everything else is scanned."
+    )
+    assert [(one["source"], one["state"]) for one in told["sources"]] == [
+        ("nightingale", "ok"),
+        ("cloudtrail", "ok"),
+        ("s3_access", "failing"),
+    ]

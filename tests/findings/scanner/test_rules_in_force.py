@@ -134,8 +134,31 @@ def test_a_hostile_rule_that_was_uploaded_is_told_and_not_run_and_the_others_are
     ward.apply(good, evil)
     assert [one["title"] for one in ward.found()] == ["Our own watch over .dcm"]
     scan = ward.platform.ask("list_findings", "hedy")["scan"]
-    assert scan["state"] == "failing"
-    assert "rules that could not be run: evil: it is not what Nightingale's compiler writes" in scan["words"]
+    assert scan["state"] == "partial"
+    (told,) = scan["rules"]
+    assert (told["rule"], told["author"]) == ("evil", AUTHOR)
+    assert told["words"].startswith("it is not what Nightingale's compiler writes")
+    assert told["next_step"].startswith("Try it with `nightingale admin rules test`")
+
+
+def test_a_rule_that_fails_while_it_runs_is_told_and_mended_and_the_others_find(ward: Ward) -> None:
+    good, other = compiled(rule(".dcm"), rule(".csv", 32))
+    bad = msgspec.structs.replace(other, where='CAST("path" AS BIGINT) = 7')
+    ward.apply(good, bad)
+    ward.read("scan/1.dcm")
+    assert [one["title"] for one in ward.found()] == [good.title]
+    for _ in range(2):  # while nothing new is logged, the rule is told as it was
+        scan = ward.platform.ask("list_findings", "hedy")["scan"]
+        assert (scan["state"], scan["rules_failing"]) == ("partial", 1)
+        assert (scan["rules"][0]["rule"], scan["rules"][0]["author"]) == (bad.name, AUTHOR)
+        assert "scan/1.dcm" not in scan["words"]
+        assert f"The rule {bad.name} by {AUTHOR} is not run since " in scan["words"]
+        assert scan["words"].endswith("Everything else is scanned.")
+        ward.scanning.run()
+    ward.apply(good, other)
+    ward.read("table.csv")
+    assert {one["title"] for one in ward.found()} == {good.title, other.title}
+    assert ward.platform.ask("list_findings", "hedy")["scan"]["state"] == "ok"
 
 
 def test_of_two_rules_with_one_id_the_shipped_one_is_run_and_that_is_told(ward: Ward) -> None:
@@ -144,7 +167,9 @@ def test_of_two_rules_with_one_id_the_shipped_one_is_run_and_that_is_told(ward: 
     ward.apply(msgspec.structs.replace(theirs, where="TRUE", title="Not this one"))
     assert ward.found() == []
     assert next(one for one in ward.rules().rules if one.id == theirs.id) == theirs
-    assert "comes with Nightingale" in ward.platform.ask("list_findings", "hedy")["scan"]["words"]
+    scan = ward.platform.ask("list_findings", "hedy")["scan"]
+    assert scan["state"] == "partial"
+    assert "comes with Nightingale" in scan["words"]
 
 
 def test_whose_rule_it_is_was_never_a_matter_of_what_was_uploaded(ward: Ward) -> None:
@@ -160,7 +185,7 @@ def test_rules_that_the_store_lost_are_told_and_asked_for_again(ward: Ward) -> N
     ward.apply(*rules)
     ward.platform.services.rules.shelf.remove(set_digest(rules))
     assert ward.found() == []
-    assert "apply the cluster file again" in ward.platform.ask("list_findings", "hedy")["scan"]["words"]
+    assert "Apply the cluster file again" in ward.platform.ask("list_findings", "hedy")["scan"]["words"]
     ward.apply(*rules)
     assert len(ward.found()) == 1
 

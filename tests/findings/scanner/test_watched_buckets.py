@@ -16,6 +16,7 @@ from nightingale.adapters.aws_clients import LazyClient
 from nightingale.adapters.cloud_scanner import CloudScanner
 from nightingale.adapters.s3_scanner import KeptFile
 from nightingale.adapters.watched_buckets import WatchedBucket, is_before, on_day
+from nightingale.adapters.watched_folders import MOST_BYTES, MOST_FILES
 from nightingale.contract.schemas import CloudLogIn, FindingsIn
 from nightingale.ports.scanner import ScannerUnavailableError
 from nightingale_findings.rules import shipped
@@ -96,6 +97,7 @@ def test_between_two_walks_only_folders_of_today_are_looked_at(account: Account)
     account.clock.advance(60)
     with account.bucket.bring(known) as brought:
         assert [file.name for file in brought.files] == [account.today("b.json.gz")]
+        known |= {file.name: file.mark for file in brought.files}
         assert brought.gone == frozenset()
     assert account.s3.calls.count("ListObjectsV2") - walk < walk
     # At midnight the day's folder is another; what came late to an old one is found by the next walk.
@@ -105,7 +107,7 @@ def test_between_two_walks_only_folders_of_today_are_looked_at(account: Account)
     account.deliver(f"111122223333/CloudTrail/eu-central-1/{tomorrow:%Y/%m/%d}/c.json.gz", stopped("e-4"))
     assert [name[-9:] for name in account.new(known)] == ["c.json.gz"]
     account.clock.advance(timedelta(minutes=11))
-    assert {name.rpartition("/")[2] for name in account.new(known)} == {"b.json.gz", "later.json.gz", "c.json.gz"}
+    assert {name.rpartition("/")[2] for name in account.new(known)} == {"later.json.gz", "c.json.gz"}
 
 
 def test_access_logs_that_are_named_by_their_time_are_listed_from_there_on(account: Account) -> None:
@@ -182,7 +184,36 @@ def test_a_bucket_that_may_not_be_read_is_told_and_read_later(account: Account) 
     account.deliver(account.today("a.json.gz"), stopped("e-1"))
     function = account.function("one")
     account.s3.refuse("ListObjectsV2", "AccessDenied")
+    (log,) = function.scan([account.bucket]).logs
+    assert (log.source, log.log) == ("cloudtrail", LOG)
+    assert "AccessDenied" in log.why
+    again = function.scan([account.bucket])
+    assert again.firings
+    assert [one.why for one in again.logs] == [""]
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_into_one_scan_waits_and_is_counted(account: Account) -> None:
+    yesterday = f"111122223333/CloudTrail/eu-central-1/{START - timedelta(days=1):%Y/%m/%d}"
+    for number in range(MOST_FILES + 1):
+        account.deliver(f"{yesterday}/{number}.gz")
+    with account.bucket.bring({}) as brought:
+        assert (len(brought.files), brought.waiting) == (MOST_FILES, 1)
+        known = {file.name: file.mark for file in brought.files}
+    account.clock.advance(60)
+    with account.bucket.bring(known) as brought:  # though it lies in the folder of another day
+        assert (len(brought.files), brought.waiting) == (1, 0)
+
+
+@pytest.mark.slow
+def test_an_object_that_is_too_large_is_not_brought_and_is_named_once(account: Account) -> None:
+    account.deliver(account.today("a.json.gz"), stopped("e-1"))
+    account.s3.put_object(Bucket="trails", Key=f"AWSLogs/{account.today('b.json')}", Body=b" " * (MOST_BYTES + 1))
+    function = account.function("one")
     scanned = function.scan([account.bucket])
-    (words,) = scanned.unread
-    assert words.startswith(f"cloudtrail in {LOG}: ")
-    assert function.scan([account.bucket]).firings
+    (log,) = scanned.logs
+    assert scanned.events_read == 1
+    assert log.left_out == (f"{account.today('b.json')}: it is larger than a scan can bring",)
+    function.kept()
+    (log,) = account.function("two").scan([account.bucket]).logs
+    assert (log.left_out, log.waiting) == ((), 0)

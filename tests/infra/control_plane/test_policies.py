@@ -158,6 +158,15 @@ def test_nothing_is_allowed_to_a_function_that_nothing_needs(identity: str, tabl
     assert granted(identity) <= needed | set(BY_AWS_FOR_US)
 
 
+def test_the_second_backend_may_do_what_every_function_for_which_it_stands_in_calls(table_calls: set[str]) -> None:
+    """It opens one role for API, watchers and jobs alike: the policy of the jobs."""
+    federation = (POLICIES.parent / "federation.tf").read_text(encoding="utf-8")
+    assert re.findall(r"policies/(\w+)\.json", federation) == ["jobs"]
+    calls = set().union(*(adapter_calls(identity) for identity in ("api", "watcher", "jobs"))) | table_calls
+    assert {"ec2:ModifyInstanceAttribute", "ec2:DescribeInstances", "codebuild:StartBuild"} <= calls
+    assert {action for call in calls for action in actions_of(call)} <= granted("jobs")
+
+
 def test_each_exception_is_one() -> None:
     assert set(BY_AWS_FOR_US) <= set().union(*(granted(identity) for identity in FUNCTIONS))
 

@@ -226,11 +226,21 @@ STATES = {
     "nothing_matches": FINDINGS,
     "never_scanned": (),
     "failing": FINDINGS,
+    "partly_scanned": FINDINGS,
+    "partly_scanned_and_empty": (),
     "long": (*FINDINGS[:1], LONG),
     "auditor": FINDINGS,
 }
+PARTLY = f.ScanOut(
+    state="partial",
+    words="The CloudTrail of s3://hospital-trails/AWSLogs/ has not been read since 2026-11-21 09:12:30Z: it could not "
+    "be read: AWS refused it (AccessDenied). Look at the permissions of the function's role. Everything else is "
+    "scanned.",
+)
 SCANS = {
     "never_scanned": f.ScanOut(state="never", words="No scan of the logs has run yet."),
+    "partly_scanned": PARTLY,
+    "partly_scanned_and_empty": PARTLY,
     "failing": f.ScanOut(state="failing", failing_since=NOW, words="the disk of the logs is full", undelivered=3),
 }
 

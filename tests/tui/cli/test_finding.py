@@ -124,6 +124,20 @@ def test_a_scan_that_fails_is_said_above_the_list(run: CommandLine, platform: Fa
     assert "2 notices" in err
 
 
+def test_what_is_not_scanned_is_said_above_the_list_and_what_is_in_json(
+    run: CommandLine, platform: FakePlatform
+) -> None:
+    trail = f.ScanSourceOut(
+        source="cloudtrail", state="failing", log="s3://trails", words="refused", next_step="Let it."
+    )
+    words = "The CloudTrail of s3://trails has not been read yet: refused. Let it. Everything else is scanned."
+    platform.scan = f.ScanOut(state="partial", sources=(f.ScanSourceOut("nightingale", "ok"), trail), words=words)
+    told = run("findings")
+    assert words in told.err
+    assert "fails" not in told.err
+    assert run("findings", "--json").json(f.FindingsOut).scan.sources[1] == trail
+
+
 def test_following_writes_each_finding_once_and_again_when_it_changes(run: CommandLine, platform: FakePlatform) -> None:
     platform.add_finding()
     run.most_sleeps = 3

@@ -76,7 +76,7 @@ def test_columns_never_are_wider_than_the_screen():
 def test_every_trouble_of_the_scan_has_words():
     since = NOW - timedelta(minutes=5)
     assert scan_trouble(ScanOut(state="ok")) == ""
-    for state in ("never", "late", "failing", "something new"):
+    for state in ("never", "late", "failing", "partial", "something new"):
         assert scan_trouble(ScanOut(state=state, failing_since=since, words="why"))
 
 
@@ -97,6 +97,9 @@ def test_where_nothing_shows_it_says_why():
     unseen = findings_loaded(FindingsOut(findings=(), scan=ScanOut(state="never")), NOW)
     assert "Nothing is open.\n" in empty_findings(nobody, asked)
     assert "nothing new would be found" in empty_findings(unseen, FindingView())
+    partial = findings_loaded(FindingsOut(findings=(), scan=ScanOut(state="partial", words="One is not read.")), NOW)
+    assert "Nothing is open, of what is scanned" in empty_findings(partial, FindingView())
+    assert "nothing new" not in empty_findings(partial, FindingView())
     assert empty_findings(nobody, FindingView(shows_closed=True)) == "There are no findings."
     assert "could not be read" in empty_findings(
         findings_failed(FindingFeed(), Problem("unreachable", "no answer")), FindingView()

@@ -43,6 +43,7 @@ _SCAN = {
     "never": "The logs are not scanned: no scan has run yet.",
     "late": "The scan of the logs is late: {words}",
     "failing": "The scan of the logs fails since {since}: {words}",
+    "partial": "{words}",
 }
 
 

@@ -101,6 +101,7 @@ _SCANS = {
     "never": "no scan of the logs has run yet: nobody would see a theft",
     "late": "no scan of the logs was heard of for two minutes",
     "failing": "the scan of the logs fails",
+    "partial": "the platform's own log is scanned, something else that was asked for is not",
 }
 
 

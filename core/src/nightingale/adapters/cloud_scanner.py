@@ -7,27 +7,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nightingale.adapters.aws_clients import is_aws_error, words_of
 from nightingale.adapters.s3_scanner import KeptFile, OvertakenError
-from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
+from nightingale.adapters.scan_database import RULES_S, Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import Scanned, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, RuleFailed, Scanned, ScannerUnavailableError
 from nightingale_findings.compiled import CompiledRules
+from nightingale_findings.sources.reading import Unpacking
 
 if TYPE_CHECKING:
     import duckdb
 
     from nightingale.adapters.watched_folders import Brought
     from nightingale_findings.engine import Incremental
+    from nightingale_findings.sources.batches import LogFile
 
 _LOG = logging.getLogger(__name__)
 _TRAIL = "cloudtrail"
+_TOO_LARGE = "is larger than a scan can bring"
+
+
+def watched_unpacking() -> Unpacking:
+    """Return how much the files of one scan may hold: the function that scans in AWS has 2 GiB of disk for five logs.
+
+    What clouds deliver in one file is some ten MiB at most, and gzip makes it ten to thirty times smaller.
+    """
+    return Unpacking(most=256 << 20, ratio=100, total=256 << 20)
 
 
 class WatchedLog(Protocol):
@@ -54,11 +66,17 @@ class CloudScanner:
     clock: Clock
     kept_file: KeptFile | None = None
     """Where the database outlives this process's disk, if it has to."""
+    unpacking: Callable[[], Unpacking] = watched_unpacking
+    """How much files may hold, for each scan."""
+    rules_s: float = RULES_S
+    """Seconds that the organisation's rules may take of one scan."""
     _seen: dict[str, dict[str, str]] = field(default_factory=dict)
     """The marks of files by log and name, as the database has them."""
     _digest: str | None = None
     """Of the rules it was last opened with; None: it has to be opened to know anything."""
     _open: _Open | None = None
+    _failed: tuple[RuleFailed, ...] = ()
+    """Those that the last scan of something new told of: they are told until one runs them well."""
     _is_news: bool = False
 
     def scan(self, logs: list[WatchedLog]) -> Scanned:
@@ -69,7 +87,7 @@ class CloudScanner:
             self._forget()
             if not _is_outside(error):
                 raise
-            raise ScannerUnavailableError(_words(error)) from error
+            raise ScannerUnavailableError(_words(error), _next_step(error)) from error
 
     def kept(self) -> None:
         """Note that the firings of the last scan are kept, and close the database. Raises ScannerUnavailableError."""
@@ -86,7 +104,7 @@ class CloudScanner:
             self._forget()
             if not _is_outside(error):
                 raise
-            raise ScannerUnavailableError(f"{self.source}: {_words(error)}") from error
+            raise ScannerUnavailableError(_words(error), _next_step(error)) from error
 
     def close(self) -> None:
         """Close the database."""
@@ -106,41 +124,58 @@ class CloudScanner:
         if self._digest != rules.digest:
             self._opened(rules)
         with ExitStack() as stack:
-            brought, unread = self._brought(logs, stack)
-            events, aside = self._take(brought, rules) if any(one.files or one.gone for _, one in brought) else (0, 0)
+            brought, told = self._brought(logs, stack)
+            events = aside = 0
+            if any(one.files or one.gone or one.too_large for _, one in brought):
+                events, aside, told = self._take(brought, rules, told)
         if self._open is None:
-            return Scanned(firings=(), events_read=0, set_aside=0, through=None, unread=unread)
+            return Scanned(firings=(), events_read=0, set_aside=0, through=None, failed=self._failed, logs=told)
         found = self._open.engine.scan(self.clock.now())
+        self._failed = tuple(self._open.rulebook.failed(found.failed))
         self._is_news = self._is_news or bool(found.firings)
         return Scanned(
             firings=tuple(self._open.rulebook.hits(found.firings)),
             events_read=events,
             set_aside=aside,
             through=found.through,
-            failed=tuple(f"{self._open.rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+            failed=self._failed,
             late=found.late,
-            unread=unread,
+            logs=told,
         )
 
-    def _brought(self, logs: list[WatchedLog], stack: ExitStack) -> tuple[list[tuple[str, Brought]], tuple[str, ...]]:
-        """Return what is new in each log, and which of them could not be read, and why."""
-        brought, unread = [], []
+    def _brought(
+        self, logs: list[WatchedLog], stack: ExitStack
+    ) -> tuple[list[tuple[str, Brought]], tuple[LogScanned, ...]]:
+        """Return what is new in each log, and how each of them did."""
+        brought, told = [], []
         for log in logs:
             try:
-                brought.append((log.log, stack.enter_context(log.bring(self._seen.get(log.log, {})))))
+                one = stack.enter_context(log.bring(self._seen.get(log.log, {})))
             except Exception as error:
                 if not _is_outside(error):
                     raise
-                unread.append(f"{self.source} in {log.log}: {_words(error)}")
-        return brought, tuple(unread)
+                told.append(LogScanned(self.source, log.log, _words(error), _next_step(error)))
+            else:
+                brought.append((log.log, one))
+                told.append(LogScanned(self.source, log.log, waiting=one.waiting))
+        return brought, tuple(told)
 
-    def _take(self, brought: list[tuple[str, Brought]], rules: CompiledRules) -> tuple[int, int]:
-        """Bring files into the database, and what follows from them; return how many events, and lines set aside."""
+    def _take(
+        self, brought: list[tuple[str, Brought]], rules: CompiledRules, told: tuple[LogScanned, ...]
+    ) -> tuple[int, int, tuple[LogScanned, ...]]:
+        """Bring files into the database, and what follows from them.
+
+        Return how many events, and lines or files set aside, and how the logs did.
+        """
         from nightingale_findings.sources.batches import forget, load_batch  # noqa: PLC0415 - loads DuckDB
 
         held = self._opened(rules)
         files = [file for _, one in brought for file in one.files]
-        loaded, batch = load_batch(held.connection, self.source, files, staging=self._staging)
+        large = [file for _, one in brought for file in one.too_large]
+        unpacking = self.unpacking()
+        loaded, batch = load_batch(
+            held.connection, self.source, files, staging=self._staging, unpacking=unpacking, left_out=large
+        )
         forget(held.connection, {log: one.gone for log, one in brought})
         self._derive(held, batch)
         self._is_news = True
@@ -148,8 +183,13 @@ class CloudScanner:
             _LOG.warning("something of a cloud's log was set aside: %s", line.why, extra={"source": self.source})
         for log, one in brought:
             marks = {name: mark for name, mark in self._seen.get(log, {}).items() if name not in one.gone}
-            self._seen[log] = marks | {file.name: file.mark for file in one.files}
-        return loaded.events, loaded.set_aside_count
+            read = (file for file in (*one.files, *one.too_large) if file.path not in unpacking.left)
+            self._seen[log] = marks | {file.name: file.mark for file in read}
+        over = dict(unpacking.over) | dict.fromkeys((one.path for one in large), _TOO_LARGE)
+        for why in over.values():
+            _LOG.warning("a file of a cloud's log was left out: it %s", why, extra={"source": self.source})
+        after = tuple(_with_files(one, [*files, *large], unpacking.left, over) for one in told)
+        return loaded.events, loaded.set_aside_count + len(large), after
 
     @property
     def _staging(self) -> Path:
@@ -160,7 +200,7 @@ class CloudScanner:
         """Return the open database with the engine of these rules, and know the files it has seen."""
         if self._open is not None and self._digest == rules.digest:
             return self._open
-        from nightingale_findings.engine import Incremental  # noqa: PLC0415 - loads DuckDB
+        from nightingale_findings.engine import Bounds, Incremental  # noqa: PLC0415 - loads DuckDB
         from nightingale_findings.producers.derived import create_tables as create_derived  # noqa: PLC0415 - same
         from nightingale_findings.sources.batches import create_tables, seen  # noqa: PLC0415 - same
         from nightingale_findings.sources.clouds import CLOUDS  # noqa: PLC0415 - same
@@ -179,7 +219,7 @@ class CloudScanner:
         try:
             sources = (source, DERIVED) if self.source == _TRAIL else (source,)
             rulebook = Rulebook(rules, {one.name for one in sources})
-            engine = Incremental(connection, rulebook.rules, sources)
+            engine = Incremental(connection, rulebook.rules, sources, bounds=Bounds(connection, all_s=self.rules_s))
             self._seen, self._digest = seen(connection), rules.digest
         except BaseException:
             connection.close()
@@ -200,6 +240,18 @@ class CloudScanner:
             decoys.produce(held.connection, batch)
 
 
+def _with_files(
+    told: LogScanned, files: list[LogFile], left: AbstractSet[Path], over: Mapping[Path, str]
+) -> LogScanned:
+    """Return how a log did, with its files that wait and those that hold more than they may."""
+    mine = [file for file in files if file.log == told.log]
+    return replace(
+        told,
+        waiting=told.waiting + sum(file.path in left for file in mine),
+        left_out=tuple(f"{file.name}: it {over[file.path]}" for file in mine if file.path in over),
+    )
+
+
 @dataclass
 class _Open:
     """What is there while the database is open."""
@@ -216,11 +268,23 @@ def _is_outside(error: Exception) -> bool:
     return isinstance(error, OvertakenError | OSError | duckdb.Error) or is_aws_error(error)
 
 
+_AGAIN = "It is tried again at each scan."
+
+
 def _words(error: Exception) -> str:
     if isinstance(error, OvertakenError):
         return f"{error}: two scans run at once, the next one goes on from it"
     if isinstance(error, PermissionError):
-        return f"{error.filename} may not be read by the platform's account: let it, with all folders below"
+        return f"{error.filename} may not be read by the platform's account"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'a file'}. It is tried again"
+        return f"{error.strerror}: {error.filename or 'a file'}"
     return words_of(error, "it could not be read") if is_aws_error(error) else first_line(error)
+
+
+def _next_step(error: Exception) -> str:
+    """Return what somebody has to do; AWS's errors have it in their words."""
+    if isinstance(error, PermissionError):
+        return f"Let it read the folder, with all folders below. {_AGAIN}"
+    if isinstance(error, FileNotFoundError) and not error.strerror:
+        return f"Make the folder, or take it out of findings.logs of the cluster file. {_AGAIN}"
+    return "" if is_aws_error(error) else _AGAIN

@@ -10,13 +10,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from nightingale.domain.catalog import Cluster
-from nightingale_findings.compiled import CompiledRule, CompiledRules, CurrentRules
+from nightingale_findings.compiled import CompiledRule, CompiledRules, CurrentRules, NotRun
 from nightingale_findings.rules import shipped
 
 _LOG = logging.getLogger(__name__)
 
 ORIGIN = "organisation"
-_GONE = "the organisation's rules are not kept as they were uploaded: apply the cluster file again"
+_GONE = NotRun(
+    "every rule of the organisation",
+    "",
+    "they are not kept as they were uploaded",
+    "Apply the cluster file again: `nightingale admin apply`.",
+)
+_OTHER_ID = "Give it an id of its own, and apply the cluster file again."
+_WRITE_ANEW = "Try it with `nightingale admin rules test`, correct it, and apply the cluster file again."
 
 
 @dataclass
@@ -54,15 +61,17 @@ class RulesInForce:
         known = {rule.id for rule in self.shipped.rules}
         # Whose rule it is, is no matter of what was uploaded.
         own = [msgspec.structs.replace(rule, origin=ORIGIN) for rule in stored if rule.id not in known]
-        twice = [rule.name for rule in stored if rule.id in known]
+        twice = [rule for rule in stored if rule.id in known]
         sources = [*OWN, *(cloud.SOURCE for cloud in CLOUDS.values())]
         looked = verified(own, sources, self.shipped.rules)
+        authors = {rule.name: rule.author for rule in own}
+        why_twice = "a rule of its id comes with Nightingale, and that one is run"
         failed = [
-            *(f"{name}: a rule of its id comes with Nightingale, and that one is run" for name in twice),
-            *(f"{name}: {why}" for name, why in looked.failed),
+            *(NotRun(rule.name, rule.author, why_twice, _OTHER_ID) for rule in twice),
+            *(NotRun(name, authors.get(name, ""), why, _WRITE_ANEW) for name, why in looked.failed),
         ]
-        for words in failed:
-            _LOG.warning("a rule of the organisation is not run: %s", words)
+        for one in failed:
+            _LOG.warning("a rule of the organisation is not run: %s: %s", one.rule, one.why)
         both = hashlib.sha256(f"{self.shipped.digest}\n{digest}".encode()).hexdigest()
         rules = tuple(sorted((*self.shipped.rules, *looked.rules), key=lambda rule: (rule.name, rule.id)))
         return CurrentRules(digest=both, rules=rules, failed=tuple(failed))

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightingale.adapters.scan_database import Rulebook, first_line, opened_and_locked
+from nightingale.adapters.scan_database import RULES_S, Rulebook, first_line, opened_and_locked
 from nightingale.domain.catalog import Cluster
 from nightingale.ports.clock import Clock
-from nightingale.ports.scanner import Scanned, ScannerUnavailableError
-from nightingale_findings.compiled import CompiledRules, CurrentRules
+from nightingale.ports.scanner import RuleFailed, Scanned, ScannerUnavailableError
+from nightingale_findings.compiled import CompiledRules, CurrentRules, NotRun
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +44,8 @@ class DuckDBScanner:
     clock: Clock
     checks_chains: bool = True
     """Whether the files are the log itself; a copy of its newest part shows no whole chain."""
+    rules_s: float = RULES_S
+    """Seconds that the organisation's rules may take of one scan."""
     _connection: duckdb.DuckDBPyConnection | None = None
     _engine: Incremental | None = None
     _rules: CompiledRules | None = None
@@ -112,8 +114,8 @@ class DuckDBScanner:
             set_aside=loaded.set_aside_count,
             through=found.through,
             failed=(
-                *(rules.failed if isinstance(rules, CurrentRules) else ()),
-                *(f"{rulebook.name(one.rule)}: {one.why}" for one in found.failed),
+                *(_not_run(one) for one in (rules.failed if isinstance(rules, CurrentRules) else ())),
+                *rulebook.failed(found.failed),
             ),
             late=found.late,
         )
@@ -132,7 +134,7 @@ class DuckDBScanner:
             raise ScannerUnavailableError(_words(error)) from error
 
     def _opened(self) -> tuple[duckdb.DuckDBPyConnection, Incremental, Rulebook]:
-        from nightingale_findings.engine import Incremental  # noqa: PLC0415 - see `scan`
+        from nightingale_findings.engine import Bounds, Incremental  # noqa: PLC0415 - see `scan`
         from nightingale_findings.producers.derived import create_tables  # noqa: PLC0415 - same
         from nightingale_findings.sources.own_tables import OWN  # noqa: PLC0415 - same
 
@@ -141,8 +143,13 @@ class DuckDBScanner:
         if self._engine is None or self._rulebook is None:
             self._rules = self._rules or self.rules()
             self._rulebook = Rulebook(self._rules, {source.name for source in OWN})
-            self._engine = Incremental(self._connection, self._rulebook.rules, OWN)
+            bounds = Bounds(self._connection, all_s=self.rules_s)
+            self._engine = Incremental(self._connection, self._rulebook.rules, OWN, bounds=bounds)
         return self._connection, self._engine, self._rulebook
+
+
+def _not_run(one: NotRun) -> RuleFailed:
+    return RuleFailed(one.rule, one.author, one.why, one.next_step)
 
 
 def _tell_cluster(connection: duckdb.DuckDBPyConnection, cluster: Cluster, now: datetime) -> None:

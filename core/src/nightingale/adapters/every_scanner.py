@@ -7,11 +7,11 @@ damaged, is told of and tried again; the others go on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nightingale.adapters.cloud_scanner import CloudScanner, WatchedLog
 from nightingale.domain.catalog import Cluster
-from nightingale.ports.scanner import Scanned, Scanner, ScannerUnavailableError
+from nightingale.ports.scanner import LogScanned, Scanned, Scanner, ScannerUnavailableError
 
 
 @dataclass
@@ -25,29 +25,38 @@ class CloudScanners:
     """The place that a log's `folder` names. Raises ScannerUnavailableError for one that cannot be watched here."""
     _scanners: dict[str, CloudScanner] = field(default_factory=dict)
     _watched: dict[str, WatchedLog] = field(default_factory=dict)
+    _unkept: dict[str, ScannerUnavailableError] = field(default_factory=dict)
+    """By source, why the firings of the last scan could not be noted as kept: they come again."""
 
-    def scan(self) -> tuple[list[Scanned], tuple[str, ...]]:
-        """Scan what is new in each; return what was found, and which logs could not be read, and why."""
+    def scan(self) -> list[Scanned]:
+        """Scan what is new in each; return what was found, and how each log did."""
         wanted: dict[str, list[str]] = {}
         for one in self.cluster().findings.logs:
             wanted.setdefault(one.source, []).append(one.folder)
         for source in self._scanners.keys() - wanted.keys():
             self._scanners.pop(source).close()
-        scanned, unread = [], []
-        for source, folders in sorted(wanted.items()):
-            logs = []
-            for folder in folders:
-                try:
-                    logs.append(self._log(folder))
-                except ScannerUnavailableError as error:
-                    unread.append(f"{source}: {error}")
-            if source not in self._scanners:
-                self._scanners[source] = self.make(source)
+            self._unkept.pop(source, None)
+        return [self._scanned(source, folders) for source, folders in sorted(wanted.items())]
+
+    def _scanned(self, source: str, folders: list[str]) -> Scanned:
+        logs, told = [], []
+        for folder in folders:
             try:
-                scanned.append(self._scanners[source].scan(logs))
+                logs.append(self._log(folder))
             except ScannerUnavailableError as error:
-                unread.append(f"{source}: {error}")
-        return scanned, tuple(unread)
+                told.append(LogScanned(source, folder, str(error), error.next_step))
+        if source not in self._scanners:
+            self._scanners[source] = self.make(source)
+        try:
+            scanned = self._scanners[source].scan(logs)
+        except ScannerUnavailableError as error:
+            failed = (LogScanned(source, log.log, str(error), error.next_step) for log in logs)
+            return Scanned(firings=(), events_read=0, set_aside=0, through=None, logs=(*told, *failed))
+        told += scanned.logs
+        unkept = self._unkept.get(source)
+        if unkept is not None:
+            told = [one if one.why else replace(one, why=str(unkept), next_step=unkept.next_step) for one in told]
+        return replace(scanned, logs=tuple(told))
 
     def close(self) -> None:
         """Close their databases."""
@@ -55,15 +64,13 @@ class CloudScanners:
             scanner.close()
 
     def kept(self) -> None:
-        """Note that the firings were kept. Raises ScannerUnavailableError when those of one could not be noted."""
-        failed: ScannerUnavailableError | None = None
-        for scanner in self._scanners.values():
+        """Note that the firings were kept. Where that fails, they come again, and the next scan says why."""
+        self._unkept = {}
+        for source, scanner in self._scanners.items():
             try:
                 scanner.kept()
             except ScannerUnavailableError as error:
-                failed = error
-        if failed is not None:
-            raise failed
+                self._unkept[source] = error
 
     def _log(self, folder: str) -> WatchedLog:
         if folder not in self._watched:
@@ -81,19 +88,18 @@ class EveryScanner:
     def scan(self) -> Scanned:
         """Scan what is new. Raises ScannerUnavailableError when the platform's own log cannot be scanned."""
         first = self.own.scan()
-        others, unread = self.clouds.scan()
-        every = (first, *others)
+        every = (first, *self.clouds.scan())
         return Scanned(
             firings=tuple(hit for one in every for hit in one.firings),
             events_read=sum(one.events_read for one in every),
             set_aside=sum(one.set_aside for one in every),
             through=max((one.through for one in every if one.through is not None), default=None),
-            failed=tuple(words for one in every for words in one.failed),
+            failed=tuple(rule for one in every for rule in one.failed),
             late=sum(one.late for one in every),
-            unread=(*(words for one in every for words in one.unread), *unread),
+            logs=tuple(log for one in every for log in one.logs),
         )
 
     def kept(self) -> None:
-        """Note that the firings of the last scan are kept. Raises ScannerUnavailableError."""
+        """Note that the firings of the last scan are kept. Raises ScannerUnavailableError for the platform's own."""
         self.own.kept()
         self.clouds.kept()

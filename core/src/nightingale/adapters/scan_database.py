@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING
 
 from nightingale.contract.findings import ResponseKind, Severity
 from nightingale.domain.finding import Hit, RuleFacts
+from nightingale.ports.scanner import RuleFailed
 from nightingale_findings.compiled import CompiledRule, CompiledRules
 from nightingale_findings.firing import Firing
 
 if TYPE_CHECKING:
     import duckdb
 
+    from nightingale_findings.engine import FailedRule
+
 _LOG = logging.getLogger(__name__)
+
+SHIPPED = "nightingale"
+"""The origin of rules that come with Nightingale."""
+RULES_S = 100.0
+"""Seconds that an organisation's rules may take of one scan of one source's log."""
 
 _WHOM = ("person", "instance", "project")
 _MEMORY = "500MiB"
@@ -37,9 +45,11 @@ class Rulebook:
         self._facts = {rule.id: facts_of(rule) for rule in held}
         self._grouped_by = {rule.id: grouped_by(rule) for rule in held}
 
-    def name(self, rule_id: str) -> str:
-        """Return what people call the rule."""
-        return self._facts[rule_id].name
+    def failed(self, failed: Iterable[FailedRule]) -> Iterator[RuleFailed]:
+        """Yield the rules that failed as the core takes them, with what to do."""
+        for one in failed:
+            rule = self._facts[one.rule]
+            yield RuleFailed(rule.name, rule.author, one.why, _next_step(rule, one))
 
     def hits(self, firings: tuple[Firing, ...]) -> Iterator[Hit]:
         """Yield the firings as the core takes them."""
@@ -47,6 +57,17 @@ class Rulebook:
             facts = self._facts.get(firing.rule)
             if facts is not None:
                 yield hit_of(firing, facts, self._grouped_by[firing.rule])
+
+
+def _next_step(rule: RuleFacts, failed: FailedRule) -> str:
+    if rule.origin == SHIPPED:
+        return "It comes with Nightingale: please report this. It is run again when something new is logged."
+    if failed.rests_until is not None:
+        until = f"{failed.rests_until:%Y-%m-%d %H:%MZ}"
+        return f"Make it simpler and apply the cluster file again; as it is, it is run again after {until}."
+    if not failed.had_turn:
+        return "It has its turn again at the next scan; make the rules simpler that took the time."
+    return "Try it with `nightingale admin rules test`, correct it, and apply the cluster file again."
 
 
 def facts_of(rule: CompiledRule) -> RuleFacts:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nightingale.adapters.aws_clients import LazyClient
-from nightingale.adapters.watched_folders import Brought, taken
+from nightingale.adapters.watched_folders import MOST_BYTES, Brought, taken
 from nightingale.ports.clock import Clock
 from nightingale_findings.sources.batches import LogFile
 
@@ -63,6 +63,8 @@ class WatchedBucket:
     _leaves: set[str] = field(default_factory=set)
     """The folders with objects that the last walk found."""
     _walked_at: datetime | None = None
+    _new: dict[str, str] = field(default_factory=dict)
+    """The marks of what was new at the last look."""
 
     @contextmanager
     def bring(self, known: Mapping[str, str]) -> Iterator[Brought]:
@@ -70,6 +72,8 @@ class WatchedBucket:
 
         Raises OSError, botocore's errors.
         """
+        if any(known.get(name) != mark for name, mark in self._new.items()):
+            self._walked_at = None  # what was new and is not known yet may lie in the folder of another day
         listed, is_all = self._listed()
         new = sorted(
             (one for one in listed if known.get(one.name) != one.mark), key=lambda one: (one.changed, one.name)
@@ -80,10 +84,12 @@ class WatchedBucket:
                 (LogFile(self.log, one.name, one.mark, Path(folder, f"{number:05}")), one.size)
                 for number, one in enumerate(new)
             ]
-            files = tuple(taken(wanted))
+            large = tuple(file for file, size in wanted if size > MOST_BYTES)
+            files = tuple(taken((file, size) for file, size in wanted if size <= MOST_BYTES))
+            self._new = {one.name: one.mark for one in new}
             for file in files:
                 self._fetch(file)
-            yield Brought(files, gone)
+            yield Brought(files, gone, waiting=len(wanted) - len(files) - len(large), too_large=large)
 
     @property
     def _place(self) -> tuple[str, str]:

@@ -28,6 +28,10 @@ class Brought:
 
     files: tuple[LogFile, ...]
     gone: frozenset[str] = frozenset()
+    waiting: int = 0
+    """Files that are new and did not fit into this scan."""
+    too_large: tuple[LogFile, ...] = ()
+    """Files that are left out, without being brought: this machine's disk is not made for them."""
 
 
 @dataclass
@@ -48,7 +52,7 @@ class WatchedFolder:
     def bring(self, known: Mapping[str, str]) -> Iterator[Brought]:
         """Yield what is not `known` (marks by name). Raises OSError when the folder, or one below, cannot be read."""
         if not self.folder.is_dir():
-            raise FileNotFoundError("there is no such folder: make it, or take it out of findings.logs")
+            raise FileNotFoundError("there is no such folder")
         yield self._look(known)
 
     def _look(self, known: Mapping[str, str]) -> Brought:
@@ -68,7 +72,7 @@ class WatchedFolder:
         self._waiting = {name: since for name, since in self._waiting.items() if name in names}
         new.sort(key=lambda one: (one[0], one[1].name))
         files = tuple(taken((file, size) for _, file, size in new))
-        return Brought(files, frozenset(known.keys() - names))
+        return Brought(files, frozenset(known.keys() - names), waiting=len(new) - len(files))
 
     def _is_due(self, name: str, written: float, now: float) -> bool:
         if now - written >= SETTLED.total_seconds() or written > now:

@@ -29,7 +29,7 @@ from nightingale.services.packages import PackagesService
 from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.responses import Responses
-from nightingale.services.scanning import scan_state
+from nightingale.services.scan_state import scan_state
 from nightingale.services.usage import UsageService
 
 PAGE = 100

@@ -129,12 +129,54 @@ class FindingOut(Out, frozen=True, kw_only=True):
     history: tuple[FindingChangeOut, ...] = ()
 
 
+class ScanSourceOut(Out, frozen=True):
+    """How the scan of one log does."""
+
+    source: str
+    """`nightingale` for the platform's own log, else the source that the cluster file names."""
+    state: str
+    """`ok`; `behind` (files wait for the next scans); `partial` (something of a file was left out); `failing`;
+    `late` (not looked at now, because the platform's own log is not scanned); of the platform's own also `never`."""
+    log: str = ""
+    """The folder or bucket, as the cluster file names it."""
+    last_ok_at: datetime | None = None
+    """When it was last read."""
+    failing_since: datetime | None = None
+    words: str = ""
+    next_step: str = ""
+    waiting: int = 0
+    """Files that the next scans read."""
+    left_out: int = 0
+    """Files of which something was left out for good, since ever: a gzip bomb, or one that is too large to bring."""
+    left_out_at: datetime | None = None
+    """When that last was; for a day from then on the state is `partial`."""
+    left_out_words: str = ""
+    """Which file that was, and why."""
+
+
+class ScanRuleOut(Out, frozen=True):
+    """A rule that is not run, or was not when something new was last logged; the others are."""
+
+    rule: str
+    author: str
+    failing_since: datetime
+    words: str
+    next_step: str = ""
+
+
 class ScanOut(Out, frozen=True):
-    """How the scan of the logs does. `failing_since` is when it last went well, if it fails now."""
+    """How the scan of the logs does, as a whole and log by log. `failing_since` is since when it fails, if it does."""
 
     state: str
-    """`ok`, `late` (nothing heard for two minutes), `failing`, or `never` (no scan has run yet)."""
+    """`ok`; `partial` (the platform's own log is scanned, something else is not); `late` (nothing heard for two
+    minutes); `failing` (the platform's own log is not scanned); or `never` (no scan has run yet)."""
+    sources: tuple[ScanSourceOut, ...] = ()
+    """The platform's own log first, then those of clouds."""
+    rules: tuple[ScanRuleOut, ...] = ()
+    """The rules that are not run: the first 50 of `rules_failing`."""
+    rules_failing: int = 0
     last_ok_at: datetime | None = None
+    """When the platform's own log was last scanned."""
     failing_since: datetime | None = None
     words: str = ""
     events_read: int = 0

@@ -216,7 +216,7 @@ class HealthOut(Out, frozen=True):
     status: str
     version: str
     scan: str = ""
-    """How the scan of the logs does: `ok`, `late`, `failing`, `never`; administrators are told more."""
+    """How the scan of the logs does: `ok`, `partial`, `late`, `failing`, `never`; administrators are told more."""
 
 
 # --- login ------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from nightingale.services.scanning import Scanning
 
 PLACE = "aws"
+_RULES_S = 30.0
+"""Seconds of a run for an organisation's rules over one log: five logs, and the function may run for 300."""
 _SCAN_STATE = "scan/state.duckdb"
 
 
@@ -121,6 +123,7 @@ def scanning(settings: Settings, platform: Platform, disk: Path) -> Scanning:
         cluster=platform.services.catalog.load,
         clock=platform.adapters.clock,
         checks_chains=False,
+        rules_s=_RULES_S,
     )
     scanner = S3Scanner(
         AuditNotices(settings.scan_queue, region=region, endpoint=endpoint),
@@ -148,11 +151,12 @@ def _clouds(settings: Settings, platform: Platform, disk: Path, rules: RulesInFo
     def make(source: str) -> CloudScanner:
         database = disk / "state" / f"scan-{source}.duckdb"
         kept = KeptFile(client, settings.builds_bucket, f"scan/{source}.duckdb", database)
-        return CloudScanner(source, database, rules, catalog.load, clock, kept)
+        return CloudScanner(source, database, rules, catalog.load, clock, kept, rules_s=_RULES_S)
 
     def watch(folder: str) -> WatchedBucket:
         if not folder.startswith("s3://"):
-            raise ScannerUnavailableError(f"{folder}: a platform in AWS reads buckets, named as s3://BUCKET/PREFIX")
+            why = "a platform in AWS reads buckets, no folders"
+            raise ScannerUnavailableError(why, "Name it as s3://BUCKET/PREFIX in findings.logs, or take it out.")
         return WatchedBucket(folder, client, clock)
 
     return CloudScanners(catalog.load, make, watch)

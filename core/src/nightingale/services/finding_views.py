@@ -24,7 +24,7 @@ from nightingale.ports.audit_log import AuditLog, SealedEvent
 from nightingale.ports.clock import Clock
 from nightingale.ports.store import Store
 from nightingale.services import records
-from nightingale.services.scanning import scan_state
+from nightingale.services.scan_state import scan_state
 
 _MOST_LOOKED_AT = 1_000
 """Findings that one page looks at; with a rare filter a page may be short, and its cursor goes on."""

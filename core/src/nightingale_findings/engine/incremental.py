@@ -18,6 +18,7 @@ is not taken from events that are dated after `now`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,9 @@ import duckdb
 
 from nightingale_findings.compiled import CompiledRule, CompiledRules
 from nightingale_findings.engine import windows
+from nightingale_findings.engine.bounds import Bounds
 from nightingale_findings.engine.episodes import COLUMNS, HITS, Part, firing
+from nightingale_findings.engine.guarding import Guarded
 from nightingale_findings.engine.matching import STOPPED, FailedRule, reason
 from nightingale_findings.engine.running import Engine, LookedAt
 from nightingale_findings.engine.sql import EARLIEST, LATEST, is_a_time, named, seconds, text, time
@@ -55,7 +58,7 @@ class Scan:
     through: datetime | None
     """The newest time scanned, None when there was no event yet."""
     failed: tuple[FailedRule, ...]
-    """Rules that could not be run on the new events, and why; the others went on."""
+    """Rules that could not be run when there last were new events, and why; the others went on."""
 
 
 class Incremental:
@@ -68,12 +71,17 @@ class Incremental:
         sources: Sequence[LogSource],
         *,
         late: timedelta = LATE,
+        bounds: Bounds | None = None,
     ) -> None:
-        """Take the connection that holds the tables; other rules than last time begin anew, with all events in them."""
+        """Take the connection that holds the tables; other rules than last time begin anew, with all events in them.
+
+        `bounds` are those of rules that did not come with Nightingale.
+        """
         self._connection, self._late = connection, late
         self._engine = Engine(connection, rules, sources)
         self._state = State(connection, self._engine.rules, rules.digest, late)
         self._state.prepare()
+        self._guarded = Guarded(self._engine, bounds or Bounds(connection), _TOUCHED)
         self._episodes: tuple[Part, ...] | None = None
         self._pruned: datetime | None = None
 
@@ -89,8 +97,9 @@ class Incremental:
         through = max((at for at in (before, newest) if at is not None), default=None)
         late = 0
         if events:
+            self._guarded.begin(one.rule for one in self._state.failed() if one.rests_until and one.rests_until > now)
             late = self._match(new, before - self._late if before is not None else None)
-            self._save({name: upto for name, (_, upto) in new.items()}, through)
+            self._save({name: upto for name, (_, upto) in new.items()}, through, now)
         if events or self._episodes is None:
             self._episodes = self._state.episodes()
         return Scan(
@@ -98,7 +107,7 @@ class Incremental:
             events=events,
             late=late,
             through=through.replace(tzinfo=UTC) if through else None,
-            failed=engine.failed,
+            failed=self._state.failed(),
         )
 
     def told(self) -> None:
@@ -172,12 +181,16 @@ class Incremental:
                     f'SELECT count(*) FROM {named(source.table)} WHERE {_in(batches)} AND "at" < {time(floor)}'
                 ).fetchone()
                 late += int(row[0]) if row else 0
-            held |= self._engine.plain(source, _in(batches))
+            held |= self._guarded.plain(source, _in(batches))
         rules = [rule for rule in self._engine.rules.values() if rule.correlation is not None and rule.is_finding]
-        touched = {rule.id: since for rule in rules if (since := self._touched(rule, held, floor)) is not None}
+        touched: dict[str, datetime] = {}
+        for rule in rules:
+            since = self._guarded.run(rule, functools.partial(self._touched, rule, held, floor))
+            if since is not None:
+                touched[rule.id] = since
         if floor is not None and late:
             for rule in rules:
-                self._alone(rule, held, floor)
+                self._guarded.run(rule, functools.partial(self._alone, rule, held, floor))
         if touched:
             self._look_back([rule for rule in rules if rule.id in touched], touched)
         return late
@@ -211,7 +224,7 @@ class Incremental:
         spans = {rule.id: rule.correlation.span_s for rule in rules if rule.correlation}
         low = min(touched[rule.id] - timedelta(seconds=2 * spans[rule.id]) for rule in rules)
         for source in self._engine.sources.values():
-            held |= self._engine.plain(source, f'"at" >= {time(max(low, _FIRST))}', hits=False)
+            held |= self._guarded.plain(source, f'"at" >= {time(max(low, _FIRST))}', hits=False)
         for rule in rules:
             correlation = rule.correlation
             if correlation is None:
@@ -224,7 +237,7 @@ class Incremental:
                 matches=_since(mine, group, seconds(2 * correlation.span_s)),
                 hits=_since(mine, "q.g", seconds(correlation.span_s)),
             )
-            self._engine.correlate(rule, held, look)
+            self._guarded.run(rule, functools.partial(self._engine.correlate, rule, held, look))
 
     def _alone(self, rule: CompiledRule, held: Mapping[str, Matched], floor: datetime) -> None:
         """Ask a correlation of the new events before `floor`, without any others."""
@@ -234,12 +247,13 @@ class Incremental:
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
-    def _save(self, batches: Mapping[str, int], through: datetime | None) -> None:
+    def _save(self, batches: Mapping[str, int], through: datetime | None, now: datetime) -> None:
         """Take the new hits into the kept ones, with what was scanned, in one transaction."""
         self._connection.execute("BEGIN")
         try:
             self._take_hits()
             self._state.scanned(batches, through)
+            self._state.note_failed(self._engine.failed, now.astimezone(UTC).replace(tzinfo=None))
             self._state.fold()
             self._connection.execute("COMMIT")
         except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -32,6 +33,12 @@ class FailedRule:
 
     rule: str
     why: str
+    is_over: bool = False
+    """Whether it took more than it may: it is not run again for a while."""
+    had_turn: bool = True
+    """False for one that others left no time: the next scan runs it."""
+    rests_until: datetime | None = None
+    """Until when it is not run, aware; None for one that the next scan runs."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -108,12 +108,22 @@ class Engine:
             return ()
         return few_parts(hits, [rule]) if len(hits) <= FEW else None
 
-    def plain(self, source: LogSource, only: str = "true", *, hits: bool = True) -> dict[str, Matched]:
+    def plain(
+        self,
+        source: LogSource,
+        only: str = "true",
+        *,
+        hits: bool = True,
+        among: Collection[str] | None = None,
+        apart: str = "",
+    ) -> dict[str, Matched]:
         """Match the plain rules of a source; return, for those that correlations are over, where their matches are.
 
-        `only` is a condition on the table's own columns. Without `hits` nothing is put into the table of hits.
+        `only` is a condition on the table's own columns. Without `hits` nothing is put into the table of hits. `among`
+        are the ids of the rules to match, all if it is None; `apart` tells their table of matches from another's.
         """
         rules = [rule for rule in self.rules.values() if rule.where is not None and rule.source == source.name]
+        rules = rules if among is None else [rule for rule in rules if rule.id in among]
         needed = self._needed()
         members = [rule for rule in rules if rule.id in needed]
         told = [rule for rule in rules if rule.is_finding and hits]
@@ -129,7 +139,7 @@ class Engine:
         if len(told) == 1 and not source.is_wide:
             self._hit_alone(told[0], events)
         else:
-            name = f"nightingale_matches_{source.name}" + ("" if hits else "_before")
+            name = f"nightingale_matches_{source.name}{apart}" + ("" if hits else "_before")
             tables, failed = match(self.connection, events, asked if source.is_wide else told, table=name, keep=keep)
             self.failed += tuple(one for one in failed if hits)
         for table in tables:
@@ -213,9 +223,14 @@ class Engine:
             source = prefilter.held(correlation, near, table)
         return source
 
-    def fail(self, rule: CompiledRule, why: str) -> None:
+    def fail(self, rule: CompiledRule, why: str, *, is_over: bool = False, had_turn: bool = True) -> None:
         """Note that a rule could not be run."""
-        self.failed += (FailedRule(rule.id, why),)
+        self.failed += (FailedRule(rule.id, why, is_over, had_turn),)
+
+    def unhit(self, rules: Iterable[CompiledRule]) -> None:
+        """Take out of the table of hits what these rules put there."""
+        for rule in rules:
+            self.connection.execute(f"DELETE FROM {HITS} WHERE rule = {text(rule.id)}")
 
 
 def _hits(rule: CompiledRule, events: str, matches: str) -> str:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 
 from nightingale_findings.compiled import CompiledRule
 from nightingale_findings.engine.episodes import COLUMNS, Part, joined, parts, reach
+from nightingale_findings.engine.matching import FailedRule
 from nightingale_findings.engine.sql import text, time
 
 KEPT_HITS = "nightingale_scan_hits"
+
+RESTS = timedelta(hours=1)
+"""A rule that took more than it may is not run for so long."""
 
 _TABLES = (
     "nightingale_scan (digest VARCHAR, through TIMESTAMP, folded TIMESTAMP)",
@@ -31,6 +35,7 @@ _TABLES = (
         "nightingale_scan_told (rule VARCHAR, g VARCHAR[], first_at TIMESTAMP, last_at TIMESTAMP, events BIGINT, "
         "value DOUBLE)"
     ),
+    "nightingale_scan_failed (rule VARCHAR PRIMARY KEY, why VARCHAR, had_turn BOOLEAN, rests_until TIMESTAMP)",
 )
 
 Told = tuple[str, tuple[str | None, ...], datetime, datetime, int, float | None]
@@ -74,6 +79,30 @@ class State:
         for source, batch in batches.items():
             self.connection.execute("INSERT OR REPLACE INTO nightingale_scan_batches VALUES (?, ?)", [source, batch])
         self.connection.execute("UPDATE nightingale_scan SET through = ?", [through])
+
+    def failed(self) -> tuple[FailedRule, ...]:
+        """Return the rules that failed when they were last to run, and why."""
+        rows = self.connection.execute("FROM nightingale_scan_failed ORDER BY rule").fetchall()
+        return tuple(
+            FailedRule(rule, why, rests is not None, had_turn, None if rests is None else rests.replace(tzinfo=UTC))
+            for rule, why, had_turn, rests in rows
+            if rule in self.rules
+        )
+
+    def note_failed(self, failed: Iterable[FailedRule], now: datetime) -> None:
+        """Note which rules failed now, in place of those that were noted before; `now` is UTC without saying so.
+
+        One that rests has not been run: what is noted of it stays.
+        """
+        self.connection.execute(
+            f"DELETE FROM nightingale_scan_failed WHERE rests_until IS NULL OR rests_until <= {time(now)}"
+        )
+        for one in failed:
+            rests = now + RESTS if one.is_over else None
+            self.connection.execute(
+                "INSERT OR REPLACE INTO nightingale_scan_failed VALUES (?, ?, ?, ?)",
+                [one.rule, one.why, one.had_turn, rests],
+            )
 
     def fixed_before(self, rule: CompiledRule, through: datetime) -> datetime:
         """Return the time before which no later event can change a hit of the rule any more."""

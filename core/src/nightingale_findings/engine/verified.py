@@ -12,6 +12,7 @@ looks, each enough to keep what our dialect does not write out:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import msgspec
 
 from nightingale_findings.compiled import CompiledRule, Correlation
 from nightingale_findings.engine import windows
+from nightingale_findings.engine.bounds import Bounds, OverBoundError
 from nightingale_findings.engine.matching import reason
 from nightingale_findings.engine.relations import relation
 from nightingale_findings.engine.settings import locked, opened
@@ -31,6 +33,9 @@ from nightingale_findings.engine.windows import Matched, alias_of
 from nightingale_findings.logsource import STANDARD, LogSource
 
 Node = Mapping[str, Any]
+
+_EACH_S, _ALL_S = 2.0, 40.0
+"""Seconds to look at one rule, and at all: what is the same for each event DuckDB works out before there is one."""
 
 _OPERATORS = frozenset({"||", "~~", "like_escape", "date_part", "list_value", "+", "-", "*"})
 """What the parser calls those signs and words of the dialect that are functions to it."""
@@ -117,13 +122,16 @@ class _Looked:
         self, connection: duckdb.DuckDBPyConnection, sources: Mapping[str, LogSource], known: dict[str, CompiledRule]
     ) -> None:
         self._connection, self._sources, self._known = connection, sources, known
+        self._bounds = Bounds(connection, each_s=_EACH_S, all_s=_ALL_S)
         self.taken: list[CompiledRule] = []
         self.failed: list[tuple[str, str]] = []
 
     def at(self, rule: CompiledRule) -> None:
         """Take the rule, or note why not."""
         try:
-            self._look(rule)
+            self._bounds.alone(functools.partial(self._look, rule))
+        except OverBoundError as over:
+            self.failed.append((rule.name, f"asked about no event at all, {over}"))
         except NotOursError as odd:
             self.failed.append((rule.name, f"it is not what Nightingale's compiler writes: {odd}"))
         except duckdb.Error as failed:

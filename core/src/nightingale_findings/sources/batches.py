@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nightingale_findings.logsource import LogSource
 from nightingale_findings.sources.clouds import CLOUDS
 from nightingale_findings.sources.own_tables import BATCH, next_batch
+from nightingale_findings.sources.reading import Unpacking
 from nightingale_findings.sources.set_aside import Loaded
 
 if TYPE_CHECKING:
@@ -54,27 +55,32 @@ def seen(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
 
 
 def load_batch(
-    connection: duckdb.DuckDBPyConnection, source: str, files: Sequence[LogFile], *, staging: Path | None = None
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    files: Sequence[LogFile],
+    *,
+    staging: Path | None = None,
+    unpacking: Unpacking | None = None,
+    left_out: Sequence[LogFile] = (),
 ) -> tuple[Loaded, int]:
     """Bring these files of a source of CLOUDS into its table as one batch; return what came, and the batch's number.
 
-    All of it or, when it raises, nothing. DuckDB itself reads files in the folder `staging` only. Raises duckdb.Error,
-    OSError.
+    All of it, but for files that `unpacking` left for the next batch, or, when it raises, nothing. DuckDB itself reads
+    files in the folder `staging` only. Files that are `left_out` are marked as read. Raises duckdb.Error, OSError.
     """
     cloud = CLOUDS[source]
     connection.execute("BEGIN")
     try:
         batch = next_batch(connection)
-        loaded = cloud.load(connection, [file.path for file in files], staging=staging)
+        loaded = cloud.load(connection, [file.path for file in files], staging=staging, unpacking=unpacking)
         connection.execute(
             f'UPDATE "{cloud.SOURCE.table}" SET {BATCH} = $batch WHERE {BATCH} IS NULL',  # noqa: S608 - names of ours
             {"batch": batch},
         )
-        if files:
-            connection.executemany(
-                "INSERT OR REPLACE INTO nightingale_seen VALUES (?, ?, ?)",
-                [(file.log, file.name, file.mark) for file in files],
-            )
+        left = unpacking.left if unpacking is not None else set()
+        marks = [(file.log, file.name, file.mark) for file in (*files, *left_out) if file.path not in left]
+        if marks:
+            connection.executemany("INSERT OR REPLACE INTO nightingale_seen VALUES (?, ?, ?)", marks)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

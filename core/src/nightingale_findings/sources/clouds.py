@@ -11,6 +11,7 @@ import duckdb
 
 from nightingale_findings.logsource import LogSource
 from nightingale_findings.sources import azure_activity, cloudtrail, gcp_audit, s3_access
+from nightingale_findings.sources.reading import Unpacking
 from nightingale_findings.sources.set_aside import Loaded
 from nightingale_findings.sources.wide import Progress
 
@@ -39,6 +40,7 @@ class _Load(Protocol):
         *,
         progress: Progress = ...,
         staging: Path | None = ...,
+        unpacking: Unpacking | None = ...,
     ) -> Loaded: ...
 
 

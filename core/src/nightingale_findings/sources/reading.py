@@ -5,17 +5,49 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightingale_findings.sources.set_aside import Asides
 
 _CHUNK = 1 << 18
-_MOST_UNZIPPED = 8 << 30
-"""What one file may unzip to, in bytes: a bomb ends there."""
+_FREE = 16 << 20
+"""Bytes that any file may unzip to, however small it is: a log that says one thing a thousand times is no bomb."""
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"PAR1": "a Parquet file", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
 _TAR_AT = 257
 _NO_LOGS = frozenset({".md", ".yml", ".yaml", ".py", ".png", ".svg", ".tf", ".html", ".rst", ".toml", ".sh"})
+
+
+@dataclass
+class Unpacking:
+    """How much the files of one load may hold, unpacked, and which of them held more or were left for the next."""
+
+    most: int = 8 << 30
+    """Bytes that one file may unzip to: a bomb ends there."""
+    ratio: int | None = None
+    """How many times its own size a file may unzip to, beyond a little that any may."""
+    total: int | None = None
+    """Bytes after which no further file is begun."""
+    read: int = 0
+    over: list[tuple[Path, str]] = field(default_factory=list)
+    """Files of which the rest was left out, and why."""
+    left: set[Path] = field(default_factory=set)
+    """Files that were not begun."""
+
+    def begins(self, path: Path) -> bool:
+        """Return whether there is room for another file; one for which there is none is noted."""
+        if self.total is not None and self.read >= self.total:
+            self.left.add(path)
+            return False
+        return True
+
+    def bound(self, size: int) -> tuple[int, str]:
+        """Return how many bytes a file of this size may unzip to, and what to say of one that has more."""
+        if self.ratio is not None and (by_ratio := max(_FREE, self.ratio * size)) < self.most:
+            return by_ratio, f"unzips to more than {self.ratio} times its size and {_FREE >> 20} MiB"
+        amount = f"{self.most >> 30} GiB" if self.most >= 1 << 30 else f"{self.most >> 20} MiB"
+        return self.most, f"unzips to more than {amount}"
 
 
 def files_under(
@@ -42,8 +74,18 @@ def files_under(
             asides.add(str(path), None, "there is no such file or folder")
 
 
-def chunks_of(path: Path, asides: Asides) -> Iterator[bytes]:
-    """Yield the file's bytes, unzipped where they are gzip (several members too); what breaks off is set aside."""
+def chunks_of(path: Path, asides: Asides, unpacking: Unpacking | None = None) -> Iterator[bytes]:
+    """Yield the file's bytes, unzipped where they are gzip (several members too).
+
+    What breaks off is set aside, and the rest of a file that unzips to more than it may.
+    """
+    unpacking = unpacking or Unpacking()
+    for chunk in _chunks(path, asides, unpacking):
+        unpacking.read += len(chunk)
+        yield chunk
+
+
+def _chunks(path: Path, asides: Asides, unpacking: Unpacking) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             first = file.read(_CHUNK)
@@ -51,7 +93,7 @@ def chunks_of(path: Path, asides: Asides) -> Iterator[bytes]:
             if kind is not None:
                 asides.add(str(path), None, f"{kind}: unpack it first")
             elif first.startswith(_GZIP):
-                yield from _unzipped(str(path), first, iter(lambda: file.read(_CHUNK), b""), asides)
+                yield from _unzipped(path, first, iter(lambda: file.read(_CHUNK), b""), asides, unpacking)
             else:
                 while first:
                     yield first
@@ -60,7 +102,8 @@ def chunks_of(path: Path, asides: Asides) -> Iterator[bytes]:
         asides.add(str(path), None, f"cannot be read: {error.strerror or error}")
 
 
-def _unzipped(name: str, first: bytes, rest: Iterator[bytes], asides: Asides) -> Iterator[bytes]:
+def _unzipped(path: Path, first: bytes, rest: Iterator[bytes], asides: Asides, unpacking: Unpacking) -> Iterator[bytes]:
+    name, (most, why) = str(path), unpacking.bound(path.stat().st_size)
     member, data, total = zlib.decompressobj(31), first, 0
     while True:
         try:
@@ -73,8 +116,9 @@ def _unzipped(name: str, first: bytes, rest: Iterator[bytes], asides: Asides) ->
                 asides.add(name, None, "a tar archive: unpack it first")
                 return
             total += len(out)
-            if total > _MOST_UNZIPPED:
-                asides.add(name, None, "unzips to more than 8 GiB; the rest is left out")
+            if total > most:
+                asides.add(name, None, f"{why}; the rest is left out")
+                unpacking.over.append((path, why))
                 return
             yield out
         data = member.unconsumed_tail or member.unused_data or (b"" if out and not member.eof else next(rest, b""))

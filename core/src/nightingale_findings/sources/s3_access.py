@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from nightingale_findings.logsource import FieldType, LogSource
-from nightingale_findings.sources.reading import chunks_of, files_under
+from nightingale_findings.sources.reading import Unpacking, chunks_of, files_under
 from nightingale_findings.sources.set_aside import Asides, Loaded
 from nightingale_findings.sources.staging import Row, Staging
 from nightingale_findings.sources.wide import Progress, id_of
@@ -50,6 +50,7 @@ def load(
     *,
     progress: Progress = lambda _: None,
     staging: Path | None = None,
+    unpacking: Unpacking | None = None,
 ) -> Loaded:
     """Append every request below `paths` to the table `s3_access`; return how many, and what was set aside.
 
@@ -58,8 +59,10 @@ def load(
     asides = Asides()
     with Staging(connection, SOURCE, asides, staging) as rows:
         for path in files_under(paths, asides):
+            if unpacking is not None and not unpacking.begins(path):
+                continue
             progress(path)
-            for number, line in _lines(path, asides):
+            for number, line in _lines(path, asides, unpacking):
                 _add(rows, asides, str(path), number, line)
     return rows.loaded()
 
@@ -73,9 +76,9 @@ def load_events(connection: duckdb.DuckDBPyConnection, events: Iterable[Any]) ->
     return staging.loaded()
 
 
-def _lines(path: Path, asides: Asides) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path, asides: Asides, unpacking: Unpacking | None) -> Iterator[tuple[int, bytes]]:
     number, kept, is_dropping = 1, b"", False
-    for chunk in chunks_of(path, asides):
+    for chunk in chunks_of(path, asides, unpacking):
         *lines, kept = (kept + chunk).split(b"\n")
         for line in lines:
             if not is_dropping:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightingale_findings.sources.reading import chunks_of
+from nightingale_findings.sources.reading import Unpacking, chunks_of
 from nightingale_findings.sources.set_aside import Asides
 
 MOST_EVENT = 1 << 20
@@ -55,15 +55,15 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 _container = msgspec.json.Decoder(_Container)
 
 
-def values_of(path: Path, asides: Asides) -> Iterator[tuple[int | None, bytes]]:
+def values_of(path: Path, asides: Asides, unpacking: Unpacking | None = None) -> Iterator[tuple[int | None, bytes]]:
     """Yield each value of the file with its line, if it has one; wrappers that only hold an array are taken off."""
-    for line, value in _values_of(path, asides):
+    for line, value in _values_of(path, asides, unpacking):
         parts = _taken_apart(value) if _HOLDS_MORE.search(value, 0, _LOOKED_AT) else None
         yield from ((line, part) for part in ((value,) if parts is None else parts))
 
 
-def _values_of(path: Path, asides: Asides) -> Iterator[tuple[int | None, bytes]]:
-    chunks = chunks_of(path, asides)
+def _values_of(path: Path, asides: Asides, unpacking: Unpacking | None) -> Iterator[tuple[int | None, bytes]]:
+    chunks = chunks_of(path, asides, unpacking)
     begun: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -93,7 +93,8 @@ def _values_of(path: Path, asides: Asides) -> Iterator[tuple[int | None, bytes]]
 
 def _taken_apart(data: bytes) -> list[bytes] | None:
     """Return the values that `data` holds, or None if it is not one JSON document."""
-    kind = data.lstrip()[:1]
+    data = data.strip()  # so that blanks make no event longer than one may be
+    kind = data[:1]
     try:
         if kind == b"[":
             return [bytes(part) for part in _array.decode(data)]

@@ -15,7 +15,7 @@ import duckdb
 import msgspec
 
 from nightingale_findings.logsource import LogSource
-from nightingale_findings.sources.reading import files_under
+from nightingale_findings.sources.reading import Unpacking, files_under
 from nightingale_findings.sources.set_aside import Asides, Loaded
 from nightingale_findings.sources.splitting import MOST_EVENT, values_of
 from nightingale_findings.sources.staging import Row, Staging
@@ -55,6 +55,7 @@ class Wide:
         *,
         progress: Progress = lambda _: None,
         staging: Path | None = None,
+        unpacking: Unpacking | None = None,
     ) -> Loaded:
         """Append every event below `paths` to the source's table; return how many, and what was set aside.
 
@@ -64,8 +65,10 @@ class Wide:
         asides = Asides()
         with Staging(connection, self.source, asides, staging) as rows:
             for path in files_under(paths, asides):
+                if unpacking is not None and not unpacking.begins(path):
+                    continue
                 progress(path)
-                for line, value in values_of(path, asides):
+                for line, value in values_of(path, asides, unpacking):
                     for event in unwrapped(value, self.mark, self.wrappers):
                         self._add(rows, asides, str(path), line, event)
         return rows.loaded()

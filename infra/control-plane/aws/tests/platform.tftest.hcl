@@ -225,6 +225,31 @@ run "the_second_backend_is_one_identity_of_one_tenant" {
   }
 }
 
+run "the_second_backend_is_told_the_whole_place_before_its_role_is_made" {
+  command = plan
+  variables {
+    instance_image = "ami-0123456789abcdef0"
+  }
+
+  assert {
+    condition     = toset(keys(output.second_backend.place)) == toset(["NIGHTINGALE_AWS_ACCOUNT", "NIGHTINGALE_AWS_IMAGE", "NIGHTINGALE_AWS_INSTANCE_ROLE", "NIGHTINGALE_AWS_NETWORK", "NIGHTINGALE_QUARANTINE_GROUP"])
+    error_message = "What Lambda is told of the place, the second backend is told too."
+  }
+  assert {
+    condition     = output.second_backend.role_arn == "arn:aws:iam::123456789012:role/nightingale-azure"
+    error_message = "The role is named before it is made: it cannot be made before the identity is known."
+  }
+}
+
+run "without_an_image_no_place_is_told" {
+  command = plan
+
+  assert {
+    condition     = length(output.second_backend.place) == 0
+    error_message = "Half a place is none."
+  }
+}
+
 run "a_second_backend_without_a_subject_is_refused" {
   command = plan
   variables {

@@ -117,6 +117,8 @@ def empty_findings(feed: FindingFeed, view: FindingView) -> str:
         return ""
     if any(view.shows_closed or not one.state.is_closed for one in feed.findings):
         return f"No finding is as you asked: {_asked(view)}.\n\nEsc shows them all again."
+    if feed.scan is not None and feed.scan.state == "partial":
+        return "Nothing is open, of what is scanned: see above what is not.\n\nt shows closed ones too."
     if feed.scan is not None and feed.scan.state != "ok":
         return "Nothing is open, but nothing new would be found now: see above.\n\nt shows closed ones too."
     return "There are no findings." if view.shows_closed else "Nothing is open.\n\nt shows closed ones too."
