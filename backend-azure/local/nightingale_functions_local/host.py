@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import function_app
@@ -60,7 +61,7 @@ class Handler(Door):
         if answer is not None:
             self._send_http_response(answer.status, _capitalised(answer.headers), answer.body)
 
-    def _refuse_path(self, allowed: list[str]) -> None:
+    def _refuse_path(self, allowed: Sequence[str]) -> None:
         """Let the app refuse, by the function that takes the rest; the body is not read for it."""
         path, _, query = self.path.partition("?")
         answer = self._ask(path, query, b"")
