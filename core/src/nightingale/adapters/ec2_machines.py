@@ -25,6 +25,7 @@ from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.domain.machine import MachineStart
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
+from nightingale.ports.server_logs import ServerLogs
 from nightingale.ports.starts import Starts
 
 INSTANCE_ID = re.compile(r"i-[a-z0-9]{10}")
@@ -47,6 +48,7 @@ class Ec2Machines:
     def __init__(
         self,
         starts: Starts,
+        logs: ServerLogs,
         *,
         vpc_id: str,
         quarantine_group: str | None = None,
@@ -56,8 +58,9 @@ class Ec2Machines:
         credentials: Credentials | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where starts are kept, the machines' network, the group for quarantine, and what boto3 is to be told."""
+        """Take where starts and logs are kept, the machines' network, the group for quarantine, what boto3 is told."""
         self._starts = starts
+        self._logs = logs
         self._client = LazyClient("ec2", region=region, endpoint=endpoint, client=client, credentials=credentials)
         self._ec2 = Ec2Seen(self._client, vpc_id, monotonic)
         self._quarantine = Ec2Quarantine(self._client, vpc_id, quarantine_group)
@@ -203,16 +206,24 @@ class Ec2Machines:
         return None
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
-        """Return the last lines that an ended server left, each counted as one byte. Raises MachineUnavailableError."""
+        """Return lines of the log's end as its machine sent it; whoever reads it lets the machine send more often.
+
+        Of a start whose machine sent none (an older image): the last lines that it left, each counted as one byte.
+        Raises MachineUnavailableError, StoreUnavailableError.
+        """
         start = self._known(instance_id, 0.0)
-        if start.exit is None:
-            raise MachineUnavailableError("The log of a server that runs stays on its machine in AWS.")
-        lines = start.exit.last_lines[offset : offset + limit]
+        kept = self._logs.look(instance_id) if start.exit is None else self._logs.find(instance_id)
+        if kept is not None and (kept.generation == start.generation or start.exit is None):
+            return kept.read(offset, limit)
+        lines = start.exit.last_lines[offset : offset + limit] if start.exit is not None else ()
         return lines, offset + len(lines)
 
     def log_tail_offset(self, instance_id: str, lines: int) -> int:
         """Return where, in `read_log`, the last `lines` lines begin. Raises MachineUnavailableError."""
         start = self._known(instance_id, 0.0)
+        kept = self._logs.find(instance_id)
+        if kept is not None and (kept.generation == start.generation or start.exit is None):
+            return kept.tail_offset(lines)
         return max(0, len(start.exit.last_lines) - lines) if start.exit is not None else 0
 
     def _known(self, instance_id: str, kept_s: float = START_KEPT_S) -> MachineStart:

@@ -52,7 +52,7 @@ def wire(settings: Settings, credentials: Credentials | None = None) -> Wired:
     region, endpoint = settings.region, settings.endpoint
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
     places = {place_key(PLACE, one.region): one for one in settings.places}
-    machines = {key: _machines(one, store, settings, credentials) for key, one in places.items()}
+    machines = {key: _machines(one, store, clock, settings, credentials) for key, one in places.items()}
     builder = CodeBuildBuilder(
         settings.codebuild_project,
         settings.builds_bucket,
@@ -163,12 +163,16 @@ def _gateway(settings: Settings) -> GatewayOut | None:
     return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
 
 
-def _machines(place: PlaceSettings, store: Store, settings: Settings, credentials: Credentials | None) -> Ec2Machines:
+def _machines(
+    place: PlaceSettings, store: Store, clock: Clock, settings: Settings, credentials: Credentials | None
+) -> Ec2Machines:
     from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `wire`
+    from nightingale.services.server_logs import StoredServerLogs  # noqa: PLC0415 - same
     from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
 
     return Ec2Machines(
         StoredStarts(store),
+        StoredServerLogs(store, clock),
         vpc_id=place.vpc_id,
         quarantine_group=place.quarantine_group,
         region=place.region,
