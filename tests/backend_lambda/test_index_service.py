@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import json
 import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -245,6 +247,58 @@ def test_a_platform_without_an_index_says_so_in_what_pip_shows(short_folder: Pat
         to_others = machine.say("/simple/tiny-scan/")
         assert (to_others.status, to_others.body.decode().strip()) == (403, NONE)
         assert machine.say("/simple/tiny-scan/", "HEAD").body == b""
+
+
+@contextmanager
+def port_to(path: Path) -> Iterator[int]:
+    """Lead a port of this machine to the socket, as the instance's own server does inside of the sandbox."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as inside:
+                inside.connect(str(path))
+                back = threading.Thread(target=pass_on, args=(inside, self.request))
+                back.start()
+                pass_on(self.request, inside)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+async def install(machine: Machine, target: Path) -> subprocess.CompletedProcess[str]:
+    """Let pip itself install what the index has."""
+    with port_to(machine.socket) as port:
+        command = [sys.executable, "-I", "-m", "pip", "install", "--isolated", "--no-cache-dir", "--no-deps"]
+        command += ["--disable-pip-version-check", "--index-url", f"http://127.0.0.1:{port}/simple/"]
+        command += ["--target", str(target), "tiny-scan"]
+        return await asyncio.to_thread(
+            subprocess.run, command, env={}, capture_output=True, text=True, check=False, timeout=60
+        )
+
+
+@pytest.mark.slow
+async def test_pip_installs_by_all_of_it_and_shows_why_where_there_is_none(town: Town, short_folder: Path) -> None:
+    with keeping(short_folder, town.proxy, town.token) as machine:
+        done = await install(machine, short_folder / "with")
+    assert done.returncode == 0, done.stderr
+    assert (short_folder / "with" / "tiny_scan.py").exists()
+    assert await town.tags() == ["package:get:served"]
+    with keeping(short_folder, None, town.token) as machine:
+        done = await install(machine, short_folder / "without")
+    assert done.returncode == 1
+    assert "has no package index for machines in a cloud" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below.
+# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below. (A fourth, with one,
+# is packages.tf's, where the settings ask for it.)
 #
 #   public      the network load balancer of the SSH gateway, nothing else
 #   inside      the watchers and the gateway
@@ -104,5 +105,6 @@ module "names" {
   name   = var.name
   region = var.region
   vpc_id = aws_vpc.platform.id
-  also   = [for one in keys(var.regions) : "ec2.${one}.amazonaws.com"]
+  # An index's names are answered whole, so nothing can be said in them; a proxy asks for them itself.
+  also = concat([for one in keys(var.regions) : "ec2.${one}.amazonaws.com"], local.has_nat ? sort(tolist(var.packages.hosts)) : [])
 }
