@@ -34,7 +34,7 @@ from nightingale_build.boot.packages import NONE, SILENT, PackagesServer
 from nightingale_build.boot.pair import make_door
 from nightingale_local import index_service
 from nightingale_local.index_pages import JSON
-from nightingale_local.index_platform import IndexPlatform
+from nightingale_local.index_platform import IndexPlatform, Whose
 from nightingale_local.index_service import MOST_AT_ONCE, IndexGate
 from nightingale_local.index_upstream import Upstream
 
@@ -238,6 +238,17 @@ async def test_one_instance_takes_no_more_than_its_share_at_a_time(town: Town, s
         assert (await machine.get("/simple/tiny-scan/")).status == 429
         gate.answering[whose] = 0
         assert (await machine.get("/simple/tiny-scan/")).status == 200
+
+
+async def test_of_too_many_instances_those_that_ask_nothing_now_are_forgotten(town: Town, short_folder: Path) -> None:
+    async with aiohttp.ClientSession() as session:
+        gate = IndexGate(town.asking, Upstream(short_folder / "other", session), most=2)
+        first, second, third = (Whose("brain", f"i-00000000{number:02d}") for number in range(3))
+        callers = [gate.caller(first), gate.caller(second)]
+        gate.answering[first] = 1
+        gate.caller(third)
+        assert gate.caller(first) is callers[0]
+        assert gate.caller(second) is not callers[1]
 
 
 def test_a_platform_without_an_index_says_so_in_what_pip_shows(short_folder: Path) -> None:

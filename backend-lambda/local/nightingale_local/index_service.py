@@ -39,6 +39,8 @@ _NO_ACCESS_LOG.setLevel(logging.CRITICAL)  # what is served and refused is recor
 MOST_CONNECTIONS = 1024
 MOST_AT_ONCE = 24
 """Requests of one instance that are being answered."""
+MOST_CALLERS = 4096
+"""Instances that are remembered with what they asked last."""
 HANDSHAKE_S = 5.0
 _TOKEN = re.compile(r"Bearer (ni_[a-z0-9_-]{1,80}_[0-9a-f]{64})")
 _CALLER = web.RequestKey("caller", Caller)
@@ -59,8 +61,11 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IndexGate:
     """Lets in whoever brings an instance's token; everything after that is the proxy's."""
 
-    def __init__(self, platform: IndexPlatform, upstream: Upstream, index: str = DEFAULT_INDEX) -> None:
-        """Take what is asked."""
+    def __init__(
+        self, platform: IndexPlatform, upstream: Upstream, index: str = DEFAULT_INDEX, most: int = MOST_CALLERS
+    ) -> None:
+        """Take what is asked, and how many instances are remembered."""
+        self._most = most
         self._platform = platform
         self._proxy = IndexProxy(platform, upstream, _caller_of, index)
         self._callers: dict[Whose, Caller] = {}
@@ -80,12 +85,21 @@ class IndexGate:
             return _refused(HTTPStatus.UNAUTHORIZED, "this index answers to instances that are up, and to nobody else")
         if self.answering.get(whose, 0) >= MOST_AT_ONCE:
             return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at the same moment: wait a few seconds")
-        request[_CALLER] = self._callers.setdefault(whose, Caller(whose))
+        request[_CALLER] = self.caller(whose)
         self.answering[whose] = self.answering.get(whose, 0) + 1
         try:
             return await self._proxy.answer(request)
         finally:
             self.answering[whose] -= 1
+
+    def caller(self, whose: Whose) -> Caller:
+        """Return what is known of an instance; of too many, those that ask nothing now are forgotten."""
+        if whose not in self._callers and len(self._callers) >= self._most:
+            for one in [one for one in self._callers if not self.answering.get(one)]:
+                del self._callers[one]
+                self.answering.pop(one, None)
+                self._platform.forget(one)
+        return self._callers.setdefault(whose, Caller(whose))
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext) -> asyncio.Server:
         """Return the server, which answers from now on. Raises OSError."""
