@@ -137,21 +137,15 @@ resource "aws_s3_object" "packages" {
   depends_on = [aws_s3_bucket_server_side_encryption_configuration.kept, aws_s3_bucket_versioning.kept]
 }
 
-# EC2 recovers it by itself on other hardware. What it keeps are copies: it can be replaced at any time.
-resource "aws_instance" "packages" {
-  # checkov:skip=CKV_AWS_126: detailed monitoring: what was served and refused is in the audit log
-  count                       = length(local.packages)
-  ami                         = data.aws_ssm_parameter.gateway_image.insecure_value
-  instance_type               = var.gateway_machine_type
-  subnet_id                   = aws_subnet.packages[0].id
-  private_ip                  = local.packages_address
-  vpc_security_group_ids      = [aws_security_group.packages[0].id]
-  associate_public_ip_address = false
-  iam_instance_profile        = aws_iam_instance_profile.packages[0].name
-  ebs_optimized               = true
-  user_data_replace_on_change = true
+resource "aws_launch_template" "packages" {
+  count                  = length(local.packages)
+  name                   = "${var.name}-packages"
+  image_id               = data.aws_ssm_parameter.gateway_image.insecure_value
+  instance_type          = var.gateway_machine_type
+  ebs_optimized          = true
+  update_default_version = true
 
-  user_data = templatefile("${path.module}/packages.sh", {
+  user_data = base64encode(templatefile("${path.module}/packages.sh", {
     region     = var.region
     package    = "s3://${aws_s3_bucket.kept["builds"].id}/${aws_s3_object.packages[0].key}"
     parameters = "/${var.name}/packages"
@@ -159,7 +153,11 @@ resource "aws_instance" "packages" {
     port       = local.packages_port
     index      = var.packages.index
     proxy      = local.has_nat ? "" : var.packages.egress
-  })
+  }))
+
+  iam_instance_profile {
+    arn = aws_iam_instance_profile.packages[0].arn
+  }
 
   metadata_options {
     http_endpoint               = "enabled"
@@ -167,18 +165,40 @@ resource "aws_instance" "packages" {
     http_put_response_hop_limit = 1
   }
 
-  root_block_device {
-    encrypted   = true
-    kms_key_id  = aws_kms_key.homes.arn
-    volume_size = 20 # 8 GiB of files, and what is on its way
-    volume_type = "gp3"
+  block_device_mappings {
+    device_name = "/dev/xvda"
+    ebs {
+      encrypted   = true
+      kms_key_id  = aws_kms_key.homes.arn
+      volume_size = 20 # 8 GiB of files, and what is on its way
+      volume_type = "gp3"
+    }
   }
+}
 
-  tags = { Name = "${var.name}-packages" }
+# EC2 recovers it by itself on other hardware. What it keeps are copies: it is replaced whenever the template changes, and
+# that is with each newer program, and each newer Amazon Linux.
+resource "aws_instance" "packages" {
+  # checkov:skip=CKV_AWS_126: detailed monitoring: what was served and refused is in the audit log
+  # checkov:skip=CKV_AWS_8: its disk is in the launch template, encrypted
+  # checkov:skip=CKV_AWS_79: its metadata service is in the launch template, with tokens only
+  # checkov:skip=CKV_AWS_135: in the launch template
+  # checkov:skip=CKV2_AWS_41: its role is in the launch template
+  count                       = length(local.packages)
+  subnet_id                   = aws_subnet.packages[0].id
+  private_ip                  = local.packages_address
+  vpc_security_group_ids      = [aws_security_group.packages[0].id]
+  associate_public_ip_address = false
+  tags                        = { Name = "${var.name}-packages" }
+
+  launch_template {
+    id      = aws_launch_template.packages[0].id
+    version = aws_launch_template.packages[0].latest_version
+  }
 
   lifecycle {
-    ignore_changes = [ami] # a newer Amazon Linux comes with the next program
+    replace_triggered_by = [aws_launch_template.packages[count.index].latest_version]
   }
 
-  depends_on = [aws_route.packages, aws_vpc_endpoint_route_table_association.packages_to_s3]
+  depends_on = [aws_route.packages, aws_vpc_endpoint_route_table_association.packages_to_s3, aws_iam_role_policy.packages]
 }

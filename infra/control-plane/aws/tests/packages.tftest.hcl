@@ -70,7 +70,7 @@ run "by_a_nat_gateway" {
     error_message = "Nobody else has a way out by it."
   }
   assert {
-    condition     = aws_instance.packages[0].metadata_options[0].http_tokens == "required" && aws_instance.packages[0].root_block_device[0].encrypted
+    condition     = aws_launch_template.packages[0].metadata_options[0].http_tokens == "required" && aws_launch_template.packages[0].block_device_mappings[0].ebs[0].encrypted == "true"
     error_message = "Credentials for who asks with a token only, disks encrypted."
   }
 }
