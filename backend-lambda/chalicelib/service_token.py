@@ -19,7 +19,7 @@ _MOST_DAYS = 365
 def main(arguments: list[str]) -> int:
     """Write the token of the service named, for so many days; return the exit status."""
     parser = argparse.ArgumentParser(prog="service_token", description="Makes a service's token.")
-    parser.add_argument("service", choices=["gateway"])
+    parser.add_argument("service", choices=["gateway", "index"])
     parser.add_argument("days", type=int)
     told = parser.parse_args(arguments)
     if not 0 < told.days <= _MOST_DAYS:

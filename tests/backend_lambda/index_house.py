@@ -18,7 +18,7 @@ from doubles.platforms import FakePlatform, team_cluster
 from nightingale.contract.build import LaunchSpec
 from nightingale.contract.schemas import AllowIn, PackagesIn
 from nightingale_local.folders import Folders, write_json
-from nightingale_local.index_doors import IndexDoors
+from nightingale_local.index_doors import IndexDoors, door_of
 from nightingale_local.index_pages import JSON
 from nightingale_local.index_platform import IndexPlatform
 from nightingale_local.index_proxy import IndexProxy
@@ -111,7 +111,7 @@ async def open_house(folder: Path, index: PackageIndex, tier: int, *allow: Allow
     with open_server(platform) as server:
         async with aiohttp.ClientSession() as outside, aiohttp.ClientSession() as inside:
             asking = IndexPlatform(server.url, folders.secrets / "index.token", inside)
-            proxy = IndexProxy(asking, Upstream(folders.packages, outside))
+            proxy = IndexProxy(asking, Upstream(folders.packages, outside), door_of)
             doors = IndexDoors(folders, proxy.answer, asking.forget)
             await doors.look()
             try:

@@ -103,6 +103,14 @@ def test_a_further_region_is_told_by_what_differs_and_shares_the_rest() -> None:
     assert Settings.read(ENVIRONMENT).places == ()
 
 
+def test_the_package_index_of_the_platform_s_region_is_none_of_a_further_one() -> None:
+    index = {"packages": {"address": "10.0.192.10:3142", "sha256": "ab" * 32}}
+    told = {**ENVIRONMENT, **IN_AWS, **FURTHER, "NIGHTINGALE_AWS_NETWORK": json.dumps({**NETWORK, **index})}
+    home, dublin = Settings.read(told).places
+    assert home.network["packages"] == index["packages"]
+    assert "packages" not in dublin.network
+
+
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
 def test_a_missing_setting_is_named(name: str) -> None:
     for environment in ({k: v for k, v in ENVIRONMENT.items() if k != name}, {**ENVIRONMENT, name: ""}):

@@ -21,7 +21,8 @@ from doubles.package_index import PackageIndex, open_package_index
 from nightingale.contract.packages import PackageOutcome, PackageRecord
 from nightingale.contract.schemas import AllowIn, PackagesIn
 from nightingale_local import index_platform
-from nightingale_local.index_doors import BURST, MOST_CONNECTIONS, IndexDoors
+from nightingale_local.index_callers import BURST
+from nightingale_local.index_doors import MOST_CONNECTIONS, IndexDoors, door_of
 from nightingale_local.index_pages import JSON
 from nightingale_local.index_proxy import IndexProxy
 
@@ -353,7 +354,8 @@ async def test_a_socket_that_was_replaced_inside_is_nobodys_and_is_bound_anew_wi
     target.write_text("x")
     house.socket.unlink()
     os.symlink(target, house.socket)  # noqa: PTH211 - as a program inside would
-    doors = IndexDoors(house.folders, IndexProxy(house.proxy_platform, None).answer, house.proxy_platform.forget)  # type: ignore[arg-type] # nothing is asked
+    proxy = IndexProxy(house.proxy_platform, None, door_of)  # type: ignore[arg-type] # nothing is asked
+    doors = IndexDoors(house.folders, proxy.answer, house.proxy_platform.forget)
     await doors.look()
     assert house.socket.is_socket()
     assert target.read_text() == "x"

@@ -33,6 +33,7 @@ from nightingale.contract.machines import AzureProof
 from nightingale.contract.schemas import ImageIn, MachineIn, PlaceIn
 from nightingale.contract.vocabulary import DesiredState, ReasonCode
 from nightingale.ports.prober import ProbeOutcome
+from nightingale.services.server_logs import StoredServerLogs
 from nightingale.services.starts import StoredStarts
 
 MODULE = Path(__file__).parents[2] / "infra" / "instance" / "azure"
@@ -53,6 +54,7 @@ class AzurePlatform(FakePlatform):
         network = NETWORK["subnet_id"].split("/")
         self.azure = AzureMachines(
             StoredStarts(self.store),
+            StoredServerLogs(self.store, self.clock),
             subscription=network[2],
             resource_group=network[4],
             tokens=tokens,

@@ -61,6 +61,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "confirm_finding_action": {"action": "quarantine", "revision": 0},
     "dismiss_finding_action": {"action": "quarantine", "revision": 0},
     "report_machine": {"generation": 1},
+    "report_log": {"generation": 1, "number": 1, "lines": ["a line"]},
     "take_code": {"code_hash": "4" * 64},
     "ship_reads": {"records": [{"number": 1, "kind": "observer_started", "at": "2026-11-02T09:00:00Z"}]},
 }

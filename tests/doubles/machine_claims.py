@@ -48,10 +48,12 @@ def start_in(platform: FakePlatform, instance_id: str) -> MachineStart:
     return given(StoredStarts(platform.store).find(instance_id))
 
 
-def report(platform: FakePlatform, instance_id: str, body: dict[str, Any], number: int = 1) -> Response:
+def report(
+    platform: FakePlatform, instance_id: str, body: dict[str, Any], number: int = 1, operation: str = "report_machine"
+) -> Response:
     """Report how a start went, as the machine that made it."""
     token = token_of(instance_id, number=number)
     platform.machines.own_tokens[instance_id, True] = token
     return platform.dispatcher.handle(
-        "report_machine", Request(body=msgspec.json.encode(body), authorization=f"Bearer {token}")
+        operation, Request(body=msgspec.json.encode(body), authorization=f"Bearer {token}")
     )

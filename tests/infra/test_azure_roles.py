@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from doubles.azure_cloud import GROUP, SUBSCRIPTION, azure_cloud
+from doubles.starts import MemoryLogs
 from nightingale.adapters.azure_machines import AzureMachines
 from nightingale.ports.starts import Starts
 
@@ -85,7 +86,7 @@ def test_the_platform_may_do_what_its_adapters_ask_and_nothing_more() -> None:
         cloud.good.add("good")
         starts: Starts = NoStarts()
         machines = AzureMachines(
-            starts, subscription=SUBSCRIPTION, resource_group=GROUP, tokens=Token(), endpoint=cloud.url
+            starts, MemoryLogs(), subscription=SUBSCRIPTION, resource_group=GROUP, tokens=Token(), endpoint=cloud.url
         )
         for instance in ("i-0000000001", "i-0000000002"):
             cloud.run(instance)

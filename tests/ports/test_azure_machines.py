@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 import pytest
 
 from doubles.azure_cloud import GROUP, SUBSCRIPTION, AzureCloud, azure_cloud
 from doubles.clocks import START
+from doubles.starts import MemoryLogs, MemoryStarts
 from nightingale.adapters.arm_client import MOST_BYTES, ArmClient
 from nightingale.adapters.azure_identity import TokenError
 from nightingale.adapters.azure_machines import AzureMachines
@@ -34,20 +34,6 @@ EXIT = ExitRecord(
     ended_at=START,
     last_lines=("first", "second"),
 )
-
-
-@dataclass
-class MemoryStarts:
-    """Starts as the store keeps them, in memory."""
-
-    kept: dict[str, MachineStart] = field(default_factory=dict)
-    admitted: list[tuple[str, str, datetime]] = field(default_factory=list)
-
-    def find(self, instance_id: str) -> MachineStart | None:
-        return self.kept.get(instance_id)
-
-    def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
-        self.admitted.append((instance_id, code_hash, expires_at))
 
 
 @dataclass
@@ -75,11 +61,13 @@ class Place:
     cloud: AzureCloud
     tokens: Tokens
     starts: MemoryStarts = field(default_factory=MemoryStarts)
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
     now: float = 100.0
 
     def __post_init__(self) -> None:
         self.machines = AzureMachines(
             self.starts,
+            self.logs,
             subscription=SUBSCRIPTION,
             resource_group=GROUP,
             tokens=self.tokens,

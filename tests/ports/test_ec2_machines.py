@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import boto3  # type: ignore[import-untyped] # no types
@@ -17,6 +17,7 @@ from moto.ec2.responses.instances import InstanceResponse
 
 from doubles.aws_server import refuses_protection_of_spot
 from doubles.clocks import START
+from doubles.starts import MemoryLogs, MemoryStarts
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.ec2_seen import GENERATION_TAG, INSTANCE_TAG
 from nightingale.contract.build import ExitRecord, LauncherRecord
@@ -40,22 +41,6 @@ EXIT = ExitRecord(
 
 
 @dataclass
-class MemoryStarts:
-    """Starts as the store keeps them, in memory; counts how often it is asked."""
-
-    kept: dict[str, MachineStart] = field(default_factory=dict)
-    admitted: list[tuple[str, str, datetime]] = field(default_factory=list)
-    asked: int = 0
-
-    def find(self, instance_id: str) -> MachineStart | None:
-        self.asked += 1
-        return self.kept.get(instance_id)
-
-    def admit(self, instance_id: str, code_hash: str, expires_at: datetime) -> None:
-        self.admitted.append((instance_id, code_hash, expires_at))
-
-
-@dataclass
 class Account:
     """An account of moto's with one network, and this platform's machines in it."""
 
@@ -63,11 +48,12 @@ class Account:
     vpc: str
     subnet: str
     starts: MemoryStarts = field(default_factory=MemoryStarts)
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
     now: float = 100.0
     calls: list[str] = field(default_factory=list)
 
     def machines(self) -> Ec2Machines:
-        return Ec2Machines(self.starts, vpc_id=self.vpc, client=self.client, monotonic=lambda: self.now)
+        return Ec2Machines(self.starts, self.logs, vpc_id=self.vpc, client=self.client, monotonic=lambda: self.now)
 
     def run(self, instance_id: str = INSTANCE, generation: int = 1, subnet: str | None = None, **more: Any) -> str:
         """Run a machine with the tags that infra/instance/aws gives it; return EC2's id."""
@@ -394,7 +380,5 @@ def test_address_door_tokens_and_codes_are_those_of_the_latest_start(account: Ac
     assert account.starts.admitted == [(INSTANCE, HASH, START + timedelta(seconds=30))]
     with pytest.raises(MachineUnavailableError, match="64"):
         machines.admit(INSTANCE, "../x", START)
-    with pytest.raises(MachineUnavailableError, match="stays on its machine"):
-        machines.read_log(INSTANCE, 0, 10)
     assert (machines.home(INSTANCE), machines.image_check(INSTANCE)) == (HomeSeen(5, 9), None)
     assert "certificate" not in repr(machines.door(INSTANCE))

@@ -52,6 +52,15 @@ class Double:
         return self.instance_id in self.double.quarantined
 
 
+class NoLogs:
+    """No machine has sent any."""
+
+    def find(self, instance_id: str) -> None:
+        del instance_id
+
+    look = find
+
+
 class NoStarts:
     """Starts of machines that told nothing yet."""
 
@@ -76,7 +85,7 @@ class Ec2:
         self.quarantine = self._group("nightingale-quarantine")
         starts: Starts = NoStarts()
         self.machines: Machines = Ec2Machines(
-            starts, vpc_id=self.vpc, quarantine_group=self.quarantine, client=self.client
+            starts, NoLogs(), vpc_id=self.vpc, quarantine_group=self.quarantine, client=self.client
         )
         self.calls: list[str] = []
         self.client.meta.events.register("before-call.ec2", lambda model, **_: self.calls.append(model.name))
@@ -235,7 +244,7 @@ def test_what_aws_refuses_is_said(ec2: Ec2, code: str, words: str) -> None:
 def test_without_a_group_or_without_its_own_it_says_so(ec2: Ec2) -> None:
     ec2.run()
     starts: Starts = NoStarts()
-    unset = Ec2Machines(starts, vpc_id=ec2.vpc, client=ec2.client)
+    unset = Ec2Machines(starts, NoLogs(), vpc_id=ec2.vpc, client=ec2.client)
     with pytest.raises(MachineUnavailableError, match="NIGHTINGALE_QUARANTINE_GROUP"):
         unset.quarantine(ec2.instance_id)
     ec2.machines.quarantine(ec2.instance_id)

@@ -84,7 +84,7 @@ def main() -> None:
         asyncio.run(run(folders))
         return
     if arguments.name == "index":
-        from nightingale_local.index_proxy import run as serve_packages  # noqa: PLC0415 - same
+        from nightingale_local.index_run import run as serve_packages  # noqa: PLC0415 - same
 
         asyncio.run(serve_packages(folders, settings))
         return

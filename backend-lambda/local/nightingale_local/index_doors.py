@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -23,8 +21,8 @@ from nightingale.contract.build import LaunchSpec
 from nightingale.contract.packages import SOCKET_NAME
 from nightingale_local.door_sockets import announced, bind
 from nightingale_local.folders import Folders, read_json
+from nightingale_local.index_callers import Caller
 from nightingale_local.index_platform import Whose
-from nightingale_local.index_requests import RefusedError
 
 _LOG = logging.getLogger(__name__)
 _NO_ACCESS_LOG = logging.getLogger(f"{__name__}.access")
@@ -35,31 +33,17 @@ ROUND_TICKS = 120
 """Looks until every door has been looked at once more: half a minute."""
 MOST_CONNECTIONS = 24
 """Of one instance at a time: pip takes a few, uv up to fifty, and waits for them. One more is cut off."""
-BURST, A_SECOND = 400, 40
-"""Requests of one instance: so many at once, then so many a second."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass
-class Door:
+class Door(Caller):
     """An open door and what comes through it."""
 
-    whose: Whose
     inode: tuple[int, int] = (0, 0)
     server: asyncio.Server | None = None
     connections: int = 0
-    _left: float = BURST
-    _at: float = field(default_factory=time.monotonic)
-
-    def take_turn(self) -> None:
-        """Count one request. Raises RefusedError for one too many."""
-        now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * A_SECOND)
-        self._at = now
-        if self._left < 1:
-            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests: wait a few seconds")
-        self._left -= 1
 
 
 class _Connection(RequestHandler):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections import Counter
@@ -24,6 +26,11 @@ RULES_SECONDS = 2.0
 """How long rules are kept: a change of the cluster file, and a quarantine, holds so soon."""
 MOST_REFUSALS = 50
 """Different refusals of one instance that are told apart between two records; the rest is counted."""
+TELL_SECONDS = 1.0
+PROOF_SECONDS = 10.0
+"""How long it is remembered whose a token is, and that one is nobody's."""
+MOST_PROOFS = 4096
+_NOBODYS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TIME = aiohttp.ClientTimeout(total=10)
 
 
@@ -33,6 +40,13 @@ class PlatformRefusedError(Exception):
 
 class PlatformSilentError(Exception):
     """The platform cannot be asked."""
+
+
+class _Own(msgspec.Struct):
+    """Of what the platform says to an instance about itself."""
+
+    id: str
+    project: str
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,36 @@ class IndexPlatform:
         self._token_file = token_file
         self._session = session
         self._told: dict[Whose, tuple[float, Told]] = {}
+        self._proofs: dict[bytes, tuple[float, Whose | None]] = {}
         self._refusals: dict[Whose, Counter[PackageRecord]] = {}
         self._uncounted: Counter[Whose] = Counter()
 
     def forget(self, whose: Whose) -> None:
         """Forget the rules of an instance that has ended."""
         self._told.pop(whose, None)
+
+    def forget_all(self) -> None:
+        """Forget what was told of everybody: it is asked anew."""
+        self._told.clear()
+        self._proofs.clear()
+
+    async def whose(self, token: str) -> Whose | None:
+        """Return which instance a token is of, None when it is none's. Raises PlatformSilentError."""
+        known_as = hashlib.sha256(token.encode()).digest()
+        kept = self._proofs.get(known_as)
+        now = time.monotonic()
+        if kept is not None and now - kept[0] < PROOF_SECONDS:
+            return kept[1]
+        try:
+            own = msgspec.json.decode(await self._ask("GET", "/v1/instance", token=token), type=_Own)
+            found: Whose | None = Whose(own.project, own.id)
+        except PlatformRefusedError:
+            found = None
+        self._proofs.pop(known_as, None)
+        self._proofs[known_as] = (now, found)
+        while len(self._proofs) > MOST_PROOFS:
+            del self._proofs[next(iter(self._proofs))]
+        return found
 
     async def rules(self, whose: Whose) -> Told:
         """Return what holds for an instance. Raises PlatformRefusedError, PlatformSilentError."""
@@ -121,9 +159,10 @@ class IndexPlatform:
     async def _record(self, whose: Whose, records: tuple[PackageRecord, ...]) -> None:
         await self._ask("POST", f"{whose.path}/records", PackageRecordsIn(records=records))
 
-    async def _ask(self, method: str, path: str, body: Any = None) -> bytes:
+    async def _ask(self, method: str, path: str, body: Any = None, token: str = "") -> bytes:
+        is_others = bool(token)  # of ours, a refused one is a fault: whoever it is cannot be told then
         try:
-            token = self._token_file.read_text(encoding="ascii").strip()
+            token = token or self._token_file.read_text(encoding="ascii").strip()
             async with self._session.request(
                 method,
                 f"{self._url}{path}",
@@ -138,9 +177,19 @@ class IndexPlatform:
             raise PlatformSilentError(type(error).__name__) from error
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return content
-        if status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+        if status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT} or (is_others and status in _NOBODYS):
             words = ""
             with contextlib.suppress(msgspec.DecodeError):
                 words = msgspec.json.decode(content, type=ErrorOut).message
             raise PlatformRefusedError(words or f"the platform answered {status}")
         raise PlatformSilentError(f"the platform answered {status}")
+
+
+async def tell_on(platform: IndexPlatform) -> None:
+    """Bring refusals to the platform without end; ends by being cancelled."""
+    while True:
+        await asyncio.sleep(TELL_SECONDS)
+        try:
+            await platform.tell()
+        except Exception:  # noqa: BLE001 - one batch's fault must not end the records of all others
+            _LOG.exception("refusals of packages could not be told: this is a fault of ours")

@@ -9,21 +9,15 @@ process has a token that may ask for rules and write records, and nothing else o
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-import aiohttp
 from aiohttp import web
 
 from nightingale.contract.packages import PackageOutcome, PackageRecord
 from nightingale.services.package_rules import version_of
-from nightingale_local.door_sockets import allow_many_descriptors
-from nightingale_local.folders import Folders, Ready, Settings, write_json
-from nightingale_local.index_doors import Door, IndexDoors, door_of
+from nightingale_local.index_callers import Caller
 from nightingale_local.index_pages import HTML, JSON, PackageFile, write_html
 from nightingale_local.index_pages import write_json as write_json_page
 from nightingale_local.index_platform import IndexPlatform, PlatformRefusedError, PlatformSilentError, Told
@@ -38,39 +32,42 @@ from nightingale_local.index_upstream import (
 
 _LOG = logging.getLogger(__name__)
 
-TELL_SECONDS = 1.0
-INDEX_VARIABLE = "NIGHTINGALE_PACKAGE_INDEX"
-"""Names the index where the cluster file names none."""
-
 
 class IndexProxy:
-    """Answers requests that come through doors."""
+    """Answers requests, each in the name of an instance."""
 
-    def __init__(self, platform: IndexPlatform, upstream: Upstream, index: str = DEFAULT_INDEX) -> None:
-        """Take what is asked; `index` is used where the cluster file names none."""
+    def __init__(
+        self,
+        platform: IndexPlatform,
+        upstream: Upstream,
+        caller_of: Callable[[web.BaseRequest], Caller],
+        index: str = DEFAULT_INDEX,
+    ) -> None:
+        """Take what is asked, and what says who asks; `index` is used where the cluster file names none."""
         self._platform = platform
+        self._caller_of = caller_of
         self._upstream = upstream
         self._index = index
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to one request. A refusal is noted for the record."""
-        door = door_of(request)
+        caller = self._caller_of(request)
         asked: Asked | None = None
         try:
-            door.take_turn()
+            caller.take_turn()
             asked = read_request(request)
-            return await self._answer(door, asked, request)
+            return await self._answer(caller, asked, request)
         except (RefusedError, PlatformRefusedError, PlatformSilentError, UpstreamError) as error:
             if isinstance(error, PlatformSilentError):
                 _LOG.warning("the platform cannot be asked about packages", extra={"why": str(error)})
-            return self._refuse(door, request, asked, error)
+            return self._refuse(caller, request, asked, error)
 
-    async def _answer(self, door: Door, asked: Asked, request: web.BaseRequest) -> web.StreamResponse:
-        told = await self._platform.rules(door.whose)
+    async def _answer(self, caller: Caller, asked: Asked, request: web.BaseRequest) -> web.StreamResponse:
+        told = await self._platform.rules(caller.whose)
         if why := told.rules.why_not_package(asked.package):
             raise RefusedError(HTTPStatus.FORBIDDEN, why)
         if asked.file:
-            return await self._file(door, asked, told, request.method)
+            return await self._file(caller, asked, told, request.method)
         return await self._page(asked, told, request.headers.get("Accept", ""))
 
     async def _page(self, asked: Asked, told: Told, accept: str) -> web.Response:
@@ -85,7 +82,7 @@ class IndexProxy:
         body = write_json_page(asked.package, served) if is_json else write_html(asked.package, served)
         return web.Response(body=body, content_type=JSON if is_json else HTML, headers={"Cache-Control": "no-store"})
 
-    async def _file(self, door: Door, asked: Asked, told: Told, method: str) -> web.StreamResponse:
+    async def _file(self, caller: Caller, asked: Asked, told: Told, method: str) -> web.StreamResponse:
         if why := told.rules.why_not_file(asked.package, asked.file, asked.sha256):
             raise RefusedError(HTTPStatus.FORBIDDEN, why)
         files: Mapping[str, PackageFile] = await self._upstream.page(self._source(told), asked.package)
@@ -95,21 +92,21 @@ class IndexProxy:
         path = await self._upstream.file(file, is_metadata=asked.is_metadata)
         size = path.stat().st_size
         if method == "GET":
-            await self._platform.record_served(door.whose, _record(asked, PackageOutcome.SERVED, size=size))
+            await self._platform.record_served(caller.whose, _record(asked, PackageOutcome.SERVED, size=size))
         headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
         return web.FileResponse(path, headers=headers, chunk_size=1 << 18)
 
     def _source(self, told: Told) -> Source:
         return Source(told.index or self._index, told.file_hosts)
 
-    def _refuse(self, door: Door, request: web.BaseRequest, asked: Asked | None, error: Exception) -> web.Response:
+    def _refuse(self, caller: Caller, request: web.BaseRequest, asked: Asked | None, error: Exception) -> web.Response:
         status, words = _status_of(error), str(error)
         if isinstance(error, PlatformSilentError):
             words = "the platform cannot be asked now, and without it nothing is served: try again in a few seconds"
         record = _record(asked, PackageOutcome.REFUSED, why=words[:300])
         if asked is None:
             record = PackageRecord(outcome=PackageOutcome.REFUSED, file=_shown(request), why=words[:300])
-        self._platform.note_refused(door.whose, record)
+        self._platform.note_refused(caller.whose, record)
         headers = {"Cache-Control": "no-store"}
         plain = words.encode("ascii", "replace").decode().replace('"', "'")
         is_page_for_pip = asked is not None and not asked.file and request.headers.get("User-Agent", "")[:4] == "pip/"
@@ -158,34 +155,3 @@ def _shown(request: web.BaseRequest) -> str:
 
 def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in text[:300])
-
-
-async def run(folders: Folders, settings: Settings) -> None:
-    """Serve every instance that is up until the process is told to end."""
-    allow_many_descriptors()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with aiohttp.ClientSession(trust_env=True) as outside, aiohttp.ClientSession() as inside:
-        platform = IndexPlatform(settings.url, folders.secrets / "index.token", inside)
-        upstream = Upstream(folders.packages, outside)
-        proxy = IndexProxy(platform, upstream, os.environ.get(INDEX_VARIABLE) or DEFAULT_INDEX)
-        doors = IndexDoors(folders, proxy.answer, platform.forget)
-        write_json(folders.ready("index"), Ready(pid=os.getpid()))
-        looking, telling = asyncio.create_task(doors.run()), asyncio.create_task(_tell(platform))
-        await stop.wait()
-        for task in (looking, telling):
-            task.cancel()
-        await asyncio.gather(looking, telling, return_exceptions=True)
-        await doors.close()
-        await platform.tell()
-
-
-async def _tell(platform: IndexPlatform) -> None:
-    while True:
-        await asyncio.sleep(TELL_SECONDS)
-        try:
-            await platform.tell()
-        except Exception:  # noqa: BLE001 - one batch's fault must not end the records of all others
-            _LOG.exception("refusals of packages could not be told: this is a fault of ours")

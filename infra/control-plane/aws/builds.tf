@@ -132,6 +132,7 @@ locals {
       max_retries               = 3
       platform                  = var.name
       kms_key                   = aws_kms_key.homes.arn
+      packages                  = local.packages_told
     }
   }
 }

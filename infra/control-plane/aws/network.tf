@@ -1,5 +1,5 @@
-# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below. (Where instances
-# stand in Azure too, watchers have one: azure_place.tf.)
+# Three kinds of subnets in two zones, and no NAT: nothing inside has a way out but the endpoints below. (A fourth, with one,
+# is packages.tf's, where the settings ask for it; where instances stand in Azure too, watchers have one: azure_place.tf.)
 #
 #   public      the network load balancer of the SSH gateway, nothing else
 #   inside      the watchers and the gateway
@@ -105,6 +105,7 @@ module "names" {
   name   = var.name
   region = var.region
   vpc_id = aws_vpc.platform.id
-  also   = [for one in keys(var.regions) : "ec2.${one}.amazonaws.com"]
+  # An index's names are answered whole, so nothing can be said in them; a proxy asks for them itself.
+  also = concat([for one in keys(var.regions) : "ec2.${one}.amazonaws.com"], local.has_nat ? sort(tolist(var.packages.hosts)) : [])
   others = local.azure_names
 }

@@ -71,7 +71,7 @@ locals {
 }
 
 resource "aws_vpc_security_group_egress_rule" "way" {
-  for_each                     = merge(local.ways, local.ways_to_regions, local.ways_to_azure)
+  for_each                     = merge(local.ways, local.ways_to_regions, local.ways_to_azure, local.packages_ways)
   security_group_id            = each.value.from
   description                  = replace(each.key, "_", " ")
   ip_protocol                  = "tcp"

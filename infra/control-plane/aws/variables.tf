@@ -121,6 +121,43 @@ variable "watched_log_keys" {
   }
 }
 
+variable "packages" {
+  description = "The package index of instances in this region: how it reaches indexes, by a NAT gateway (`nat`) or a proxy of yours (`http://10.1.2.3:3128`), and which. Null: instances have no packages but the image's, and say so."
+  type = object({
+    egress = string
+    index  = optional(string, "https://pypi.org/simple")
+    hosts  = optional(set(string), ["files.pythonhosted.org", "pypi.org"])
+  })
+  default = null
+
+  validation {
+    condition     = var.packages == null ? true : can(regex("^(nat|http://[0-9]{1,3}(\\.[0-9]{1,3}){3}:[0-9]{2,5})$", var.packages.egress))
+    error_message = "packages.egress must be nat, or a proxy by its address: http://10.1.2.3:3128."
+  }
+
+  validation {
+    condition     = var.packages == null ? true : can(regex("^https://[A-Za-z0-9./_-]+$", var.packages.index)) && alltrue([for one in var.packages.hosts : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", one))])
+    error_message = "packages.index must be an https address without a name or password in it, and packages.hosts names of hosts, whole."
+  }
+}
+
+variable "packages_package" {
+  description = "Path of the zip with the package index and its libraries; null without var.packages."
+  type        = string
+  default     = null
+}
+
+variable "packages_sha256" {
+  description = "SHA-256 of the certificate that the package index shows, in hexadecimal digits. Its key never comes here."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.packages_sha256 == null ? true : can(regex("^[0-9a-f]{64}$", var.packages_sha256))
+    error_message = "packages_sha256 must be 64 hexadecimal digits."
+  }
+}
+
 variable "audit_days" {
   description = "So long nobody can delete an audit record (S3 Object Lock)."
   type        = number

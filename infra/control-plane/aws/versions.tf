@@ -45,13 +45,14 @@ locals {
     audit_key     = module.audit.key_arn
     instance_role = aws_iam_role.instance.arn
     # Of every region that instances live in: lists, the platform's own region first.
-    regions           = jsonencode(local.every_region)
-    ec2_services      = jsonencode([for one in local.every_region : "ec2.${one}.amazonaws.com"])
-    homes_keys        = jsonencode(concat([aws_kms_key.homes.arn], [for one in local.further : one.homes_key]))
-    vpcs              = jsonencode(concat([aws_vpc.platform.arn], [for one in local.further : "${one.arn}:vpc/${one.vpc_id}"]))
-    instance_subnets  = jsonencode(concat(aws_subnet.instances[*].arn, [for one in local.further : "${one.arn}:subnet/${one.subnet_id}"]))
-    quarantine_groups = jsonencode(concat([aws_security_group.quarantine.arn], [for one in local.further : "${one.arn}:security-group/${one.quarantine_group}"]))
-    refused_logs      = jsonencode([for one in local.every_region : "arn:${local.partition}:logs:${one}:${local.account}:log-group:/aws/vpc/${var.name}-refused:*"])
-    parameters        = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${var.name}/gateway"
+    regions             = jsonencode(local.every_region)
+    ec2_services        = jsonencode([for one in local.every_region : "ec2.${one}.amazonaws.com"])
+    homes_keys          = jsonencode(concat([aws_kms_key.homes.arn], [for one in local.further : one.homes_key]))
+    vpcs                = jsonencode(concat([aws_vpc.platform.arn], [for one in local.further : "${one.arn}:vpc/${one.vpc_id}"]))
+    instance_subnets    = jsonencode(concat(aws_subnet.instances[*].arn, [for one in local.further : "${one.arn}:subnet/${one.subnet_id}"]))
+    quarantine_groups   = jsonencode(concat([aws_security_group.quarantine.arn], [for one in local.further : "${one.arn}:security-group/${one.quarantine_group}"]))
+    refused_logs        = jsonencode([for one in local.every_region : "arn:${local.partition}:logs:${one}:${local.account}:log-group:/aws/vpc/${var.name}-refused:*"])
+    parameters          = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${var.name}/gateway"
+    packages_parameters = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${var.name}/packages"
   }
 }

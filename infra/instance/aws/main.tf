@@ -153,6 +153,17 @@ resource "aws_security_group" "machine" {
   }
 
   dynamic "egress" {
+    for_each = var.network.packages == null ? [] : [split(":", var.network.packages.address)]
+    content {
+      description = "The package index"
+      protocol    = "tcp"
+      from_port   = tonumber(egress.value[1])
+      to_port     = tonumber(egress.value[1])
+      cidr_blocks = ["${egress.value[0]}/32"]
+    }
+  }
+
+  dynamic "egress" {
     for_each = data.aws_vpc.this
     content {
       description = "Datasets on EFS, whose mount targets lie in the network"

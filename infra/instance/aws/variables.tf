@@ -202,7 +202,13 @@ variable "network" {
     endpoint                  = optional(map(string))
     owner_uid                 = optional(number)
     container                 = optional(string)
+    packages                  = optional(object({ address = string, sha256 = string }))
   })
+
+  validation {
+    condition     = var.network.packages == null ? true : can(regex("^[0-9]{1,3}(\\.[0-9]{1,3}){3}:[0-9]{2,5}$", var.network.packages.address)) && can(regex("^[0-9a-f]{64}$", var.network.packages.sha256))
+    error_message = "network.packages must be the package index's address, such as 10.64.192.10:3142, and its certificate's SHA-256."
+  }
 
   validation {
     condition     = startswith(var.network.api_url, "https://")

@@ -13,7 +13,7 @@ from nightingale_deploy.choices import Choices
 from nightingale_deploy.consent import ask, say
 from nightingale_deploy.refusal import DeployError
 from nightingale_deploy.regions import Regions
-from nightingale_deploy.secrets_out_of_band import NAMES, HostKey, write_token
+from nightingale_deploy.secrets_out_of_band import INDEX_NAMES, NAMES, HostKey, IndexPair, write_token
 from nightingale_deploy.terraform import Workspace
 
 AUDIT_PARTS = (
@@ -66,9 +66,13 @@ def deploy(orders: Orders) -> dict[str, Any]:
     if is_first and not orders.is_dry:
         ask(f"The bucket {bucket}, for Terraform's state, is made first. Go on?", is_sure=orders.is_sure)
         account.make_state_bucket(bucket)
+    pair = IndexPair(account, f"/{choices.name}/packages") if choices.has_packages else None
     work = orders.workspace(choices, "deploy")
     say("deploy: packing functions, builds and gateway")
     variables = {**choices.variables, **_pack(orders, work), "gateway_host_key": host_key.public}
+    if pair is not None:
+        packing.pack_packages(orders.checkout, work.folder / "packages.zip")
+        variables |= {"packages_package": str(work.folder / "packages.zip"), "packages_sha256": pair.sha256}
     is_nothing_there = is_first and orders.is_dry
     work.tell({**variables, "regions": {}})
     work.init(None if is_nothing_there else bucket, choices.region)
@@ -86,6 +90,10 @@ def deploy(orders: Orders) -> dict[str, Any]:
         return {"is_changed": is_changed, "is_applied": False}
     host_key.keep(told["data_key"])
     write_token(account, orders.checkout, told["settings"], told["parameters"], told["data_key"])
+    if pair is not None:
+        folder = f"/{choices.name}/packages"
+        pair.keep(told["data_key"])
+        write_token(account, orders.checkout, told["settings"], folder, told["data_key"])
     told_of = (
         "api_url",
         "gateway",
@@ -125,6 +133,8 @@ def destroy(orders: Orders) -> dict[str, Any]:
     packages = {f"{name}_package": str(stand_in) for name in ("functions", "platform", "gateway", "scan")}
     host_key = HostKey(account, f"/{choices.name}/gateway")
     variables = {**choices.variables, **packages, "gateway_host_key": host_key.public, "is_ending": True}
+    if choices.has_packages:
+        variables |= {"packages_package": str(stand_in), "packages_sha256": "0" * 64}
     work.tell(variables)
     work.init(bucket, choices.region)
     told = work.outputs()
@@ -143,7 +153,7 @@ def destroy(orders: Orders) -> dict[str, Any]:
         work.run("state", "rm", "module.audit")
     work.run("apply", "-input=false", "-auto-approve", *(f"-target={one}" for one in _HELD))
     work.run("destroy", "-input=false", "-auto-approve")
-    account.delete_parameters([f"/{choices.name}/gateway/{name}" for name in NAMES])
+    account.delete_parameters([f"/{choices.name}/{name}" for name in (*NAMES, *INDEX_NAMES)])
     audit = told.get("buckets", {}).get("audit")
     if audit is not None:
         say(f"destroy: the audit log stays, in the bucket {audit} with its key, as long as its retention says")

@@ -20,8 +20,8 @@ EXAMPLE = {
 }
 """The least that has to be said; infra/control-plane/aws/variables.tf has the rest."""
 
-_PACKAGES = frozenset({"functions_package", "platform_package", "gateway_package", "scan_package"})
-_OURS = _PACKAGES | {"gateway_host_key", "is_ending"}
+_PACKAGES = frozenset(f"{one}_package" for one in ("functions", "platform", "gateway", "scan", "packages"))
+_OURS = _PACKAGES | {"gateway_host_key", "packages_sha256", "is_ending"}
 HOME_CIDR = "10.64.0.0/16"
 """As infra/control-plane/aws/variables.tf has it where the settings do not say."""
 
@@ -54,6 +54,11 @@ class Choices:
     variables: dict[str, Any]
     """What the platform's own module is told; of its further regions it learns from what is made there."""
     regions: tuple[Region, ...] = ()
+
+    @property
+    def has_packages(self) -> bool:
+        """Whether instances are to have a package index."""
+        return self.variables.get("packages") is not None
 
     @staticmethod
     def read(path: Path) -> Choices:

@@ -14,6 +14,7 @@ from nightingale_deploy.zips import zip_folder
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "terraform.tfstate*")
 _GATEWAY_NEEDS = ("asyncssh", "httpx", "msgspec", "pqcrypto")
+_PACKAGES_NEED = ("aiohttp", "msgspec", "packaging")
 _SCAN_NEEDS = ("duckdb", "msgspec", "pynamodb")
 _OF_LAMBDA = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """What Lambda's own runtime brings along: a scan is DuckDB and little else, and may have 75 MB."""
@@ -80,6 +81,21 @@ def pack_scan(checkout: Path, package: Path) -> None:
     for name in ("__init__.py", "container.py"):
         shutil.copy(host / "chalicelib" / name, staged / "chalicelib" / name)
     shutil.copy(host / "scan_function.py", staged)
+    _zip(staged, package)
+
+
+def pack_packages(checkout: Path, package: Path) -> None:
+    """Zip the package index of instances with its libraries, for Linux on x86_64. Raises DeployError."""
+    staged = package.parent / "packages"
+    staged.mkdir(parents=True)
+    _install(requirements(checkout / "uv.lock", _PACKAGES_NEED), staged, "the package index's libraries")
+    core, host = checkout / "core" / "src" / "nightingale", checkout / "backend-lambda" / "local" / "nightingale_local"
+    for name in ("contract", "domain", "ports", "services"):
+        shutil.copytree(core / name, staged / "nightingale" / name, ignore=_LEFT_OUT)
+    shutil.copy(core / "__init__.py", staged / "nightingale" / "__init__.py")
+    (staged / "nightingale_local").mkdir()
+    for path in (host / "__init__.py", *sorted(host.glob("index_*.py"))):
+        shutil.copy(path, staged / "nightingale_local" / path.name)
     _zip(staged, package)
 
 

@@ -1,20 +1,32 @@
-"""The SSH gateway's host key and token: written by SDK, so that no state, plan or log of Terraform holds them."""
+"""The SSH gateway's host key and token, the package index's key pair and token: written by SDK.
+
+So no state, plan or log of Terraform holds them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
+from nightingale.contract.machines import Door
 from nightingale_deploy.account import Account
 from nightingale_deploy.refusal import DeployError
 
 TOKEN_DAYS = 90
 """Deploying again writes a new one; the gateway takes it within five minutes."""
 
-NAMES = ("token", "host_key", "host_key.pub")
+SERVICES = {"gateway": "gateway", "packages": "index"}
+"""What the platform calls the service whose parameters lie in each folder."""
+
+NAMES = ("gateway/token", "gateway/host_key", "gateway/host_key.pub")
+INDEX_NAMES = ("packages/token", "packages/pair", "packages/sha256")
 
 
 class HostKey:
@@ -43,9 +55,38 @@ class HostKey:
             self._private = None
 
 
+class IndexPair:
+    """The package index's key pair: the one whose certificate machines were told, or a new one."""
+
+    def __init__(self, account: Account, folder: str) -> None:
+        """Look for the one there is. Raises DeployError."""
+        self._account = account
+        self._folder = folder
+        self._pair: str | None = None
+        found = account.find_parameter(f"{folder}/sha256")
+        self.sha256 = found if found is not None else self._make()
+
+    def _make(self) -> str:
+        command = [sys.executable, "-m", "nightingale_build.boot.pair", "packages"]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        if ended.returncode != 0:
+            raise DeployError("the package index's key pair could not be made", "its own words are above")
+        pair = msgspec.json.decode(ended.stdout, type=Door)
+        self._pair = ended.stdout.decode("ascii")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pair.certificate)).hexdigest()
+
+    def keep(self, data_key: str) -> None:
+        """Write a new one, the secret first: what is found later is whole. Raises DeployError."""
+        if self._pair is not None:
+            self._account.put_parameter(f"{self._folder}/pair", self._pair, data_key)
+            self._account.put_parameter(f"{self._folder}/sha256", self.sha256)
+            self._pair = None
+
+
 def write_token(account: Account, checkout: Path, settings: Mapping[str, str], folder: str, data_key: str) -> None:
-    """Make the gateway's token on the platform's table and write it as a secret. Raises DeployError."""
-    command = [sys.executable, "-m", "chalicelib.service_token", "gateway", str(TOKEN_DAYS)]
+    """Make the token of the service whose folder this is and write it there as a secret. Raises DeployError."""
+    service = SERVICES[folder.rpartition("/")[2]]
+    command = [sys.executable, "-m", "chalicelib.service_token", service, str(TOKEN_DAYS)]
     ended = subprocess.run(
         command,
         cwd=checkout / "backend-lambda",
@@ -55,6 +96,6 @@ def write_token(account: Account, checkout: Path, settings: Mapping[str, str], f
         check=False,
     )
     if ended.returncode != 0:
-        hint = "the platform stands, but nobody comes through its gateway: mend it, then type the same again"
-        raise DeployError("the gateway's token could not be made; the words are above", hint)
+        hint = f"the platform stands, but its {service} is not heard: mend it, then type the same again"
+        raise DeployError(f"the token of {service} could not be made; the words are above", hint)
     account.put_parameter(f"{folder}/token", ended.stdout.decode("ascii").strip(), data_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,19 @@ async def test_the_machine_that_the_build_made_becomes_the_instance(platform: Fa
     assert proofs.asked[0][2] == start_digest(start_of(instance_id)) == start.digest
     event = platform.audit.events(instance_id)[-1]
     assert (event.tag, event.detail["machine"]) == (AuditTag.MACHINE_IDENTIFIED.value, MACHINE)
+
+
+@pytest.mark.parametrize("index", [None, {"address": "10.0.192.10:3142", "sha256": "ab" * 32}])
+async def test_a_machine_is_told_where_its_packages_come_from(
+    platform: FakePlatform, index: dict[str, str] | None
+) -> None:
+    instance_id = await launch(platform)
+    stored = given(platform.lifecycle.find("brain", instance_id))
+    build, version = given(platform.lifecycle.find_build(stored.instance))
+    network = {**build.variables["network"], "packages": index}
+    changed = replace(build, variables={**build.variables, "network": network})
+    platform.store.put(records.build_item(changed, version))
+    assert msgspec.json.decode(identify(platform, instance_id).body)["packages"] == index
 
 
 async def test_nothing_secret_comes_back_or_is_shown(platform: FakePlatform) -> None:

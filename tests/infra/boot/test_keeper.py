@@ -31,12 +31,14 @@ from nightingale.adapters.jupyter_probe import JupyterProber
 from nightingale.contract.door_tls import client_context
 from nightingale.contract.vocabulary import AuditTag, ReasonCode
 from nightingale.ports.prober import ProbeOutcome
+from nightingale.services.server_logs import StoredServerLogs
 from nightingale.services.starts import StoredStarts
 from nightingale_build.boot.__main__ import cloud_of
 from nightingale_build.boot.identity import Prover
 from nightingale_build.boot.keeper import Keeper
 from nightingale_build.boot.metadata import Metadata
 from nightingale_build.launcher.folders import InstanceFolders
+from nightingale_build.launcher.jupyter_log import printable
 from nightingale_build.launcher.refusal import RefusalError
 from nightingale_build.wall_time import now
 
@@ -135,7 +137,9 @@ def opened_machine(cloud: Cloud) -> Iterator[Machine]:
 
 
 def machines_of(cloud: Cloud) -> Ec2Machines:
-    return Ec2Machines(StoredStarts(cloud.platform.store), vpc_id="vpc-1", client=object())
+    platform = cloud.platform
+    logs = StoredServerLogs(platform.store, platform.clock)
+    return Ec2Machines(StoredStarts(platform.store), logs, vpc_id="vpc-1", client=object())
 
 
 async def probed(cloud: Cloud, instance_id: str, port: int) -> tuple[ProbeOutcome, bool]:
@@ -182,6 +186,8 @@ def test_a_machine_becomes_its_instance_and_lets_in_whom_the_platform_lets_in(cl
     room = given(machines_of(cloud).home(instance_id))
     assert (room.limit_bytes, room.is_full) == (64 << 20, False)
 
+    wait_until(lambda: log_of(cloud, instance_id))  # while it runs
+
     # A code that the platform keeps opens Jupyter once.
     code = "c" * 43
     until = cloud.platform.clock.now() + timedelta(seconds=60)
@@ -195,8 +201,18 @@ def test_a_machine_becomes_its_instance_and_lets_in_whom_the_platform_lets_in(cl
     assert machine.failed == []
     ended = given(given(cloud.start_of(instance_id)).exit)
     assert (ended.code, ended.is_asked) == (ReasonCode.ASKED, True)
+    written = machine.folders(instance_id).jupyter_log.read_bytes().removesuffix(b"\n").split(b"\n")
+    assert log_of(cloud, instance_id) == [printable(line) for line in written]
+    start = given(cloud.start_of(instance_id))
+    secrets = (start.jupyter_token, start.door_key, code, "ns_brain_", "ni_brain_")
+    assert not [one for one in secrets if one in "\n".join(log_of(cloud, instance_id))]
     assert (machine.home.stat().st_uid, machine.home.is_mount()) == (20_000, True)
     assert not machine.folders(instance_id).handed_tokens.exists()
+
+
+def log_of(cloud: Cloud, instance_id: str) -> list[str]:
+    machines = machines_of(cloud)
+    return list(machines.read_log(instance_id, machines.log_tail_offset(instance_id, 1000), 1000)[0])
 
 
 def test_a_server_that_is_killed_is_told_to_the_platform(cloud: Cloud, machine: Machine) -> None:

@@ -28,6 +28,7 @@ FACTS = {
     "audit_key": "arn:aws:kms:eu-central-1:123456789012:key/audit",
     "instance_role": "arn:aws:iam::123456789012:role/nightingale-instance",
     "parameters": "arn:aws:ssm:eu-central-1:123456789012:parameter/nightingale/gateway",
+    "packages_parameters": "arn:aws:ssm:eu-central-1:123456789012:parameter/nightingale/packages",
 }
 """What Terraform fills into the templates, made up."""
 

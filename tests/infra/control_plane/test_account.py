@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from moto import mock_aws
 
+from nightingale.contract.door_tls import shown_context
+from nightingale.contract.machines import Door
 from nightingale_deploy.account import Account
 from nightingale_deploy.refusal import DeployError
-from nightingale_deploy.secrets_out_of_band import HostKey
+from nightingale_deploy.secrets_out_of_band import HostKey, IndexPair
 
 BUCKET = "nightingale-control-123456789012-eu-central-1"
 
@@ -72,6 +77,19 @@ def test_a_host_key_is_made_once_and_pinned_from_then_on(account: Account) -> No
     assert held["Type"] == "SecureString"
     assert "PRIVATE KEY" in held["Value"]
     assert "PRIVATE KEY" not in repr(vars(again))
+
+
+def test_the_package_index_s_pair_is_made_once_and_machines_are_told_its_hash_alone(account: Account) -> None:
+    key = account.client("kms").create_key()["KeyMetadata"]["Arn"]
+    first = IndexPair(account, "/nightingale/packages")
+    assert account.find_parameter("/nightingale/packages/sha256") is None  # nothing is written before a yes
+    first.keep(key)
+    assert IndexPair(account, "/nightingale/packages").sha256 == first.sha256
+    held = account.client("ssm").get_parameter(Name="/nightingale/packages/pair", WithDecryption=True)["Parameter"]
+    assert held["Type"] == "SecureString"
+    pair = msgspec.json.decode(held["Value"], type=Door)
+    assert hashlib.sha256(ssl.PEM_cert_to_DER_cert(pair.certificate)).hexdigest() == first.sha256
+    assert shown_context(pair).minimum_version is ssl.TLSVersion.TLSv1_3
 
 
 def test_what_aws_refuses_is_told_in_words_with_what_to_do(account: Account) -> None:

@@ -59,6 +59,7 @@ SETTINGS = {
     "gateway_cidrs": ["192.0.2.0/24"],
     "alarm_emails": ["ops@example.org"],
     "monthly_budget_usd": 500,
+    "packages": {"egress": "nat"},
 }
 
 
@@ -114,6 +115,7 @@ def test_a_platform_is_deployed_is_as_it_should_be_and_is_taken_down(
     record_property("api_url", told["api_url"])
     _check_table(person)
     _check_secrets(person, told, made)
+    _check_packages(person)
     _check_audit(person, told["buckets"]["audit"])
 
     _check_end(person, told)
@@ -175,16 +177,31 @@ def _check_secrets(person: Person, told: dict[str, Any], made: subprocess.Comple
     state = s3.get_object(Bucket=bucket, Key="control-plane/terraform.tfstate")["Body"].read().decode()
     work = person.checkout / ".deploy" / f"nightingale-{REGION}" / "deploy"
     kept = (work / "plan").read_bytes() + (work / "terraform.tfvars.json").read_bytes()
-    for name in ("token", "host_key"):
-        found = ssm.get_parameter(Name=f"/nightingale/gateway/{name}", WithDecryption=True)["Parameter"]
+    for name in ("gateway/token", "gateway/host_key", "packages/token", "packages/pair"):
+        found = ssm.get_parameter(Name=f"/nightingale/{name}", WithDecryption=True)["Parameter"]
         assert found["Type"] == "SecureString"
-        secret = found["Value"].strip().splitlines()[-2 if name == "host_key" else 0]
+        secret = found["Value"].strip().splitlines()[-2 if name.endswith("host_key") else 0]
         assert len(secret) > 20
         for text in (state, made.stdout, made.stderr):
             assert secret not in text
         assert secret.encode() not in kept
     pinned = ssm.get_parameter(Name="/nightingale/gateway/host_key.pub")["Parameter"]["Value"]
     assert pinned == told["gateway"]["host_key"]
+
+
+def _check_packages(person: Person) -> None:
+    """The package index stands where machines are told it is, and its route is nobody else's."""
+    ec2, named = person.client("ec2"), [{"Name": "tag:Name", "Values": ["nightingale-packages"]}]
+    machine = ec2.describe_instances(Filters=named)["Reservations"][0]["Instances"][0]
+    assert machine["PrivateIpAddress"] == "10.64.192.10"
+    assert "PublicIpAddress" not in machine
+    ways_out = [
+        (one["Associations"][0]["SubnetId"], route["NatGatewayId"])
+        for one in ec2.describe_route_tables()["RouteTables"]
+        for route in one["Routes"]
+        if "NatGatewayId" in route
+    ]
+    assert [subnet for subnet, _ in ways_out] == [machine["SubnetId"]]
 
 
 def _check_audit(person: Person, bucket: str) -> None:

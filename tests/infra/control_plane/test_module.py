@@ -71,13 +71,15 @@ def test_the_module_is_formatted() -> None:
     assert ended.returncode == 0, ended.stdout
 
 
-def test_the_gateways_first_start_is_a_script_that_shellcheck_likes(tmp_path: Path) -> None:
-    text = (MODULE / "gateway.sh").read_text(encoding="utf-8")
-    values = {"region": "eu-central-1", "package": "s3://b/k.zip", "parameters": "/n/gateway", "port": "8022"}
-    for name, value in {**values, "api_url": "https://x.example.org/api"}.items():
+@pytest.mark.parametrize("who", ["gateway", "packages"])
+def test_a_machine_s_first_start_is_a_script_that_shellcheck_likes(tmp_path: Path, who: str) -> None:
+    text = (MODULE / f"{who}.sh").read_text(encoding="utf-8")
+    values = {"region": "eu-central-1", "package": "s3://b/k.zip", "parameters": f"/n/{who}", "port": "8022"}
+    more = {"api_url": "https://x.example.org/api", "index": "https://pypi.org/simple", "proxy": ""}
+    for name, value in {**values, **more}.items():
         text = text.replace(f"${{{name}}}", value)
     assert "${" not in text
-    script = tmp_path / "gateway.sh"
+    script = tmp_path / f"{who}.sh"
     script.write_text(text, encoding="utf-8")
     ended = subprocess.run(
         [str(ROOT / ".venv" / "bin" / "shellcheck"), str(script)], capture_output=True, text=True, check=False

@@ -47,23 +47,34 @@ def test_the_gateways_libraries_are_those_of_the_lock_file() -> None:
 
 
 START = """
-import sys
+import importlib, sys
 sys.path.insert(0, sys.argv[1])
-import nightingale_gateway.gateway as made
+made = importlib.import_module(sys.argv[2])
 assert made.__file__.startswith(sys.argv[1]), made.__file__
-assert not [name for name in sys.modules if name.startswith("nightingale.") and ".contract" not in name]
+kept = tuple(f"nightingale.{one}" for one in sys.argv[3].split(","))
+assert not [name for name in sys.modules if name.startswith("nightingale.") and not name.startswith(kept)]
 """
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11) or os.uname().machine != "x86_64", reason="packed for this only")
-def test_the_gateway_starts_from_its_zip_alone(tmp_path: Path) -> None:
-    package = tmp_path / "gateway.zip"
-    packing.pack_gateway(ROOT, package)
+@pytest.mark.parametrize(
+    ("who", "program", "needs"),
+    [
+        ("gateway", "nightingale_gateway.gateway", "contract"),
+        ("packages", "nightingale_local.index_service", "contract,domain,services"),
+    ],
+)
+def test_a_machine_s_program_starts_from_its_zip_alone(tmp_path: Path, who: str, program: str, needs: str) -> None:
+    package = tmp_path / f"{who}.zip"
+    {"gateway": packing.pack_gateway, "packages": packing.pack_packages}[who](ROOT, package)
     with zipfile.ZipFile(package) as archive:
         archive.extractall(tmp_path / "task")
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", START, str(tmp_path / "task")], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", "-c", START, str(tmp_path / "task"), program, needs],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr

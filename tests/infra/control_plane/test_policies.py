@@ -199,30 +199,37 @@ def test_our_own_code_may_make_no_network_interface() -> None:
 
 
 def test_keys_are_used_by_services_alone() -> None:
-    for identity in (*FUNCTIONS, "gateway"):
+    for identity in (*FUNCTIONS, "gateway", "packages"):
         assert not is_allowed(identity, "kms:Decrypt", FACTS["data_key"])
         assert is_allowed(
             identity, "kms:Decrypt", FACTS["data_key"], {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}
         )
 
 
-# --- the gateway ------------------------------------------------------------------------------------------------------
+# --- machines with a script ------------------------------------------------------------------------------------------
 
-GATEWAY_SCRIPT = ROOT / "infra" / "control-plane" / "aws" / "gateway.sh"
+SCRIPTS = ROOT / "infra" / "control-plane" / "aws"
 COMMANDS = {"aws s3 cp": {"s3:GetObject"}, "aws ssm get-parameter": {"ssm:GetParameter"}}
-"""What the commands of AWS's own tool in the gateway's script need; a copy of one named object lists nothing."""
+"""What the commands of AWS's own tool in their scripts need; a copy of one named object lists nothing."""
 
 
-def test_the_gateway_may_do_what_its_script_does_and_nothing_more() -> None:
-    script = GATEWAY_SCRIPT.read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("who", "other", "secrets"),
+    [("gateway", "packages", ("token", "host_key")), ("packages", "gateway", ("token", "pair"))],
+)
+def test_a_machine_may_do_what_its_script_does_and_nothing_more(who: str, other: str, secrets: tuple[str, ...]) -> None:
+    script = (SCRIPTS / f"{who}.sh").read_text(encoding="utf-8")
     used = set(re.findall(r"\baws \w+ [\w-]+", script))
     assert used == set(COMMANDS)
     needed = {action for command in used for action in COMMANDS[command]}
-    assert granted("gateway") == needed | {"kms:Decrypt"}
-    assert is_allowed("gateway", "ssm:GetParameter", FACTS["parameters"] + "/token")
-    assert not is_allowed("gateway", "ssm:GetParameter", FACTS["parameters"] + "/other")
-    assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/builds/b-1/spec.json")
-    assert not is_allowed("gateway", "s3:GetObject", FACTS["builds_bucket"] + "/source/platform-1.zip")
+    assert granted(who) == needed | {"kms:Decrypt"}
+    parameters = {"gateway": FACTS["parameters"], "packages": FACTS["packages_parameters"]}
+    assert all(is_allowed(who, "ssm:GetParameter", f"{parameters[who]}/{one}") for one in secrets)
+    assert not is_allowed(who, "ssm:GetParameter", f"{parameters[who]}/other")
+    assert not is_allowed(who, "ssm:GetParameter", f"{parameters[other]}/token")
+    assert is_allowed(who, "s3:GetObject", FACTS["builds_bucket"] + f"/source/{who}-1.zip")
+    assert not is_allowed(who, "s3:GetObject", FACTS["builds_bucket"] + "/builds/b-1/spec.json")
+    assert not is_allowed(who, "s3:GetObject", FACTS["builds_bucket"] + f"/source/{other}-1.zip")
 
 
 EC2 = "arn:aws:ec2:eu-central-1:123456789012"

@@ -22,6 +22,7 @@ from infra.control_plane.terraform_runs import LOCAL_STATE, ROOT, initialise, te
 from nightingale.adapters.ec2_machines import Ec2Machines
 from nightingale.adapters.sqlite import SqliteStore
 from nightingale.hosting.settings import PlaceSettings, Settings
+from nightingale.services.server_logs import StoredServerLogs
 from nightingale.services.starts import StoredStarts
 from nightingale_deploy.choices import HOME_CIDR
 
@@ -151,7 +152,8 @@ def test_an_instance_lives_in_a_further_region_and_neither_it_nor_the_region_lea
     require_reached_from_home_alone(account, machine)
 
     machines = Ec2Machines(
-        StoredStarts(SqliteStore(":memory:", FixedClock())),
+        StoredStarts(store := SqliteStore(":memory:", FixedClock())),
+        StoredServerLogs(store, FixedClock()),
         vpc_id=place.vpc_id,
         quarantine_group=place.quarantine_group,
         client=account.ec2[THERE],

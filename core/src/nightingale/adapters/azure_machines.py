@@ -10,6 +10,7 @@ from nightingale.adapters.azure_quarantine import AzureQuarantine
 from nightingale.adapters.azure_seen import COMPUTE_VERSION, AzureSeen
 from nightingale.adapters.started_machines import INSTANCE_ID, StartedMachines
 from nightingale.ports.machines import MachineUnavailableError
+from nightingale.ports.server_logs import ServerLogs
 from nightingale.ports.starts import Starts
 
 
@@ -19,6 +20,7 @@ class AzureMachines(StartedMachines):
     def __init__(
         self,
         starts: Starts,
+        logs: ServerLogs,
         *,
         subscription: str,
         resource_group: str,
@@ -26,7 +28,7 @@ class AzureMachines(StartedMachines):
         endpoint: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where starts are kept, where the machines are, and whose tokens Azure is asked with.
+        """Take where starts and logs are kept, where the machines are, and whose tokens Azure is asked with.
 
         `endpoint` replaces Azure's own address (for trying it out).
         """
@@ -34,7 +36,7 @@ class AzureMachines(StartedMachines):
         group = f"/subscriptions/{subscription}/resourceGroups/{resource_group}"
         self._azure = AzureSeen(self._client, group, monotonic)
         self._quarantine = AzureQuarantine(self._client, group, self._azure)
-        super().__init__(starts, self._azure, monotonic)
+        super().__init__(starts, logs, self._azure, monotonic)
 
     def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
         """Stop paying for a machine that should not run, or delete it for good; its home is a disk of its own.

@@ -11,6 +11,7 @@ from nightingale.adapters.ec2_quarantine import Ec2Quarantine
 from nightingale.adapters.ec2_seen import Ec2Seen
 from nightingale.adapters.started_machines import INSTANCE_ID, StartedMachines
 from nightingale.ports.machines import MachineUnavailableError
+from nightingale.ports.server_logs import ServerLogs
 from nightingale.ports.starts import Starts
 
 _GONE = frozenset({"InvalidInstanceID.NotFound", "IncorrectInstanceState"})
@@ -24,6 +25,7 @@ class Ec2Machines(StartedMachines):
     def __init__(
         self,
         starts: Starts,
+        logs: ServerLogs,
         *,
         vpc_id: str,
         quarantine_group: str | None = None,
@@ -33,11 +35,11 @@ class Ec2Machines(StartedMachines):
         credentials: Credentials | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where starts are kept, the machines' network, the group for quarantine, and what boto3 is to be told."""
+        """Take where starts and logs are kept, the machines' network, the group for quarantine, what boto3 is told."""
         self._client = LazyClient("ec2", region=region, endpoint=endpoint, client=client, credentials=credentials)
         self._ec2 = Ec2Seen(self._client, vpc_id, monotonic)
         self._quarantine = Ec2Quarantine(self._client, vpc_id, quarantine_group)
-        super().__init__(starts, self._ec2, monotonic)
+        super().__init__(starts, logs, self._ec2, monotonic)
 
     def end_orphan(self, instance_id: str, *, is_for_good: bool) -> None:
         """Stop a machine that should not run, or end it for good; its home is a disk of its own and stays.

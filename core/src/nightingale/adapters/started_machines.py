@@ -23,6 +23,7 @@ from nightingale.contract.machines import Door
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale.domain.machine import MachineStart
 from nightingale.ports.machines import HomeSeen, MachineSeen, MachineState, MachineUnavailableError, SandboxSeen
+from nightingale.ports.server_logs import ServerLogs
 from nightingale.ports.starts import Starts
 
 INSTANCE_ID = re.compile(r"i-[a-z0-9]{10}")
@@ -74,9 +75,12 @@ class CloudSeen(Protocol):
 class StartedMachines:
     """What the Machines port of every cloud shares. Threads may share it."""
 
-    def __init__(self, starts: Starts, seen: CloudSeen, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Take where starts are kept, and what the cloud says of machines."""
+    def __init__(
+        self, starts: Starts, logs: ServerLogs, seen: CloudSeen, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take where starts and servers' logs are kept, and what the cloud says of machines."""
         self._starts = starts
+        self._logs = logs
         self._seen = seen
         self._monotonic = monotonic
         self._memory = threading.Lock()
@@ -169,16 +173,24 @@ class StartedMachines:
         return None
 
     def read_log(self, instance_id: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
-        """Return the last lines that an ended server left, each counted as one byte. Raises MachineUnavailableError."""
+        """Return lines of the log's end as its machine sent it; whoever reads it lets the machine send more often.
+
+        Of a start whose machine sent none (an older image): the last lines that it left, each counted as one byte.
+        Raises MachineUnavailableError, StoreUnavailableError.
+        """
         start = self._known(instance_id, 0.0)
-        if start.exit is None:
-            raise MachineUnavailableError("The log of a server that runs stays on its machine.")
-        lines = start.exit.last_lines[offset : offset + limit]
+        kept = self._logs.look(instance_id) if start.exit is None else self._logs.find(instance_id)
+        if kept is not None and (kept.generation == start.generation or start.exit is None):
+            return kept.read(offset, limit)
+        lines = start.exit.last_lines[offset : offset + limit] if start.exit is not None else ()
         return lines, offset + len(lines)
 
     def log_tail_offset(self, instance_id: str, lines: int) -> int:
         """Return where, in `read_log`, the last `lines` lines begin. Raises MachineUnavailableError."""
         start = self._known(instance_id, 0.0)
+        kept = self._logs.find(instance_id)
+        if kept is not None and (kept.generation == start.generation or start.exit is None):
+            return kept.tail_offset(lines)
         return max(0, len(start.exit.last_lines) - lines) if start.exit is not None else 0
 
     def _known(self, instance_id: str, kept_s: float = START_KEPT_S) -> MachineStart:

@@ -30,6 +30,7 @@ from nightingale.services.quarantine import QuarantineService
 from nightingale.services.reads import ReadsService
 from nightingale.services.responses import Responses
 from nightingale.services.scan_state import scan_state
+from nightingale.services.server_logs import ServerLogService
 from nightingale.services.usage import UsageService
 
 PAGE = 100
@@ -49,6 +50,7 @@ class Services:
     instances: InstanceService
     own_instance: OwnInstanceService
     machines: MachineService
+    server_logs: ServerLogService
     gateway: GatewayService
     reads: ReadsService
     packages: PackagesService
@@ -154,6 +156,7 @@ def use_cases(services: Services) -> Mapping[str, UseCase]:
         "record_contents": lambda c: own.record_contents(c.principal, c.body),
         "ship_reads": lambda c: services.reads.take(c.principal, c.body.records),
         "report_machine": lambda c: services.machines.report(c.principal, c.body),
+        "report_log": lambda c: services.server_logs.report(c.principal, c.body),
         "take_code": lambda c: services.machines.take_code(c.principal, c.body),
         "stop_instance": lambda c: instances.stop(c.access, c.path["instance"]),
         "start_instance": lambda c: instances.start(c.access, c.path["instance"]),

@@ -46,6 +46,7 @@ from nightingale.services.reads import ReadsService
 from nightingale.services.reconcile import Reconcile
 from nightingale.services.responses import Responses
 from nightingale.services.scanning import Scanning
+from nightingale.services.server_logs import ServerLogService, StoredServerLogs
 from nightingale.services.starts import StoredStarts
 from nightingale.services.usage import UsageService
 from nightingale.services.watch import Watch
@@ -211,6 +212,7 @@ def platform(adapters: Adapters) -> Platform:
             addresses=adapters.addresses,
             audit=audit,
         ),
+        server_logs=ServerLogService(StoredServerLogs(store, clock), StoredStarts(store)),
         gateway=GatewayService(
             store=store,
             clock=clock,

@@ -24,12 +24,28 @@ def server_context(door: Door) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_SERVER, door)
 
 
+def shown_context(door: Door) -> ssl.SSLContext:
+    """Return what listens for whoever pinned this pair's certificate; they say who they are after it.
+
+    Raises ssl.SSLError, OSError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    _show(context, door)
+    return context
+
+
 def _context(protocol: int, door: Door) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=door.certificate)
+    _show(context, door)
+    return context
+
+
+def _show(context: ssl.SSLContext, door: Door) -> None:
     # OpenSSL reads a chain from a file only: one that is its maker's alone, and gone at once.
     descriptor, name = tempfile.mkstemp(prefix="nightingale-door-")
     try:
@@ -39,4 +55,3 @@ def _context(protocol: int, door: Door) -> ssl.SSLContext:
         context.load_cert_chain(name, password="")
     finally:
         Path(name).unlink()
-    return context

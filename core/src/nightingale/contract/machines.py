@@ -141,6 +141,16 @@ class MachineMountOut(Out, frozen=True):
     tier: int
 
 
+class PackageProxyOut(Out, frozen=True):
+    """Where the index proxy of the machines' network is (`host:port`), and the SHA-256 of the one certificate it shows.
+
+    The hash and not the certificate: it is told by a function's settings, which have 4 KB.
+    """
+
+    address: str
+    sha256: str
+
+
 class MachineOut(Out, frozen=True):
     """The start that a machine is to make. No secret is in it."""
 
@@ -151,6 +161,7 @@ class MachineOut(Out, frozen=True):
     home_gib: int
     container: str | None
     datasets: tuple[MachineMountOut, ...]
+    packages: PackageProxyOut | None = None
 
 
 class HomeReport(In, frozen=True):
@@ -172,6 +183,26 @@ class ReportMachineIn(In, frozen=True):
     exit: ExitRecord | None = None
     interrupted_at: Annotated[datetime, Meta(tz=True)] | None = None
     home: HomeReport | None = None
+
+
+MOST_LOG_LINES = 1000
+MOST_LOG_BYTES = 65_536
+"""Of a server's log that is kept while its machine stands elsewhere; no report has more."""
+
+
+class ReportLogIn(In, frozen=True):
+    """Whole lines that a server's log has grown by. No lines: the log is silent, and what there is is kept on."""
+
+    generation: Annotated[int, Meta(ge=0, le=2**31)]
+    number: Annotated[int, Meta(ge=1, le=2**53, description="counts this start's reports: said again, it is kept once")]
+    lines: Annotated[tuple[str, ...], Meta(max_length=MOST_LOG_LINES)] = ()
+    has_gap: Annotated[bool, Meta(description="before these lines some were left out")] = False
+
+
+class LogKeptOut(Out, frozen=True):
+    """After how many seconds the next report is wanted: soon while somebody looks."""
+
+    next_after_s: int
 
 
 class TakeCodeIn(In, frozen=True):

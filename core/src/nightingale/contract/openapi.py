@@ -51,6 +51,7 @@ _BY_PERMISSION: dict[Permission, tuple[ErrorCode, ...]] = {
 _BY_NAME: dict[str, tuple[ErrorCode, ...]] = {
     "ship_reads": (_E.BUSY, _E.RECORDS_MISSING),
     "report_machine": (_E.TOO_MANY_REQUESTS, _E.NOT_ALLOWED_NOW),
+    "report_log": (_E.TOO_MANY_REQUESTS, _E.NOT_ALLOWED_NOW),
     "identify_machine": (_E.INVALID_SIGNATURE, _E.NOT_ALLOWED_NOW, _E.TOO_MANY_REQUESTS),
     "create_challenge": (_E.TOO_MANY_REQUESTS,),
     "create_session": (_E.INVALID_SIGNATURE, _E.TOO_MANY_REQUESTS),

@@ -385,6 +385,15 @@ OPERATIONS: tuple[Operation, ...] = (
         machines.ReportMachineIn,
     ),
     Operation(
+        "report_log",
+        "POST",
+        _OWN + "/log",
+        Permission.AUDIT_SHIP,
+        machines.LogKeptOut,
+        "Tell what the Jupyter server's log has grown by, outside the sandbox",
+        machines.ReportLogIn,
+    ),
+    Operation(
         "take_code",
         "POST",
         _OWN + "/codes",

@@ -61,14 +61,14 @@ def wire(settings: Settings, credentials: Credentials | None = None, azure_token
     store = DynamoStore(settings.table, endpoint=endpoint, region=region, clock=clock, credentials=credentials)
     places = {place_key(PLACE, one.region): one for one in settings.places}
     machines: dict[str, Ec2Machines | AzureMachines] = {
-        key: _machines(one, store, settings, credentials) for key, one in places.items()
+        key: _machines(one, store, clock, settings, credentials) for key, one in places.items()
     }
     networks, images = ({key: getattr(one, what) for key, one in places.items()} for what in ("network", "image"))
     proofs: dict[str, MachineProofs] = {key: _proofs(one, clock, settings) for key, one in places.items()}
     if (azure := settings.azure) is not None:
         key = place_key(AZURE, azure.region)
         tokens = azure_tokens or tokens_in_aws(azure, region, endpoint, credentials)
-        machines[key] = azure_machines(azure, store, tokens)
+        machines[key] = azure_machines(azure, store, clock, tokens)
         networks[key], images[key] = azure.network, azure.image
         proofs[key] = azure_proofs(azure, region, endpoint)
     builder = CodeBuildBuilder(
@@ -183,12 +183,16 @@ def _gateway(settings: Settings) -> GatewayOut | None:
     return GatewayOut(host=told.host, port=told.port, host_key=told.host_key) if told is not None else None
 
 
-def _machines(place: PlaceSettings, store: Store, settings: Settings, credentials: Credentials | None) -> Ec2Machines:
+def _machines(
+    place: PlaceSettings, store: Store, clock: Clock, settings: Settings, credentials: Credentials | None
+) -> Ec2Machines:
     from nightingale.adapters.ec2_machines import Ec2Machines  # noqa: PLC0415 - see `wire`
+    from nightingale.services.server_logs import StoredServerLogs  # noqa: PLC0415 - same
     from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
 
     return Ec2Machines(
         StoredStarts(store),
+        StoredServerLogs(store, clock),
         vpc_id=place.vpc_id,
         quarantine_group=place.quarantine_group,
         region=place.region,

@@ -11,17 +11,20 @@ if TYPE_CHECKING:  # importing a host is what every cold start pays for
     from nightingale.adapters.aws_clients import Credentials
     from nightingale.adapters.azure_machines import AzureMachines
     from nightingale.hosting.azure_place import AzurePlaceSettings
+    from nightingale.ports.clock import Clock
     from nightingale.ports.machine_proofs import MachineProofs
     from nightingale.ports.store import Store
 
 
-def azure_machines(place: AzurePlaceSettings, store: Store, tokens: Tokens) -> AzureMachines:
+def azure_machines(place: AzurePlaceSettings, store: Store, clock: Clock, tokens: Tokens) -> AzureMachines:
     """Return the machines of the place; nothing is asked yet."""
     from nightingale.adapters.azure_machines import AzureMachines  # noqa: PLC0415 - see `aws_services.wire`
+    from nightingale.services.server_logs import StoredServerLogs  # noqa: PLC0415 - same
     from nightingale.services.starts import StoredStarts  # noqa: PLC0415 - same
 
     return AzureMachines(
         StoredStarts(store),
+        StoredServerLogs(store, clock),
         subscription=place.subscription,
         resource_group=place.resource_group,
         tokens=tokens,

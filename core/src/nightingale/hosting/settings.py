@@ -32,7 +32,7 @@ _NEEDED = (TABLE, AUDIT_BUCKET, BUILDS_BUCKET, CODEBUILD_PROJECT, ADDRESSES)
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _OF_NETWORK = ("api_url", "region", "subnet_id", "vpc_id")
 _OF_REGION = ("availability_zone", "image", "kms_key", "quarantine_group", "subnet_id", "vpc_id")
-_HERE_ALONE = ("gateway_security_group_id", "api_security_group_id")
+_HERE_ALONE = ("gateway_security_group_id", "api_security_group_id", "packages")
 """Of a network, what means nothing in another region."""
 _MOST_PORTS = 65_535
 _GROUP = re.compile(r"sg-[0-9a-f]{8,17}")

@@ -23,6 +23,7 @@ from nightingale.contract.machines import (
     IdentifyMachineIn,
     MachineMountOut,
     MachineOut,
+    PackageProxyOut,
     ReportMachineIn,
     StartIn,
     TakeCodeIn,
@@ -256,6 +257,7 @@ class MachineService:
 
 def _told(instance: Instance, build: Build) -> MachineOut:
     network: Mapping[str, Any] = build.variables.get("network") or {}
+    packages: Mapping[str, Any] | None = network.get("packages")
     return MachineOut(
         name=instance.name,
         owner=instance.owner,
@@ -266,6 +268,7 @@ def _told(instance: Instance, build: Build) -> MachineOut:
         datasets=tuple(
             MachineMountOut(dataset=one.dataset, version=one.version, tier=one.tier) for one in instance.mounts
         ),
+        packages=PackageProxyOut(packages["address"], packages["sha256"]) if packages is not None else None,
     )
 
 

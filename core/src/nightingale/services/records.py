@@ -127,6 +127,16 @@ def start_item(start: MachineStart, version: int) -> Item:
     return Item(start_key(start.instance_id), encode(start), version=version)
 
 
+def server_log_key(instance_id: str) -> Key:
+    """Return the key of the end of its Jupyter server's log, where its machine sends that."""
+    return Key(history_partition(instance_id), "SERVERLOG")
+
+
+def log_look_key(instance_id: str) -> Key:
+    """Return the key of the note that somebody looks at that log."""
+    return Key(history_partition(instance_id), "LOGLOOK")
+
+
 def code_key(code_hash: str) -> Key:
     """Return the key of a code by which a browser enters."""
     return Key(f"CODE#{code_hash}", "CODE")

@@ -116,6 +116,32 @@ run "only_gateway_and_watcher_come_in_and_only_what_is_needed_goes_out" {
   }
 }
 
+run "a_package_index_is_reached_at_its_one_address_and_port" {
+  command = plan
+
+  variables {
+    datasets = []
+    network = {
+      region                    = "eu-central-1"
+      vpc_id                    = "vpc-0123456789abcdef0"
+      subnet_id                 = "subnet-0123456789abcdef0"
+      availability_zone         = "eu-central-1a"
+      gateway_security_group_id = "sg-0aaaaaaaaaaaaaaa0"
+      api_cidrs                 = ["10.0.9.0/24"]
+      api_url                   = "https://api.example.org"
+      instance_profile          = "nightingale-instance"
+      packages                  = { address = "10.0.192.10:3142", sha256 = "abababababababababababababababababababababababababababababababab" }
+    }
+  }
+  assert {
+    condition = toset([for rule in aws_security_group.machine[0].egress : jsonencode([rule.protocol, rule.from_port, rule.to_port, rule.cidr_blocks])]) == toset([
+      jsonencode(["tcp", 443, 443, ["10.0.9.0/24"]]),
+      jsonencode(["tcp", 3142, 3142, ["10.0.192.10/32"]]),
+    ])
+    error_message = "Out: the API, and the package index."
+  }
+}
+
 run "without_such_datasets_nothing_but_the_api_is_reached" {
   command = plan
 

@@ -6,12 +6,7 @@ nowhere from here. Only the operations of an instance about itself are passed on
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import socketserver
-import stat
-import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -23,6 +18,7 @@ from nightingale.contract.own_instance import SOCKET_NAME
 from nightingale.contract.schemas import MAX_BODY_BYTES, ErrorOut
 from nightingale.contract.vocabulary import Permission
 from nightingale_build.boot.api import Answer, Api, ApiSilentError
+from nightingale_build.boot.sandbox_socket import SandboxServer
 
 MOST_CONNECTIONS = 8
 SILENCE_S = 10.0
@@ -33,51 +29,14 @@ _OFFERED = tuple(
 )
 
 
-class InsideServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Serves the sandbox. `serve_forever` is a thread's."""
-
-    daemon_threads = True
-    request_queue_size = 16
+class InsideServer(SandboxServer):
+    """Serves the platform's API to the sandbox. `serve_forever` is a thread's."""
 
     def __init__(self, folder: Path, api: Api, token: str) -> None:
         """Bind the socket in the run folder of the instance whose folder this is. Raises OSError."""
         self.api = api
         self.token = token
-        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._folder = folder
-        super().__init__(str(folder / SOCKET_NAME), _Handler)
-
-    def server_bind(self) -> None:
-        """Bind where nobody else may go, then rename into the run folder, which is a person's: no link is followed."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        outer = os.open(self._folder, flags)
-        try:
-            run = os.open("run", flags, dir_fd=outer)
-            try:
-                path = self._folder / SOCKET_NAME
-                path.unlink(missing_ok=True)
-                self.socket.bind(str(path))
-                path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-                owner = os.fstat(run)
-                if os.geteuid() == 0:
-                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-                os.rename(SOCKET_NAME, SOCKET_NAME, src_dir_fd=outer, dst_dir_fd=run)
-            finally:
-                os.close(run)
-        finally:
-            os.close(outer)
-
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Serve a connection in a thread, once there is room; what is too much waits in the socket's queue."""
-        self._room.acquire()
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """Give the room back."""
-        try:
-            super().shutdown_request(request)
-        finally:
-            self._room.release()
+        super().__init__(folder, SOCKET_NAME, _Handler, MOST_CONNECTIONS)
 
 
 class _Handler(BaseHTTPRequestHandler):

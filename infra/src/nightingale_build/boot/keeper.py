@@ -22,7 +22,7 @@ import msgspec
 
 from nightingale.contract.build import ExitRecord, StartTokens
 from nightingale.contract.door_tls import server_context
-from nightingale.contract.machines import Door, MachineOut
+from nightingale.contract.machines import Door, MachineOut, PackageProxyOut
 from nightingale.contract.vocabulary import ReasonCode
 from nightingale_build.boot.api import Api
 from nightingale_build.boot.cloud import Cloud, MetadataError
@@ -32,8 +32,11 @@ from nightingale_build.boot.home_room import TELL_EVERY_S, HomeRoom
 from nightingale_build.boot.identity import Prover, say
 from nightingale_build.boot.inside import InsideServer
 from nightingale_build.boot.launching import ask_launcher, launch_spec, refusal_in, shown
+from nightingale_build.boot.packages import PackagesServer
 from nightingale_build.boot.pair import make_door
 from nightingale_build.boot.reports import Reports
+from nightingale_build.boot.sandbox_socket import SandboxServer
+from nightingale_build.boot.server_log import LogSender
 from nightingale_build.boot.told import Told, require_disks
 from nightingale_build.environment import allowed
 from nightingale_build.launcher.folders import InstanceFolders, make_tokens, read_record, take_lock
@@ -94,7 +97,8 @@ class Keeper:
         try:
             require_disks(self.disks)
             self._start(machine, folders, tokens)
-            with self._opened(folders, door, tokens):
+            sender = LogSender(folders.jupyter_log, self.api, machine.generation, tokens.shipper)
+            with sender.sending(), self._opened(folders, door, tokens, machine.packages):
                 record = read_record(folders)
                 if record is not None:
                     reports.launcher(record)
@@ -155,35 +159,39 @@ class Keeper:
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _opened(self, folders: InstanceFolders, door: Door, tokens: StartTokens) -> Iterator[None]:
-        """Hold the door and the sandbox's socket open for as long as the block."""
+    def _opened(
+        self, folders: InstanceFolders, door: Door, tokens: StartTokens, proxy: PackageProxyOut | None
+    ) -> Iterator[None]:
+        """Hold the door and the sandbox's sockets open for as long as the block."""
         loop = asyncio.new_event_loop()
-        inside: InsideServer | None = None
+        inside: list[SandboxServer] = []
         try:
             try:
-                inside = InsideServer(folders.root, self.api, tokens.instance)
+                inside.append(InsideServer(folders.root, self.api, tokens.instance))
+                inside.append(PackagesServer(folders.root, proxy, tokens.instance))
                 keeper = DoorKeeper(folders.run / "jupyter.sock", server_context(door))
                 server = loop.run_until_complete(keeper.listen(self.listen_host, self.told.port))
             except OSError as error:
                 words = f"The machine's door could not be opened: {error.strerror or error}."
                 raise RefusalError(ReasonCode.BOOT_FAILED, words, "Retry.") from error
             self.door_port = server.sockets[0].getsockname()[1]
-            threads = [threading.Thread(target=inside.serve_forever), threading.Thread(target=loop.run_forever)]
+            threads = [threading.Thread(target=one) for one in (*(s.serve_forever for s in inside), loop.run_forever)]
             for thread in threads:
                 thread.start()
             self.is_open.set()
             try:
                 yield
             finally:
-                inside.shutdown()
+                for one in inside:
+                    one.shutdown()
                 loop.call_soon_threadsafe(loop.stop)
                 for thread in threads:
                     thread.join()
                 server.close()
                 _cancel_all(loop)
         finally:
-            if inside is not None:
-                inside.server_close()
+            for one in inside:
+                one.server_close()
             loop.close()
 
     def _watch(self, folders: InstanceFolders, reports: Reports, tokens: StartTokens) -> None:

@@ -1,15 +1,21 @@
-"""The key pair of a machine's door, made anew for each start."""
+"""The key pair of a machine's door, made anew for each start.
+
+`python -m nightingale_build.boot.pair NAME | ...` makes one for a service; a terminal is refused.
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from nightingale.contract.machines import Door
+from nightingale_build.wall_time import now
 
 _BEFORE = timedelta(days=1)
 _NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -36,3 +42,16 @@ def make_door(instance_id: str, at: datetime) -> Door:
         certificate=certificate.public_bytes(pem).decode(),
         key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
     )
+
+
+def main(arguments: list[str]) -> int:
+    """Write a new pair, as JSON, for whoever keeps it as a secret; return the exit status."""
+    if len(arguments) != 1 or sys.stdout.isatty():
+        sys.stderr.write("error: a key pair is not shown on a terminal\nhint: pair NAME | what keeps it\n")
+        return 2
+    sys.stdout.write(msgspec.json.encode(make_door(arguments[0], now())).decode("ascii"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
