@@ -45,7 +45,12 @@ def test_a_file_that_is_delivered_becomes_a_finding_and_a_folder_that_goes_away_
     assert "e-1" in json.dumps(shown)
 
     trail.rename(trail.with_name("elsewhere"))
-    wait_until(lambda: findings(outside)["scan"]["state"] == "failing", 60, "that it is told")
-    assert str(trail) in findings(outside)["scan"]["words"]
+    wait_until(lambda: findings(outside)["scan"]["state"] == "partial", 60, "that it is told")
+    scan = findings(outside)["scan"]
+    assert str(trail) in scan["words"]
+    assert [(one["source"], one["state"]) for one in scan["sources"]] == [
+        ("nightingale", "ok"),
+        ("cloudtrail", "failing"),
+    ]
     trail.with_name("elsewhere").rename(trail)
     wait_until(lambda: findings(outside)["scan"]["state"] == "ok", 60, "that it is read again")

@@ -155,7 +155,8 @@ def test_a_clock_that_differs_from_the_apis_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scan", "verdict"), [("ok", "ok"), ("never", "warn"), ("late", "warn"), ("failing", "warn"), ("", "warn")]
+    ("scan", "verdict"),
+    [("ok", "ok"), ("never", "warn"), ("late", "warn"), ("failing", "warn"), ("partial", "warn"), ("", "warn")],
 )
 def test_a_scan_of_the_logs_that_does_not_go_well_is_seen(scan: str, verdict: str) -> None:
     (line,) = [line for line in lines_of(up(Answer(200, VERSION, DATE, scan)), "api") if line.check == "scan"]
