@@ -106,6 +106,6 @@ module "names" {
   region = var.region
   vpc_id = aws_vpc.platform.id
   # An index's names are answered whole, so nothing can be said in them; a proxy asks for them itself.
-  also = concat([for one in keys(var.regions) : "ec2.${one}.amazonaws.com"], local.has_nat ? sort(tolist(var.packages.hosts)) : [])
+  also   = concat([for one in keys(var.regions) : "ec2.${one}.amazonaws.com"], local.has_nat ? sort(tolist(var.packages.hosts)) : [])
   others = local.azure_names
 }
