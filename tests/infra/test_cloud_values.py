@@ -69,6 +69,7 @@ GOOD: dict[str, dict[str, Any]] = {
             "subnet": "instances",
             "service_account": "gateway@ngl-demo.iam.gserviceaccount.com",
             "api_url": "https://api.example.org",
+            "api_cidrs": ["198.51.100.0/24"],
         },
     },
 }
@@ -111,6 +112,9 @@ REFUSED: list[Case] = [
     ("gcp", {"network": {"project_id": "X"}}, "network.project_id must be a Google Cloud project's id"),
     ("gcp", {"network": {"service_account": "me"}}, "network.service_account must be the gateway's service account"),
     ("gcp", {"network": {"api_url": "http://api"}}, "network.api_url must be an https URL"),
+    ("gcp", {"network": {"api_cidrs": []}}, "network.api_cidrs must name where the API is reached"),
+    ("gcp", {"network": {"api_cidrs": ["0.0.0.0/0"]}}, "network.api_cidrs must name where the API is reached"),
+    ("gcp", {"network": {"google_apis": "public"}}, "network.google_apis must be private"),
 ]
 
 pytestmark = [
@@ -137,7 +141,8 @@ def bare(place: str, folder: Path) -> Path:
         call = text[text.index("templatefile(") : text.index("}))\n", text.index("templatefile(")) + 2]
         told = f"{{ told = local.told, subscription = local.subscription, lun = local.lun, cloud_init = {call} }}"
     if place == "gcp":
-        told = "{ told = local.told, bucket = local.bucket, prefix = local.prefix, labels = local.labels }"
+        names = ("told", "bucket", "prefix", "labels", "google_cidr", "firewall_project")
+        told = f"{{ {', '.join(f'{name} = local.{name}' for name in names)} }}"
     (folder / "main.tf").write_text(f'{values}\noutput "values" {{\n  value = {told}\n}}\n', encoding="utf-8")
     return folder
 
@@ -261,3 +266,20 @@ def test_a_service_mounts_the_dataset_s_own_prefix_and_is_labelled_as_google_all
     assert made["prefix"] == {"mri": "mri/v2", "ct": ""}
     assert made["labels"]["cost-centre"] == "r-d"
     assert (made["told"]["tier"], made["told"]["home"]["device"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("network", "apis", "firewall"),
+    [
+        ({}, "199.36.153.8/30", "ngl-demo"),
+        ({"google_apis": "restricted"}, "199.36.153.4/30", "ngl-demo"),
+        ({"network": "projects/host-net/global/networks/closed"}, "199.36.153.8/30", "host-net"),
+    ],
+    ids=["private", "restricted", "shared"],
+)
+def test_a_service_s_ways_out_are_closed_where_its_network_is(
+    folders: dict[str, Path], network: dict[str, str], apis: str, firewall: str
+) -> None:
+    given("gcp", {"network": network}, folders["gcp"])
+    made = values(folders["gcp"])
+    assert (made["google_cidr"], made["firewall_project"]) == (apis, firewall)

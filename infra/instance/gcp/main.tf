@@ -34,6 +34,12 @@ locals {
   prefix = { for d in var.datasets : d.dataset => join("/", slice(split("/", d.source), 1, length(split("/", d.source)))) }
   volume = { for index, name in sort(keys(local.bucket)) : name => "data-${index}" }
 
+  # Whose firewall it is: a network that is shared lies in a project of its own.
+  firewall_project = can(regex("projects/[^/]+/", var.network.network)) ? regex("projects/([^/]+)/", var.network.network)[0] : var.network.project_id
+
+  # Where Google's own services answer inside a network, by the names' usual zones: cloud.google.com/vpc/docs/configure-private-google-access
+  google_cidr = { private = "199.36.153.8/30", restricted = "199.36.153.4/30" }[var.network.google_apis]
+
   # What the container is told, in the form that every cloud's machine is told it. It carries no secret.
   told = {
     format      = 1
@@ -103,6 +109,47 @@ resource "google_storage_bucket_iam_member" "dataset" {
   }
 }
 
+# The network is closed to whatever carries this instance's tag: two ways out, and then nothing, of IPv6 nothing at all.
+# Before all that anybody else allows: Google takes the lowest number first.
+resource "google_compute_firewall" "ways" {
+  count = local.is_running ? 1 : 0
+
+  name               = "${local.label}-ways"
+  description        = "What the instance may reach: the API, and Google's services for its buckets"
+  project            = local.firewall_project
+  network            = var.network.network
+  direction          = "EGRESS"
+  priority           = 10
+  target_tags        = [local.label]
+  destination_ranges = concat(var.network.api_cidrs, [local.google_cidr])
+
+  allow {
+    protocol = "tcp"
+    ports    = ["443"]
+  }
+}
+
+resource "google_compute_firewall" "closed" {
+  for_each = local.is_running ? { v4 = "0.0.0.0/0", v6 = "::/0" } : {}
+
+  name               = "${local.label}-closed-${each.key}"
+  description        = "Nothing else leaves the instance"
+  project            = local.firewall_project
+  network            = var.network.network
+  direction          = "EGRESS"
+  priority           = 20
+  target_tags        = [local.label]
+  destination_ranges = [each.value]
+
+  deny {
+    protocol = "all"
+  }
+
+  log_config {
+    metadata = "INCLUDE_ALL_METADATA"
+  }
+}
+
 resource "google_cloud_run_v2_service" "instance" {
   count = local.is_running ? 1 : 0
 
@@ -140,14 +187,14 @@ resource "google_cloud_run_v2_service" "instance" {
       }
     }
 
-    # Everything goes through the network, whose owner closes it (README.md, "The network").
+    # Everything goes through the network, which is closed to the instance's tag (above).
     vpc_access {
       egress = "ALL_TRAFFIC"
 
       network_interfaces {
         network    = var.network.network
         subnetwork = var.network.subnet
-        tags       = ["nightingale-instance"]
+        tags       = ["nightingale-instance", local.label]
       }
     }
 
@@ -225,8 +272,12 @@ resource "google_cloud_run_v2_service" "instance" {
     }
   }
 
-  # It mounts at its start, and does not start without.
-  depends_on = [google_storage_bucket_iam_member.dataset]
+  # It mounts at its start, and does not start without; nor before the network is closed to it.
+  depends_on = [
+    google_storage_bucket_iam_member.dataset,
+    google_compute_firewall.ways,
+    google_compute_firewall.closed,
+  ]
 }
 
 # The binding is the whole list of who may call the service: one that was added by hand is taken out by the next build.

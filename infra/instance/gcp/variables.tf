@@ -186,6 +186,8 @@ variable "network" {
     subnet          = string
     service_account = string
     api_url         = string
+    api_cidrs       = list(string)
+    google_apis     = optional(string, "private")
     owner_uid       = optional(number)
     container       = optional(string)
   })
@@ -203,5 +205,15 @@ variable "network" {
   validation {
     condition     = startswith(var.network.api_url, "https://")
     error_message = "network.api_url must be an https URL: what the instance says and hears there must not be read or changed."
+  }
+
+  validation {
+    condition     = length(var.network.api_cidrs) > 0 && alltrue([for one in var.network.api_cidrs : can(cidrnetmask(one)) && try(tonumber(split("/", one)[1]) >= 16, false)])
+    error_message = "network.api_cidrs must name where the API is reached: IPv4 ranges, each /16 or narrower. It is all that an instance reaches beside Google's own services."
+  }
+
+  validation {
+    condition     = contains(["private", "restricted"], var.network.google_apis)
+    error_message = "network.google_apis must be private (private.googleapis.com) or restricted (restricted.googleapis.com, behind VPC Service Controls)."
   }
 }
