@@ -136,7 +136,7 @@ build {
 
   provisioner "shell" {
     execute_command  = "sudo env {{ .Vars }} sh {{ .Path }}"
-    environment_vars = ["VARIANT=${var.variant}"]
+    environment_vars = ["CLOUD=aws", "VARIANT=${var.variant}"]
     script           = "${path.root}/files/install"
   }
 }
