@@ -16,7 +16,7 @@ RULES = Path(__file__).parents[2] / "infra" / "packer" / "files" / "nightingale.
 METADATA = "169.254.169.254"  # of AWS and of Azure
 WIRE = "168.63.129.16"  # Azure's resolver, and what tells an agent the machine's settings
 SCRIPT = """
-import json, os, socket, sys
+import encodings.idna, json, os, socket, sys  # the first before the ids: it may lie where only root reads
 
 server = socket.create_server(("0.0.0.0", 80), backlog=64)
 said = {}
