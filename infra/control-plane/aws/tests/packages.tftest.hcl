@@ -106,3 +106,30 @@ run "an_index_with_a_password_in_its_address_is_refused" {
   }
   expect_failures = [var.packages]
 }
+
+run "beside_a_place_in_azure" {
+  command = plan
+  variables {
+    packages       = { egress = "nat" }
+    azure_machines = { tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47", audience = "api://nightingale-machines" }
+    azure_place = {
+      location         = "germanywestcentral"
+      resource_group   = "nightingale-instances"
+      subnet_id        = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/nightingale-instances/providers/Microsoft.Network/virtualNetworks/instances/subnets/instances"
+      cidr             = "10.80.16.0/20"
+      client_id        = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a11"
+      builds_client_id = "5d1c5f6e-3f66-4d07-8b7a-0c3c6c1f2a12"
+      image            = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/images/providers/Microsoft.Compute/images/nightingale"
+      vpn_gateway_id   = "vgw-0123456789abcdef0"
+    }
+  }
+
+  assert {
+    condition     = setunion(keys(local.packages_ways), keys(local.ways_to_azure)) == setintersection(keys(aws_vpc_security_group_egress_rule.way), setunion(keys(local.packages_ways), keys(local.ways_to_azure)))
+    error_message = "Each has its own ways out of its own group."
+  }
+  assert {
+    condition     = length(aws_nat_gateway.packages) == 1 && length(aws_nat_gateway.azure) == 1 && length(aws_route_table.instances.route) == 0
+    error_message = "Each has its own address outside; instances have none."
+  }
+}
