@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from doubles.finding_rules import READS, correlated, moment, reads_table, rule, ruled
+from doubles.thoroughness import THOROUGHNESS
 from nightingale_findings.compiled import CompiledRules
 from nightingale_findings.engine import Engine, Incremental, opened
 from nightingale_findings.firing import Firing
@@ -88,7 +89,7 @@ def in_order(firings) -> list[Firing]:
 relaxed = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-thorough = settings(relaxed, max_examples=120)
+thorough = settings(relaxed, max_examples=40 * THOROUGHNESS)
 cuts = st.lists(st.integers(0, 20), max_size=4)
 
 
@@ -138,7 +139,7 @@ def test_events_of_one_batch_each_in_any_order_give_the_same(connection, order, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(relaxed, max_examples=40)
+@settings(relaxed, max_examples=14 * THOROUGHNESS)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 300), min_size=8, max_size=8))
 def test_events_in_any_order_that_are_not_too_late_give_the_same(connection, order, times):
     check_order(connection, order, times)

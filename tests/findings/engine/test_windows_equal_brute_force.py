@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from doubles.brute_findings import BruteForce, Episode, Event
 from doubles.finding_rules import READS, correlated, moment, reads_table, rule, ruled
+from doubles.thoroughness import THOROUGHNESS
 from nightingale_findings.compiled import CompiledRule
 from nightingale_findings.engine import Engine, opened
 
@@ -96,7 +97,7 @@ def same(left: list[Episode], right: list[Episode]) -> bool:
 relaxed = settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-thorough = settings(relaxed, max_examples=1500)
+thorough = settings(relaxed, max_examples=500 * THOROUGHNESS)
 
 
 @relaxed
