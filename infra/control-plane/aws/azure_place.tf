@@ -40,21 +40,6 @@ locals {
     NIGHTINGALE_AZURE_CLIENT_ID = var.azure_place.builds_client_id
   } : {}
 
-  no_route = {
-    cidr_block                 = null
-    carrier_gateway_id         = null
-    core_network_arn           = null
-    destination_prefix_list_id = null
-    egress_only_gateway_id     = null
-    gateway_id                 = null
-    ipv6_cidr_block            = null
-    local_gateway_id           = null
-    nat_gateway_id             = null
-    network_interface_id       = null
-    transit_gateway_id         = null
-    vpc_endpoint_id            = null
-    vpc_peering_connection_id  = null
-  }
   routes_to_azure = local.is_in_azure ? [
     merge(local.no_route, { cidr_block = var.azure_place.cidr, gateway_id = var.azure_place.vpn_gateway_id, transit_gateway_id = var.azure_place.transit_gateway_id }),
     merge(local.no_route, { cidr_block = "0.0.0.0/0", nat_gateway_id = aws_nat_gateway.azure[0].id }),

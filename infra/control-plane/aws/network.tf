@@ -58,6 +58,25 @@ resource "aws_route_table" "public" {
   }
 }
 
+# A route written as an attribute names all that there could be.
+locals {
+  no_route = {
+    cidr_block                 = null
+    carrier_gateway_id         = null
+    core_network_arn           = null
+    destination_prefix_list_id = null
+    egress_only_gateway_id     = null
+    gateway_id                 = null
+    ipv6_cidr_block            = null
+    local_gateway_id           = null
+    nat_gateway_id             = null
+    network_interface_id       = null
+    transit_gateway_id         = null
+    vpc_endpoint_id            = null
+    vpc_peering_connection_id  = null
+  }
+}
+
 resource "aws_route_table" "inside" {
   vpc_id = aws_vpc.platform.id
   route  = concat(local.routes_to_regions, local.routes_to_azure) # said whole: one that somebody adds by hand is taken out again

@@ -16,21 +16,10 @@ locals {
   addresses_in_regions = length(var.regions) == 0 ? [] : [local.api_url_in_regions]
 
   routes_to_regions = [
-    for name in sort(keys(var.regions)) : {
-      cidr_block                 = var.regions[name].cidr
-      vpc_peering_connection_id  = aws_vpc_peering_connection_accepter.region[name].id
-      carrier_gateway_id         = null
-      core_network_arn           = null
-      destination_prefix_list_id = null
-      egress_only_gateway_id     = null
-      gateway_id                 = null
-      ipv6_cidr_block            = null
-      local_gateway_id           = null
-      nat_gateway_id             = null
-      network_interface_id       = null
-      transit_gateway_id         = null
-      vpc_endpoint_id            = null
-    }
+    for name in sort(keys(var.regions)) : merge(local.no_route, {
+      cidr_block                = var.regions[name].cidr
+      vpc_peering_connection_id = aws_vpc_peering_connection_accepter.region[name].id
+    })
   ]
 
   ways_to_regions = merge([

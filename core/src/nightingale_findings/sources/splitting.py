@@ -57,12 +57,6 @@ _container = msgspec.json.Decoder(_Container)
 
 def values_of(path: Path, asides: Asides, unpacking: Unpacking | None = None) -> Iterator[tuple[int | None, bytes]]:
     """Yield each value of the file with its line, if it has one; wrappers that only hold an array are taken off."""
-    for line, value in _values_of(path, asides, unpacking):
-        parts = _taken_apart(value) if _HOLDS_MORE.search(value, 0, _LOOKED_AT) else None
-        yield from ((line, part) for part in ((value,) if parts is None else parts))
-
-
-def _values_of(path: Path, asides: Asides, unpacking: Unpacking | None) -> Iterator[tuple[int | None, bytes]]:
     chunks = chunks_of(path, asides, unpacking)
     begun: list[bytes] = []
     size = 0
@@ -78,7 +72,7 @@ def _values_of(path: Path, asides: Asides, unpacking: Unpacking | None) -> Itera
             return
         parts = _taken_apart(data)
         if parts is not None:
-            yield from ((None, part) for part in parts)
+            yield from ((None, part) for part in _opened(parts))
             return
     first = data.lstrip()[:_MOST_LINE].split(b"\n", 1)[0]
     if b"\0" in data[:4096]:
@@ -88,7 +82,8 @@ def _values_of(path: Path, asides: Asides, unpacking: Unpacking | None) -> Itera
     if _taken_apart(first.rstrip().rstrip(b",")) is not None or first[:1] not in {b"{", b"["}:
         yield from _lines(str(path), rest, asides)
     else:
-        yield from _counted(str(path), rest, asides)
+        for line, value in _counted(str(path), rest, asides):
+            yield from ((line, part) for part in _opened([value]))
 
 
 def _taken_apart(data: bytes) -> list[bytes] | None:
@@ -109,6 +104,16 @@ def _taken_apart(data: bytes) -> list[bytes] | None:
         if isinstance(parts, list):
             return [bytes(part) for part in parts]
     return [data]
+
+
+def _opened(parts: list[bytes]) -> Iterator[bytes]:
+    """Yield the parts, or what lies in them where the first is a container: those of one file are alike."""
+    if not parts or not _HOLDS_MORE.search(parts[0], 0, _LOOKED_AT):
+        yield from parts
+        return
+    for part in parts:
+        inner = _taken_apart(part)
+        yield from [part] if inner is None else inner
 
 
 def _lines(name: str, chunks: Iterator[bytes], asides: Asides) -> Iterator[tuple[int | None, bytes]]:

@@ -7,7 +7,6 @@ nowhere from here. Only the operations of an instance about itself are passed on
 from __future__ import annotations
 
 import re
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from nightingale.contract.own_instance import SOCKET_NAME
 from nightingale.contract.schemas import MAX_BODY_BYTES, ErrorOut
 from nightingale.contract.vocabulary import Permission
 from nightingale_build.boot.api import Answer, Api, ApiSilentError
-from nightingale_build.boot.sandbox_socket import SandboxServer
+from nightingale_build.boot.sandbox_socket import SandboxHandler, SandboxServer
 
 MOST_CONNECTIONS = 8
 SILENCE_S = 10.0
@@ -39,18 +38,9 @@ class InsideServer(SandboxServer):
         super().__init__(folder, SOCKET_NAME, _Handler, MOST_CONNECTIONS)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = False
+class _Handler(SandboxHandler):
     timeout = SILENCE_S
     server: InsideServer
-
-    def handle_one_request(self) -> None:
-        """Serve one request; a method that has no handler is refused like a path that is none."""
-        try:
-            super().handle_one_request()
-        except (OSError, ValueError):
-            self.close_connection = True
 
     def _pass_on(self) -> None:
         path = self.path
@@ -85,10 +75,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(answer.body)
-
-    def address_string(self) -> str:
-        """Return a name: a unix socket's client has no address."""
-        return "sandbox"
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: what is asked from inside is the platform's to log."""

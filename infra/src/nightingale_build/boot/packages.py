@@ -13,12 +13,11 @@ import http.client
 import shutil
 import ssl
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from nightingale.contract.machines import PackageProxyOut
 from nightingale.contract.packages import SOCKET_NAME
-from nightingale_build.boot.sandbox_socket import SandboxServer
+from nightingale_build.boot.sandbox_socket import SandboxHandler, SandboxServer
 
 MOST_CONNECTIONS = 24
 SILENCE_S = 600.0
@@ -64,20 +63,11 @@ class PackagesServer(SandboxServer):
         super().__init__(folder, SOCKET_NAME, _Handler, MOST_CONNECTIONS)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = False
+class _Handler(SandboxHandler):
     timeout = SILENCE_S
     server: PackagesServer
 
-    def handle_one_request(self) -> None:
-        """Serve one request; whoever breaks off is let go."""
-        try:
-            super().handle_one_request()
-        except (OSError, ValueError):
-            self.close_connection = True
-
-    def do_GET(self) -> None:
+    def _serve(self) -> None:
         """Pass it on, or say why not."""
         if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding") is not None:
             self.close_connection = True  # a body lies unread
@@ -87,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(self.server.proxy)
 
-    do_HEAD = do_GET  # noqa: N815 - a name of http.server
+    do_GET = do_HEAD = _serve  # noqa: N815 - names of http.server
 
     def _pass_on(self, proxy: PackageProxyOut) -> None:
         asked = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
@@ -131,10 +121,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def address_string(self) -> str:
-        """Return a name: a unix socket's client has no address."""
-        return "sandbox"
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: what is served and refused is recorded by the platform."""
